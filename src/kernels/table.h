@@ -1,0 +1,49 @@
+/* table: the kernels that exist once for each instruction set, as structs of function pointers. Internal to kernels.
+ *
+ * Every pointer of every table is set: an instruction set without a version of its own names a simpler one. The scalar
+ * table is always there and is what the tests hold the others against. */
+#ifndef KERNELS_TABLE_H
+#define KERNELS_TABLE_H
+
+#include "kernels/kernels.h"
+#include "kernels/rows_table.h"
+
+/* Rows of x as the dot kernels read them. Float types read `x`; quantised types read the rest, which round_row() has
+ * filled: each entry as a 16-bit integer times the step of its block of 32. */
+#define ROUND_BLOCK 32
+#define ROUND_MAX 32512 /* = 127 * 256: a rounded entry splits into two signed bytes; step = largest entry / 32512 */
+struct dot_rows {
+    const float *x; /* [n_rows, n] */
+    int16_t *q;     /* [n_rows, n] rounded entries; each block of 32 in the order its instruction set likes */
+    float *step;    /* [n_rows, n / 16] what one unit of q is worth, each block's twice */
+    float *sum;     /* [n_rows, n / 16] sums of 16 rounded entries */
+    float *pair;    /* [n_rows, n / 32, 2] (step, sum of 32 rounded entries) of each block */
+    int64_t n_rows, n;
+};
+
+/* Matrix products and number formats (scalar_dot.c, avx2_dot.c, avx512_dot.c). */
+struct dot_kernels {
+    /* y [n] = a row of n elements of the type as f32; n is whole blocks. Every instruction set gives the same bits. */
+    void (*widen[DT_COUNT])(float *y, const void *row, int64_t n);
+    /* Rounds row i of rows->x into the rest of *rows; n is a multiple of 32. A block with an infinity or NaN gets the
+     * step NaN; one whose entries are all below 2^-100 becomes zero. */
+    void (*round_row)(const struct dot_rows *rows, int64_t i);
+    /* y[i * y_stride + j] = dot(x row i, weight row j) for all n_rows rows and the n_w weight rows that begin at w,
+     * row_bytes apart. What a row gives does not depend on the rows beside it. */
+    void (*dot[DT_COUNT])(float *y, int64_t y_stride, const struct dot_rows *rows, const void *w, int64_t row_bytes,
+                          int64_t n_w);
+    void (*f32_to_f16)(uint16_t *y, const float *x, int64_t n);
+};
+
+extern const struct dot_kernels dot_kernels_scalar, dot_kernels_avx2, dot_kernels_avx512;
+
+struct kernel_table {
+    const char *isa;
+    const struct dot_kernels *dot;
+    const struct row_kernels *row;
+};
+
+/* The table in use. */
+const struct kernel_table *kernels(void);
+
+#endif
