@@ -182,7 +182,8 @@ typedef struct snellen_session_options {
     int64_t chunk;               /* tokens processed at a time; 0 = 512; 1 = token by token */
     int n_threads;               /* 0 = snellen_default_threads() */
     snellen_precision precision; /* rounds every activation and every cached key and value; default f32 */
-    snellen_precision cache;     /* how keys and values are stored: f32 or f16; default f16 */
+    snellen_precision cache;     /* how keys and values are stored: f32 (default) or f16 (half the memory, faster at
+                                    depth); bf16 precision always stores f32, which holds its values exactly */
 } snellen_session_options;
 
 SNELLEN_API snellen_session_options snellen_session_options_default(void);
@@ -240,7 +241,8 @@ typedef struct snellen_branch {
 /* Reads many continuations of the session side by side, in shared passes, and leaves the session as it was. Outputs
  * are over all branches' tokens, one branch after the other (nll of a branch's first token is NAN; rows index the
  * concatenation). This is how one long prefix is asked many questions for the price of the questions.
- * Needs full memory, and keep <= length for every branch. Empty branches are allowed. */
+ * Needs full memory, keep <= length and keep + n_tokens <= capacity for every branch (a branch of more than `chunk`
+ * tokens needs room behind the session's own: SNELLEN_E_CONTEXT tells). Empty branches are allowed. */
 SNELLEN_API snellen_status snellen_session_branches(snellen_session *session, const snellen_branch *branches,
                                                     size_t n_branches, const snellen_outputs *outputs,
                                                     snellen_error *err);
@@ -368,16 +370,20 @@ SNELLEN_API void snellen_task_result_free(snellen_task_result *result);
 
 /* ---- probe: representational collapse (arXiv 2406.04267, theorem 4.2 and figures 5, 10) ------------------------------- */
 
+/* y_n is the vector of a prompt's last token, the prompt ending in a sequence of n items; y*_n the same when the last
+ * item stands there once more. Attention is causal, so that ONE pass over the longest sequence of equal items gives
+ * every y_n; sequences of unlike items share the pass and differ in two short branches for each n. */
+
 typedef struct snellen_collapse_options {
-    const char *sequence;        /* "ones", "digits", "copy", or "commas", see snellen_collapse_sequences(); or NULL */
-    const char *prompt;          /* sequence NULL: any prompt text .. */
-    const char *repeat;          /* .. and the text that is repeated after it, whole tokens */
-    uint32_t comma;              /* put a comma after every this many items; 0 = as the sequence says */
-    const int64_t *lengths;      /* ascending; NULL = the paper's 1, 2, 6, 11, 51, 101, 501, 1001, 2001 */
+    const char *sequence;        /* default "ones"; see snellen_collapse_list(). Gives prompt, items and commas .. */
+    const char *prompt;          /* .. unless these are set: prompt text put before the sequence (special tokens are */
+    const char *repeat;          /*    read as such), the text of one item (default "1"; must be one token), */
+    uint32_t comma;              /*    a comma after every this many items; 0 = as the sequence says */
+    const int64_t *lengths;      /* ascending, >= 1; NULL = the paper's 1, 2, 6, 11, 51, 101, 501, 1001, 2001 */
     size_t n_lengths;
-    uint32_t n_prompts;          /* for sequences with random digits; default 1 */
-    bool chat;
-    uint64_t seed;
+    uint32_t n_prompts;          /* default 1; prompt 0 is the paper's, further ones are other wordings, other digits */
+    bool chat;                   /* open a user's turn of the model's chat template; the sequence still ends the input */
+    uint64_t seed;               /* of the random digits; default 1 */
     snellen_session_options session; /* precision decides f32, bf16 or f16; the cache follows it exactly */
 } snellen_collapse_options;
 
@@ -386,25 +392,98 @@ typedef struct snellen_collapse_row {
     int64_t n;
     uint32_t prompt;
     int64_t layer;               /* 0 embedding, 1..n_layers, n_layers + 1 = after the final norm (y_n) */
-    double linf_mean, linf_min, linf_max; /* (a) L-infinity for each head's slice, over heads (paper, Fig 5) */
+    double linf_mean, linf_min, linf_max; /* (a) L-infinity for each head's slice, over heads (paper, Fig 5);
+                                                 slice h holds elements [h d / n_heads, (h + 1) d / n_heads) */
     double l1;                   /* (b) sum of |difference| (theorem 4.2; Fig 10) */
-    double relative;             /* (c) mean |difference| / mean |v| */
+    double relative;             /* (c) mean |difference| / mean |v|; 0 when v is zero */
     double mean_abs;             /* mean |difference| */
     bool bit_equal;              /* (d) the two vectors are equal bit for bit */
-    bool same_logits, same_top;  /* (d) equal predictions: all logits bit for bit; the likeliest token (last layer) */
+    bool same_logits, same_top;  /* (d) equal predictions: all logits bit for bit; the likeliest token. The same in all
+                                        rows of one n and prompt: they are of the end of the model, not of the layer */
+    double shift;                /* total variation distance, 0..1, of the two predictions; likewise in all rows */
 } snellen_collapse_row;
 
 typedef struct snellen_collapse {
-    snellen_collapse_row *rows;  /* for each n, prompt and layer */
+    snellen_collapse_row *rows;  /* for each prompt, n and layer */
     size_t n_rows;
-    int64_t blind_at;            /* smallest n from which on y_n and y*_n are bit-equal; -1 = none in the grid */
+    int64_t blind_at;            /* smallest n from which on y_n and y*_n are bit-equal for every prompt, to the end of
+                                    the grid; -1 = none */
+    int64_t faint_at;            /* smallest n from which on measure (a) at y_n, mean over prompts, is below 2^-7 (the
+                                    paper's line: the spacing of bf16 at 1), to the end of the grid; -1 = none */
+    uint64_t n_tokens;           /* tokens the model read for it */
 } snellen_collapse;
 
+typedef struct snellen_collapse_sequence {
+    const char *name;            /* "ones", "digits", "copy", "commas", "alternate" */
+    const char *summary, *source;
+} snellen_collapse_sequence;
+
+/* Sequence i; false when i is past the last one. */
+SNELLEN_API bool snellen_collapse_list(size_t i, snellen_collapse_sequence *out);
 SNELLEN_API snellen_collapse_options snellen_collapse_options_default(void);
 SNELLEN_API snellen_status snellen_probe_collapse(const snellen_model *model, const snellen_collapse_options *options,
                                                   const snellen_progress *progress, snellen_collapse **result,
                                                   snellen_error *err);
 SNELLEN_API void snellen_collapse_free(snellen_collapse *result);
+
+/* ---- runs: what has been run, and the numbers that came out --------------------------------------------------------- */
+
+/* A SQLite file: `database` in the calls below, else SNELLEN_DB in the environment, else
+ * $XDG_DATA_HOME/snellen/runs.db. Tables `runs` and `numbers` may be read with any SQLite client. */
+
+/* One run. Text fields are never NULL. */
+typedef struct snellen_run {
+    int64_t id;
+    const char *time;       /* when it began, UTC: "2026-01-31 12:00:00" */
+    const char *verb;       /* "checkup", "probe", "task", .. */
+    const char *command;    /* the whole command line */
+    uint64_t seed;
+    const char *version;    /* of this library */
+    const char *model;      /* as it was named */
+    const char *model_path; /* the file or folder */
+    const char *model_hash; /* see snellen_model_hash() */
+    const char *machine;    /* JSON object: cpu, cores, threads, isa, system */
+    double wall;            /* seconds; NAN until it is finished */
+    const char *status;     /* "running" (or killed), "done", "incomplete", "failed" */
+    uint64_t n_numbers;
+} snellen_run;
+
+/* One number of a run. "" and -1 stand for "does not apply". */
+typedef struct snellen_number {
+    const char *subject;    /* what was measured: a task's name, or "collapse-ones" */
+    const char *cure, *style, *precision;
+    int64_t length, prompt, layer;
+    const char *metric;     /* "margin", "linf_mean", .. */
+    double value;           /* NAN is kept as NULL */
+} snellen_number;
+
+/* What is known when a run begins. */
+typedef struct snellen_run_start {
+    const char *verb, *command;
+    const char *model_name; /* as the user named it; NULL = the model's path */
+    uint64_t seed;
+    int n_threads;          /* 0 = snellen_default_threads() */
+} snellen_run_start;
+
+/* Writing: begin, add as numbers come, finish. Each call is one transaction: what was added survives a kill. */
+typedef struct snellen_recorder snellen_recorder;
+SNELLEN_API snellen_status snellen_record_begin(const char *database, const snellen_model *model,
+                                                const snellen_run_start *start, snellen_recorder **recorder,
+                                                snellen_error *err);
+SNELLEN_API int64_t snellen_record_id(const snellen_recorder *recorder);
+SNELLEN_API snellen_status snellen_record_add(snellen_recorder *recorder, const snellen_number *numbers, size_t n,
+                                              snellen_error *err);
+/* Writes status ("done", ..) and wall time and frees the recorder, in any case. NULL is allowed. */
+SNELLEN_API snellen_status snellen_record_finish(snellen_recorder *recorder, const char *run_status,
+                                                 snellen_error *err);
+
+/* All runs, newest first. *runs, with all its texts, is one piece of memory: snellen_free(*runs). A database that does
+ * not exist yet has no runs. */
+SNELLEN_API snellen_status snellen_runs_list(const char *database, snellen_run **runs, size_t *n, snellen_error *err);
+/* One run and its numbers in the order they were added; *run and *numbers are handed over, one snellen_free() each. */
+SNELLEN_API snellen_status snellen_runs_show(const char *database, int64_t id, snellen_run **run,
+                                             snellen_number **numbers, size_t *n, snellen_error *err);
+SNELLEN_API snellen_status snellen_runs_delete(const char *database, int64_t id, snellen_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,132 @@
+/* One layer of every supported architecture:
+ *
+ *     a = W_o attention(rope(norm_q(W_q h)), rope(norm_k(W_k h)), W_v h),   h = norm(x)
+ *     x = x + post(a);  x = x + post(ffn(norm(x)))                          serial residual
+ *     x = x + a + ffn(norm'(x))                                             parallel residual (GPT-NeoX)
+ *
+ * What a model does not have (q and k norms, post norms, biases, turns) is absent from its weights and skipped. Every
+ * result is rounded to the session's precision, which is no operation in f32. */
+#include "model/model.h"
+
+#include <string.h>
+
+/* ---- pieces --------------------------------------------------------------------------------------------------------- */
+
+void norm_forward(const struct snellen_model *model, const struct norm *norm, float *y, const float *x, int64_t n_rows,
+                  int64_t n, const struct workspace *w)
+{
+    float eps = (float)model->desc.norm_eps;
+    if (model->arch->norm == NORM_RMS)
+        rms_norm(y, x, norm->weight, eps, n_rows, n);
+    else
+        layer_norm(y, x, norm->weight, norm->bias, eps, n_rows, n);
+    round_to(y, w->rounding, n_rows * n);
+}
+
+void linear_forward(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w)
+{
+    matmul(y, x, n_rows, &linear->weight, w->scratch, w->scratch_bytes);
+    if (linear->bias) add_bias(y, linear->bias, n_rows, linear->weight.n_out);
+    round_to(y, w->rounding, n_rows * linear->weight.n_out);
+}
+
+/* x += y, the residual stream */
+static void residual(struct workspace *w, const float *y, int64_t n)
+{
+    add_to(w->x, y, n);
+    round_to(w->x, w->rounding, n);
+}
+
+static void turn(const struct snellen_model *model, const struct rope *rope, const struct workspace *w, float *rows,
+                 const float *turns, int64_t n_rows, int64_t n_heads)
+{
+    rope_apply(rows, turns, n_rows, n_heads, model->desc.head_dim, rope->half, model->desc.rope_interleaved);
+    round_to(rows, w->rounding, n_rows * n_heads * model->desc.head_dim);
+}
+
+/* ---- attention ------------------------------------------------------------------------------------------------------- */
+
+/* q, k, v of the batch's rows from the normed rows in w->h. Queries for spans whose positions have shifted (sink) are
+ * turned a second time, into w->q_shifted. */
+static void project_qkv(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, bool shifted)
+{
+    const struct model_desc *d = &model->desc;
+    const struct layer_weights *lw = &model->layers[layer];
+    linear_forward(&lw->q, w->q, w->h, n, w);
+    linear_forward(&lw->k, w->k, w->h, n, w);
+    linear_forward(&lw->v, w->v, w->h, n, w);
+    if (lw->q_norm.weight) norm_forward(model, &lw->q_norm, w->q, w->q, n * d->n_heads, d->head_dim, w);
+    if (lw->k_norm.weight) norm_forward(model, &lw->k_norm, w->k, w->k, n * d->n_kv_heads, d->head_dim, w);
+    if (model->arch->positions != POSITION_ROTARY) return;
+    bool local = model_layer_windowed(model, layer);
+    const struct rope *rope = local ? &model->rope_local : &model->rope;
+    if (shifted) {
+        memcpy(w->q_shifted, w->q, (size_t)(n * d->n_heads * d->head_dim) * sizeof(float));
+        turn(model, rope, w, w->q_shifted, local ? w->turns_shifted_local : w->turns_shifted, n, d->n_heads);
+    }
+    const float *turns = local ? w->turns_local : w->turns;
+    turn(model, rope, w, w->q, turns, n, d->n_heads);
+    turn(model, rope, w, w->k, turns, n, d->n_kv_heads);
+}
+
+static void attend(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
+                   struct memory *memory)
+{
+    const struct model_desc *d = &model->desc;
+    int64_t n = batch->n_rows;
+    const int64_t *shifted = memory->ops->query_positions(memory);
+    project_qkv(model, layer, w, n, shifted != NULL);
+    memory->ops->store(memory, layer, w->k, w->v);
+    size_t n_spans = memory->ops->spans(memory, layer, w->spans);
+    for (size_t i = 0; i < n_spans; i++)
+        if (w->spans[i].q_positions) w->spans[i].q = w->q_shifted; /* NULL without turns: the rows' own queries */
+    struct attn_shape shape = {
+        .n_heads = d->n_heads, .n_kv_heads = d->n_kv_heads, .head_dim = d->head_dim,
+        .scale = (float)d->attn_scale, .soft_cap = (float)d->attn_soft_cap, .alibi = model->alibi,
+        .kv_type = w->kv_type,
+    };
+    attention(w->mix, w->q, batch->positions, n, w->spans, n_spans, &shape, w->scratch, w->scratch_bytes);
+    round_to(w->mix, w->rounding, n * d->n_heads * d->head_dim);
+    linear_forward(&model->layers[layer].output, w->a, w->mix, n, w);
+}
+
+/* ---- feed-forward ------------------------------------------------------------------------------------------------------ */
+
+/* h = W_down (act(W_gate h) * W_up h), or h = W_down act(W_up h) */
+static void feed_forward(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n)
+{
+    const struct layer_weights *lw = &model->layers[layer];
+    int64_t n_ff = n * model->desc.d_ff;
+    linear_forward(&lw->up, w->up, w->h, n, w);
+    float *mixed = w->up;
+    if (model->arch->gated) {
+        linear_forward(&lw->gate, w->gate, w->h, n, w);
+        activate_gated(w->gate, w->up, model->desc.activation, n_ff);
+        mixed = w->gate;
+    } else {
+        activate(w->up, model->desc.activation, n_ff);
+    }
+    round_to(mixed, w->rounding, n_ff);
+    linear_forward(&lw->down, w->h, mixed, n, w);
+}
+
+/* ---- the layer ----------------------------------------------------------------------------------------------------------- */
+
+void layer_forward(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
+                   struct memory *memory)
+{
+    const struct layer_weights *lw = &model->layers[layer];
+    int64_t n = batch->n_rows, d = model->desc.d_model;
+    bool parallel = model->desc.parallel_residual;
+
+    norm_forward(model, &lw->attn_norm, w->h, w->x, n, d, w);
+    attend(model, layer, w, batch, memory);
+    if (lw->post_attn_norm.weight) norm_forward(model, &lw->post_attn_norm, w->a, w->a, n, d, w);
+    if (!parallel) residual(w, w->a, n * d);
+
+    norm_forward(model, &lw->ffn_norm, w->h, w->x, n, d, w);
+    feed_forward(model, layer, w, n);
+    if (lw->post_ffn_norm.weight) norm_forward(model, &lw->post_ffn_norm, w->h, w->h, n, d, w);
+    if (parallel) residual(w, w->a, n * d);
+    residual(w, w->h, n * d);
+}

@@ -1,0 +1,82 @@
+/* What a memory is to the decoder: the keeper of keys and values, who says which of them a row may see.
+ *
+ * The decoder runs a batch of rows through all layers:
+ *
+ *     begin(memory, batch)                      rows and positions are known, nothing is computed yet
+ *     for each layer: store(layer, k, v)        the batch's keys (already turned) and values go in
+ *                     spans(layer, list)        what the batch's rows may see, the new keys included
+ *     end(memory)                               the batch is part of the past now
+ *
+ * The decoder knows no memory by name; src/memory implements this header, one file a memory. */
+#ifndef MODEL_MEMORY_H
+#define MODEL_MEMORY_H
+
+#include "base/base.h"
+#include "kernels/kernels.h"
+
+/* Rows [row0, row0 + rows) of a batch that continue the first `keep` tokens of the session instead of all of them, see
+ * snellen_session_branches(). The first row's position is keep + placed: so many rows of the same branch went through in
+ * the batches just before this one. */
+struct row_group {
+    int64_t row0, rows, keep, placed;
+};
+
+/* Rows that go through the layers together. */
+struct batch {
+    const int32_t *tokens;      /* [n_rows] */
+    const int64_t *positions;   /* [n_rows] absolute positions in the text */
+    int64_t n_rows;
+    const struct row_group *groups;  /* NULL: all rows continue the session and stay; else they are forgotten at end */
+    size_t n_groups;
+};
+
+/* The sizes that a memory is made for. */
+struct memory_shape {
+    int64_t n_layers, n_kv_heads, head_dim;
+    const uint8_t *windowed;    /* [n_layers] 1 = the layer has the model's window; NULL = none */
+    int64_t model_window;       /* tokens; 0 = none */
+    enum dtype kv_type;         /* DT_F32 or DT_F16 */
+    int64_t n_context;          /* full: most tokens */
+    int64_t max_position;       /* positions the model has at all (learned ones); INT64_MAX = no end */
+    int64_t chunk;              /* most rows of a batch */
+    int64_t window, sinks;      /* swa, sink */
+};
+
+enum { MEMORY_MAX_SPANS = 3 };  /* spans a memory lists for a batch without groups */
+
+struct memory;
+struct memory_ops {
+    const char *name;
+    snellen_memory_kind kind;
+    bool branches;              /* understands batch.groups */
+    bool shifts_positions;      /* needs positions that can shift (rotary, ALiBi), not learned ones */
+    /* Bytes of keys and values; false when the product does not fit. */
+    bool (*bytes)(const struct memory_shape *shape, uint64_t *bytes);
+    snellen_status (*create)(const struct memory_shape *shape, struct memory **out, snellen_error *err);
+    void (*free)(struct memory *m);
+    /* Most tokens that can be read; INT64_MAX = no end. */
+    int64_t (*capacity)(const struct memory *m);
+    void (*begin)(struct memory *m, const struct batch *batch);
+    /* k, v [batch rows, n_kv_heads, head_dim] f32 */
+    void (*store)(struct memory *m, int64_t layer, const float *k, const float *v);
+    /* Writes the list of spans, at most MEMORY_MAX_SPANS, or 2 a group; returns how many. */
+    size_t (*spans)(const struct memory *m, int64_t layer, struct attn_span *spans);
+    /* Positions that spans with q_positions want the batch's queries turned to; NULL = none in this batch. */
+    const int64_t *(*query_positions)(const struct memory *m);
+    void (*end)(struct memory *m);
+    /* Forget all but the first n tokens; false when some of what those rows may see is gone. */
+    bool (*truncate)(struct memory *m, int64_t n);
+};
+
+/* Every implementation begins with this. */
+struct memory {
+    const struct memory_ops *ops;
+    int64_t length;             /* tokens read */
+};
+
+/* The implementation of a kind (src/memory/registry.c); NULL for a kind that does not exist. */
+const struct memory_ops *memory_find(snellen_memory_kind kind);
+/* Implementation i, NULL past the last. */
+const struct memory_ops *memory_list(size_t i);
+
+#endif

@@ -1,0 +1,146 @@
+/* model: the one decoder. All supported architectures are one layer with options, described by data.
+ *
+ * An architecture is a row of arch.c, weights.c finds and checks its tensors, layer.c is the layer's equation, decoder.c
+ * runs a batch of rows through all layers, session.c owns a timeline. No file format and no memory is named here. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "base/base.h"
+#include "format/format.h"
+#include "kernels/kernels.h"
+#include "model/memory.h"
+#include "tokenize/tokenize.h"
+
+/* ---- architectures (arch.c) ------------------------------------------------------------------------------------------ */
+
+enum norm_kind { NORM_RMS, NORM_LAYER };
+enum position_kind { POSITION_ROTARY, POSITION_ALIBI, POSITION_LEARNED };
+
+struct arch {
+    const char *name;           /* model_desc.arch */
+    enum norm_kind norm;
+    enum position_kind positions;
+    bool gated;                 /* feed-forward: act(gate x) * up x, else act(up x) */
+    bool qk_norm;               /* RMS norm over each head's q and k before they turn */
+    bool post_norms;            /* norms after attention and after feed-forward, before the residual */
+    bool embedding_norm;
+    bool qkv_bias;              /* must be there; elsewhere biases are used when the file has them */
+    bool all_bias;              /* every linear map but the output has one */
+};
+/* NULL for an unknown name. */
+const struct arch *arch_find(const char *name);
+const struct arch *arch_list(size_t i);
+
+/* ---- weights (weights.c) ------------------------------------------------------------------------------------------------ */
+
+struct norm {
+    const float *weight, *bias; /* [n]; weight NULL = there is no such norm; bias may be NULL */
+};
+struct linear {
+    struct weight weight;       /* data NULL = there is no such map */
+    const float *bias;          /* [n_out] or NULL */
+};
+struct layer_weights {
+    struct norm attn_norm, q_norm, k_norm, post_attn_norm, ffn_norm, post_ffn_norm;
+    struct linear q, k, v, output;   /* [n_heads*head_dim, d], [n_kv_heads*head_dim, d] twice, [d, n_heads*head_dim] */
+    struct linear gate, up, down;    /* [d_ff, d] twice, [d, d_ff] */
+};
+
+/* Rotary positions: inverse frequencies with the model's scaling applied (position.c). */
+struct rope {
+    int64_t half;               /* pairs that turn */
+    double *inv_freq;           /* [half] */
+    float scale;                /* of cos and sin (yarn), else 1 */
+};
+
+struct snellen_model {
+    struct model_file *file;
+    struct tokenizer *tokenizer;     /* NULL: the file has none */
+    const struct arch *arch;
+    struct model_desc desc;          /* with defaults filled in */
+    struct weight embedding;         /* [n_vocab, d] */
+    struct norm embedding_norm;
+    struct weight position_table;    /* [n_positions, d] learned positions */
+    struct layer_weights *layers;    /* [n_layers] */
+    struct norm output_norm;
+    struct linear output;            /* [n_vocab, d], the embedding when tied */
+    struct rope rope, rope_local;    /* rope_local: layers with a window */
+    float *alibi;                    /* [n_heads] slopes or NULL */
+    struct arena arena;              /* everything above that is not mapped */
+    snellen_model_info info;
+};
+
+/* Finds every tensor that the architecture asks for, checks its shape, widens the vectors. */
+snellen_status weights_bind(struct snellen_model *model, snellen_error *err);
+/* True when the layer looks back only `window` tokens. */
+bool model_layer_windowed(const struct snellen_model *model, int64_t layer);
+
+/* ---- positions (position.c) ------------------------------------------------------------------------------------------------ */
+
+/* Frequencies of full and windowed layers, or ALiBi slopes, as desc and architecture say. */
+snellen_status positions_init(struct snellen_model *model, snellen_error *err);
+/* ALiBi slopes of n_heads heads (arXiv 2108.12409): 2^(-max_bias i / n) for a power of two, interleaved otherwise. */
+void alibi_slopes(float *slopes, int64_t n_heads, double max_bias);
+
+/* ---- one layer (workspace.c, layer.c) ------------------------------------------------------------------------------------------------------ */
+
+/* Working memory for a batch of at most `rows` rows. */
+struct workspace {
+    int64_t rows;
+    float *x, *h, *a;           /* [rows, d] residual stream, normed or mixed rows, attention's share */
+    float *q, *q_shifted, *mix; /* [rows, n_heads, head_dim]; q_shifted only for memories that shift positions */
+    float *k, *v;               /* [rows, n_kv_heads, head_dim] */
+    int64_t *positions;         /* [rows] */
+    float *gate, *up;           /* [rows, d_ff] */
+    float *turns, *turns_local; /* [rows, half, 2] cos and sin of the rows' positions */
+    float *turns_shifted, *turns_shifted_local;
+    struct attn_span *spans;    /* [max_spans] */
+    size_t max_spans;
+    float *logits;              /* [logit_rows, n_vocab] */
+    float *picked;              /* [rows, d] rows whose logits are wanted */
+    int64_t logit_rows;
+    void *scratch;
+    size_t scratch_bytes;
+    enum rounding rounding;
+    enum dtype kv_type;         /* how the memory holds keys and values */
+    char *block;                /* all of the above lies in one block */
+};
+/* What decides a workspace's size. */
+struct workspace_shape {
+    int64_t rows;               /* most rows of a batch */
+    bool branches;              /* batches may have a group for each row */
+    bool shifts;                /* the memory shifts positions */
+    int n_threads;
+    enum rounding rounding;
+    enum dtype kv_type;
+};
+/* Bytes that workspace_init() will take; false when the sum does not fit. */
+bool workspace_bytes(const struct snellen_model *model, const struct workspace_shape *shape, uint64_t *bytes);
+snellen_status workspace_init(struct workspace *w, const struct snellen_model *model, const struct workspace_shape *shape,
+                              snellen_error *err);
+void workspace_free(struct workspace *w);
+
+/* x [batch rows, d] of w through layer `layer`, against what `memory` shows. */
+void layer_forward(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
+                   struct memory *memory);
+/* y = norm(x); the model's kind of norm. In place allowed. */
+void norm_forward(const struct snellen_model *model, const struct norm *norm, float *y, const float *x, int64_t n_rows,
+                  int64_t n, const struct workspace *w);
+/* y [n_rows, n_out] = x W^T + b, rounded. */
+void linear_forward(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w);
+
+/* ---- the decoder (decoder.c) ------------------------------------------------------------------------------------------------------ */
+
+/* Where the results of a batch go; all pointers are already moved to the batch's first row. */
+struct batch_outputs {
+    float *hidden;              /* [n_layers + 2][hidden_stride] or NULL */
+    int64_t hidden_stride;      /* elements from one layer's rows to the next layer's */
+};
+/* Runs the batch through embedding and all layers and the final norm; the normed rows are left in w->h.
+ * SNELLEN_E_FORMAT when a value is not finite: the message names the layer. */
+snellen_status decoder_forward(const struct snellen_model *model, struct workspace *w, const struct batch *batch,
+                               struct memory *memory, const struct batch_outputs *out, snellen_error *err);
+/* logits [n, n_vocab] of n rows of w->h (rows ascending indices). */
+void decoder_logits(const struct snellen_model *model, struct workspace *w, const int64_t *rows, int64_t n, float *logits);
+
+#endif

@@ -1,0 +1,106 @@
+/* Working memory of a session: sized first, told, then taken once in one block. */
+#include "model/model.h"
+
+#include <string.h>
+
+enum { LOGIT_ROWS = 64, ALIGNMENT = 64 };
+
+/* One pass over the list of arrays either adds up their sizes (block NULL) or hands out their places. */
+struct layout {
+    char *block;
+    uint64_t used;
+    bool overflow;
+};
+
+static void *place(struct layout *l, uint64_t n, uint64_t size)
+{
+    uint64_t bytes, end;
+    if (!size_mul(n, size, &bytes) || !size_add(bytes, ALIGNMENT - 1, &bytes) ||
+        !size_add(l->used, bytes / ALIGNMENT * ALIGNMENT, &end)) {
+        l->overflow = true;
+        return NULL;
+    }
+    void *p = l->block ? l->block + l->used : NULL;
+    l->used = end;
+    return p;
+}
+
+static float *place_rows(struct layout *l, int64_t rows, int64_t n)
+{
+    uint64_t count;
+    if (!size_mul((uint64_t)rows, (uint64_t)n, &count)) l->overflow = true;
+    return l->overflow ? NULL : place(l, count, sizeof(float));
+}
+
+static int64_t widest_input(const struct model_desc *d)
+{
+    return MAX(MAX(d->d_model, d->d_ff), d->n_heads * d->head_dim);
+}
+
+static void lay_out(struct workspace *w, struct layout *l, const struct snellen_model *model,
+                    const struct workspace_shape *shape)
+{
+    const struct model_desc *d = &model->desc;
+    int64_t rows = shape->rows, width_q = d->n_heads * d->head_dim, width_kv = d->n_kv_heads * d->head_dim;
+    bool rotary = model->arch->positions == POSITION_ROTARY, local = rotary && d->window > 0;
+    int64_t turns = model->rope.half * 2;
+    struct attn_shape attn = {.n_heads = d->n_heads, .n_kv_heads = d->n_kv_heads, .head_dim = d->head_dim,
+                              .kv_type = shape->kv_type};
+
+    w->rows = rows;
+    w->rounding = shape->rounding;
+    w->kv_type = shape->kv_type;
+    w->logit_rows = MIN(rows, LOGIT_ROWS);
+    w->max_spans = shape->branches ? (size_t)rows * 2 : MEMORY_MAX_SPANS;
+    w->x = place_rows(l, rows, d->d_model);
+    w->h = place_rows(l, rows, d->d_model);
+    w->a = place_rows(l, rows, d->d_model);
+    w->picked = place_rows(l, rows, d->d_model);
+    w->q = place_rows(l, rows, width_q);
+    w->mix = place_rows(l, rows, width_q);
+    w->q_shifted = rotary && shape->shifts ? place_rows(l, rows, width_q) : NULL;
+    w->k = place_rows(l, rows, width_kv);
+    w->v = place_rows(l, rows, width_kv);
+    w->up = place_rows(l, rows, d->d_ff);
+    w->gate = model->arch->gated ? place_rows(l, rows, d->d_ff) : NULL;
+    w->turns = rotary ? place_rows(l, rows, turns) : NULL;
+    w->turns_local = local ? place_rows(l, rows, turns) : NULL;
+    w->turns_shifted = rotary && shape->shifts ? place_rows(l, rows, turns) : NULL;
+    w->turns_shifted_local = local && shape->shifts ? place_rows(l, rows, turns) : NULL;
+    w->logits = place_rows(l, w->logit_rows, d->n_vocab);
+    w->positions = place(l, (uint64_t)rows, sizeof *w->positions);
+    w->spans = place(l, w->max_spans, sizeof *w->spans);
+    w->scratch_bytes = MAX(matmul_scratch_bytes(rows, widest_input(d), shape->n_threads),
+                           attention_scratch_bytes(&attn, shape->n_threads));
+    w->scratch = place(l, w->scratch_bytes, 1);
+}
+
+bool workspace_bytes(const struct snellen_model *model, const struct workspace_shape *shape, uint64_t *bytes)
+{
+    struct workspace unplaced;
+    struct layout l = {0};
+    lay_out(&unplaced, &l, model, shape);
+    *bytes = l.used;
+    return !l.overflow;
+}
+
+snellen_status workspace_init(struct workspace *w, const struct snellen_model *model, const struct workspace_shape *shape,
+                              snellen_error *err)
+{
+    uint64_t bytes;
+    memset(w, 0, sizeof *w);
+    FAIL_IF(!workspace_bytes(model, shape, &bytes), SNELLEN_E_MEMORY,
+            "working memory for %lld rows is more than any machine holds", (long long)shape->rows);
+    char *block = NULL;
+    TRY(NEW_ARRAY(&block, bytes, "working memory", err));
+    struct layout l = {.block = block};
+    lay_out(w, &l, model, shape);
+    w->block = block;
+    return SNELLEN_OK;
+}
+
+void workspace_free(struct workspace *w)
+{
+    mem_free(w->block);
+    memset(w, 0, sizeof *w);
+}
