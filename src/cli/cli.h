@@ -1,0 +1,141 @@
+/* cli: the program around the library: verbs, the options they share, progress, messages, the end of a run.
+ *
+ * A verb is one file: src/cli/NAME.c defines `const struct verb verb_NAME` (see opts.h), one line of CLI_VERBS below
+ * registers it. Verbs hold no arithmetic: they read options, call snellen.h, and print. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "cli/opts.h"
+
+#include <jansson.h>
+#include <signal.h>
+
+/* ---- verbs --------------------------------------------------------------------------------------------------------- */
+
+/* Registers a verb, in the order in which `snellen --help` lists them. */
+#define CLI_VERBS(VERB)                                                                                                \
+    VERB(models)                                                                                                       \
+    VERB(info)                                                                                                         \
+    VERB(tokenize)                                                                                                     \
+    VERB(run)                                                                                                          \
+    VERB(logits)                                                                                                       \
+    VERB(perplexity)                                                                                                   \
+    VERB(bench)
+
+#define CLI_DECLARE_VERB(name) extern const struct verb verb_##name;
+CLI_VERBS(CLI_DECLARE_VERB)
+#undef CLI_DECLARE_VERB
+
+/* Verb i, NULL past the last one (verbs.c). */
+const struct verb *verb_at(size_t i);
+/* The verb of this name, or NULL. */
+const struct verb *verb_find(const char *name);
+
+/* ---- options that mean the same in every verb (common.c) ------------------------------------------------------------- */
+
+struct common_opts {
+    const char *memory, *precision, *cache;   /* names, as typed */
+    int64_t window, sinks, context, chunk, threads;   /* 0 = as snellen_session_options says */
+    uint64_t seed;
+};
+
+struct common_opts common_opts_default(void);
+/* To the options of a session; fails (SNELLEN_E_USAGE) where two of them contradict each other. */
+snellen_status common_session(const struct common_opts *c, snellen_session_options *options, snellen_error *err);
+
+enum { CLI_MAX_TOKENS = 1 << 30 };
+
+/* Which tokens a row may see. */
+#define OPTS_MEMORY(c)                                                                                                 \
+    OPT_GROUP("memory"),                                                                                               \
+    OPT_CHOICE(0, "memory", "KIND", &(c)->memory, "full swa sink",                                                     \
+               "full: every token sees all before it, the context is an end. swa: each layer sees the last --window "  \
+               "tokens, text without end in fixed space. sink: the same and the first --sinks tokens, which keeps "    \
+               "models fluent that lean on the start"),                                                                \
+    OPT_INT(0, "window", "N", &(c)->window, 1, CLI_MAX_TOKENS, "swa, sink: tokens that are seen; smaller is faster",   \
+            .shown = "the model's own window, or 1024 for sink"),                                                      \
+    OPT_INT(0, "sinks", "N", &(c)->sinks, 0, 65536, "sink: first tokens that stay")
+#define OPTS_CONTEXT(c)                                                                                                \
+    OPT_INT(0, "context", "N", &(c)->context, 1, CLI_MAX_TOKENS,                                                       \
+            "full: most tokens the session can hold; their keys and values are taken from memory at the start",       \
+            .shown = "what the model was made for")
+/* How numbers are held and how many tokens go through the layers at once. */
+#define OPTS_NUMBERS(c)                                                                                                \
+    OPT_GROUP("numbers"),                                                                                              \
+    OPT_CHOICE(0, "precision", "TYPE", &(c)->precision, "f32 bf16 f16",                                                \
+               "rounds every activation and every cached key and value: bf16 and f16 show what such a model sees"),    \
+    OPT_CHOICE(0, "cache", "TYPE", &(c)->cache, "f32 f16",                                                             \
+               "how keys and values are stored; f16 takes half the memory and time of f32"),                           \
+    OPT_INT(0, "chunk", "N", &(c)->chunk, 1, 65536, "tokens processed at a time; 1 = token by token, slow",            \
+            .shown = "512")
+/* All of a session's options. */
+#define OPTS_SESSION(c) OPTS_MEMORY(c), OPTS_CONTEXT(c), OPTS_NUMBERS(c)
+#define OPTS_THREADS(c)                                                                                                \
+    OPT_INT(0, "threads", "N", &(c)->threads, 1, 1024, "threads; the results do not depend on it",                     \
+            .shown = "the cores this process may use")
+#define OPTS_SEED(c) OPT_SEED(0, "seed", "N", &(c)->seed, "same seed, same random numbers, same bytes")
+/* --json and -q, which set ui.json and ui.quiet. */
+#define OPTS_OUTPUT()                                                                                                  \
+    OPT_GROUP("output"),                                                                                               \
+    OPT_FLAG(0, "json", &ui.json, "one JSON object on standard output and nothing else there"),                        \
+    OPT_FLAG('q', "quiet", &ui.quiet, "no progress and no notes on standard error, errors only")
+
+/* ---- what the user sees beside the results (ui.c) -------------------------------------------------------------------- */
+
+/* The state of this run's conversation with the user: one, since there is one terminal. */
+struct ui {
+    bool quiet, json;
+    volatile sig_atomic_t interrupted;   /* SIGINT or SIGTERM came: finish cleanly */
+};
+extern struct ui ui;
+
+/* Catches SIGINT and SIGTERM (a second one ends the process at once), ignores SIGPIPE, starts the clock, keeps the
+ * command line. Once, at the start of main. */
+void ui_start(int argc, char **argv);
+/* To hand to the library: draws a bar on standard error when that is a terminal and the work takes longer than two
+ * seconds; says stop after an interruption. */
+const snellen_progress *ui_progress(void);
+/* Takes the bar away, before anything else is printed. The functions below do it themselves. */
+void ui_clear(void);
+/* A line on standard error, unless -q. */
+void ui_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* "snellen: message" on standard error; returns the exit status that belongs to it: 2 for SNELLEN_E_USAGE, else 1.
+ * After an interruption it says so. */
+int ui_fail(const snellen_error *err);
+/* The same with a message of the verb's own: the call was wrong, returns 2. */
+int ui_wrong(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Pushes what was printed to standard output; false when that failed (full disk, closed pipe): stop the work and
+ * return 1, the end of main says why. */
+bool ui_flush(void);
+/* Prints a JSON object and a line end to standard output and releases it; false as ui_flush(), or out of memory. */
+bool ui_json(json_t *object);
+/* The end of a run: checks standard output, prints the closing line (where `works`); returns the exit status. */
+int ui_finish(int status, bool works);
+/* The command line as it can be typed again, for reports and the database. */
+const char *ui_command(void);
+/* Seconds since an unspecified start. */
+double ui_seconds(void);
+/* Peak resident memory of this process in bytes. */
+uint64_t ui_peak_memory(void);
+/* "1.2 GB", "98 MB", "512 bytes"; powers of ten. */
+const char *ui_bytes(uint64_t n, char buffer[32]);
+/* Standard error is a terminal that may be coloured (no NO_COLOR, TERM is not dumb). */
+bool ui_colour(void);
+
+/* ---- helpers of several verbs (common.c, input.c, machine.c) ---------------------------------------------------------------------- */
+
+/* snellen_model_load with the message printed; NULL after a failure and then *status is the exit status. */
+snellen_model *cli_load(const char *path, int *status);
+/* Token ids from "1,2,3" or from a file of ids separated by commas or white space: an argument that names an existing
+ * file is a file. Every id must lie in [0, n_vocab). *ids by mem_free(). */
+snellen_status cli_token_ids(const char *text_or_path, int64_t n_vocab, int32_t **ids, size_t *n, snellen_error *err);
+/* A whole file's bytes, "-" = standard input. *text by mem_free(). */
+snellen_status cli_read_text(const char *path, char **text, size_t *n, snellen_error *err);
+/* Processor, cores, memory, system, instruction set, compiler: {"cpu":.., "cores":.., ..}. */
+json_t *cli_machine(void);
+/* For --version: "gcc 12.2.0"; "Jansson 2.14, .."; "201511 (GNU)". */
+const char *cli_compiler(void);
+const char *cli_libraries(void);
+const char *cli_openmp(void);
+
+#endif

@@ -1,0 +1,87 @@
+/* snellen: the program. Finds the verb, runs it, turns what it returns into the exit status:
+ * 0 done, 1 the work failed, 2 the call was wrong. */
+#include "cli/cli.h"
+
+#include <string.h>
+
+#ifndef __OPTIMIZE__
+#define BUILD_KIND "debug"
+#elif defined(__SANITIZE_ADDRESS__)
+#define BUILD_KIND "sanitised"
+#else
+#define BUILD_KIND "optimised"
+#endif
+
+static void list_verbs(FILE *out)
+{
+    const struct verb *verb;
+    for (size_t i = 0; (verb = verb_at(i)); i++) fprintf(out, "  %-12s %s\n", verb->name, verb->summary);
+}
+
+static int print_help(void)
+{
+    printf("snellen: an eye exam for language models\n\n"
+           "usage: snellen VERB [MODEL] [options]\n"
+           "       snellen VERB --help\n\n"
+           "MODEL is a GGUF file, a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or a name that\n"
+           "`snellen models` lists.\n\n"
+           "verbs\n");
+    list_verbs(stdout);
+    printf("\nWhole numbers take the suffixes K, M and G (1024, 1024^2, 1024^3). Results go to standard output, progress\n"
+           "and notes to standard error. Exit status: 0 done, 1 the work failed, 2 the call was wrong.\n\n"
+           "examples\n"
+           "  snellen models get smollm2\n"
+           "  snellen run smollm2 --chat -p 'Name three rivers.'\n");
+    return 0;
+}
+
+static int print_version(void)
+{
+    const char *libraries = cli_libraries();
+    printf("snellen %s\n"
+           "build: %s, %s, C%ld\n"
+           "libraries: %s\n"
+           "instruction set in use: %s\n"
+           "OpenMP: %s, %d threads by default\n",
+           snellen_version(), cli_compiler(), BUILD_KIND, (long)(__STDC_VERSION__ / 100 % 100), libraries, snellen_isa(),
+           cli_openmp(), snellen_default_threads());
+    return 0;
+}
+
+static int unknown_verb(const char *word)
+{
+    const char *names[64];
+    size_t n = 0;
+    const struct verb *verb;
+    while (n < COUNT_OF(names) && (verb = verb_at(n))) names[n++] = verb->name;
+    const char *near = opts_nearest(word, names, n);
+    if (near) return ui_wrong("unknown verb '%.100s'; did you mean %s? (snellen --help lists all)", word, near);
+    return ui_wrong("unknown %s '%.100s' (snellen --help lists all)", word[0] == '-' ? "option" : "verb", word);
+}
+
+int main(int argc, char **argv)
+{
+    ui_start(argc, argv);
+    if (argc < 2) {
+        fprintf(stderr, "usage: snellen VERB [MODEL] [options]\n\nverbs\n");
+        list_verbs(stderr);
+        fprintf(stderr, "\n`snellen --help` says more, `snellen VERB --help` all about one.\n");
+        return ui_finish(2, false);
+    }
+    const char *word = argv[1];
+    if (!strcmp(word, "--version") || !strcmp(word, "-V")) return ui_finish(print_version(), false);
+    if (!strcmp(word, "--help") || !strcmp(word, "-h")) return ui_finish(print_help(), false);
+    if (!strcmp(word, "help")) {   /* `snellen help run`, as git has it */
+        if (argc == 2) return ui_finish(print_help(), false);
+        char help[] = "--help";
+        char *help_argv[] = { argv[2], help, NULL };
+        const struct verb *verb = verb_find(argv[2]);
+        return ui_finish(verb ? verb->run(2, help_argv) : unknown_verb(argv[2]), false);
+    }
+    const struct verb *verb = verb_find(word);
+    if (!verb) return ui_finish(unknown_verb(word), false);
+    bool helped = false;
+    for (int i = 2; i < argc && strcmp(argv[i], "--"); i++)
+        helped |= !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
+    return ui_finish(verb->run(argc - 1, argv + 1), verb->works && !helped);
+}
