@@ -298,34 +298,37 @@ SNELLEN_API snellen_status snellen_perplexity_feed(snellen_perplexity *ppl, cons
                                                    float *nll, snellen_error *err);
 SNELLEN_API void snellen_perplexity_get(const snellen_perplexity *ppl, snellen_perplexity_result *result);
 
-/* ---- tasks: questions with known answers ---------------------------------------------------------------------------- */
+/* ---- tasks: questions with known answers (arXiv 2406.04267, copying and counting) ------------------------------------ */
 
 typedef struct snellen_task_info {
-    const char *name;     /* "copy-last", "count-ones", .. */
-    const char *summary;  /* one line */
-    const char *source;   /* paper and figure, or "ours" */
-    const char *cures;    /* names of the cures that apply, separated by spaces */
-    const char *styles;   /* names of the styles that apply: "plain step examples" */
+    const char *name;       /* "copy-last", "count-ones", .. */
+    const char *summary;    /* one line */
+    const char *source;     /* paper and figure, or "ours" */
+    const char *cures;      /* names of the cures that apply, separated by spaces */
+    const char *styles;     /* names of the styles that apply: "plain step examples" */
+    const char *frame;      /* how the prompt asks the answer to begin: "The answer to your question is: " */
     const int64_t *lengths; /* the paper's grid of lengths, ascending */
     size_t n_lengths;
+    uint32_t n_prompts;     /* different prompts that there are for one length; UINT32_MAX = without end */
 } snellen_task_info;
 
 /* Task i; false when i is past the last one. */
 SNELLEN_API bool snellen_task_list(size_t i, snellen_task_info *info);
 
 typedef struct snellen_task_options {
-    const int64_t *lengths;  /* lengths to ask at; NULL = the task's own grid */
+    const int64_t *lengths;  /* lengths to ask at, 1 to 100000; NULL = the task's own grid as far as it fits the context */
     size_t n_lengths;
     uint32_t n_prompts;      /* prompts a cell; prompt 0 is the paper's, further ones vary what may vary; default 20 */
     const char *style;       /* "plain" (default), "step", "examples" */
-    const char *cure;        /* "" (default) or one of the task's cures */
+    const char *cure;        /* "" (default) or one of the task's cures; "commas:K" puts a comma after every K items */
     bool chat;               /* put the prompt into the model's chat template; default: if the model has one */
     uint32_t n_generate;     /* prompts of each cell whose answer is also generated (greedy); default 0 */
-    uint32_t max_new;        /* tokens an answer may take; 0 = by style */
+    uint32_t max_new;        /* tokens an answer may take; 0 = by style: plain 32, examples 192, step 384 */
     uint64_t seed;           /* default 1 */
-    snellen_session_options session;
+    snellen_session_options session; /* n_context 0 = what the prompts need, at most the model's own */
 } snellen_task_options;
 
+/* The defaults for a model; model NULL: without a chat template. */
 SNELLEN_API snellen_task_options snellen_task_options_default(const snellen_model *model);
 
 /* One prompt and how the model did. */
@@ -334,11 +337,14 @@ typedef struct snellen_answer {
     uint32_t prompt;     /* index within the cell */
     uint32_t n_tokens;   /* of the whole prompt with the answer's frame */
     int64_t expected;    /* the right answer */
-    float margin;        /* log p(right) - log p(best wrong), the answer's frame already written */
+    float margin;        /* log p(right) - log p(best wrong), nats, the answer's frame already written. Candidates:
+                            copying, the ten digits; counting, all numbers from 0 to max(200, 2 * length), whose p
+                            includes that no further digit follows. Exact over all candidates. */
     int64_t best_wrong;  /* the wrong answer that came closest */
     bool generated;      /* the fields below hold */
     bool parsed;         /* a number was found where the answer was asked for */
-    int64_t got;         /* that number */
+    int64_t got;         /* that number: the one after the last frame in the text, else the last one in the text */
+    const char *text;    /* what the model wrote (UTF-8 as far as its tokens are); lives as long as the result */
 } snellen_answer;
 
 typedef struct snellen_cell {
@@ -347,22 +353,24 @@ typedef struct snellen_cell {
     double margin, margin_low, margin_high;   /* mean and 95 % interval (Student's t; n = 1: the value itself) */
     uint32_t n_positive;                      /* prompts with margin > 0 */
     uint32_t n_generated, n_right;            /* generated answers, exact ones */
-    double right_low, right_high;             /* Wilson 95 % interval of n_right / n_generated */
+    double right_low, right_high;             /* Wilson 95 % interval of n_right / n_generated; NAN without any */
     double abs_error;                         /* mean |got - expected| over parsed answers; NAN without any */
 } snellen_cell;
 
 typedef struct snellen_task_result {
-    snellen_answer *answers;
+    snellen_answer *answers;      /* by length, then prompt */
     size_t n_answers;
-    snellen_cell *cells;
+    snellen_cell *cells;          /* by length */
     size_t n_cells;
-    int64_t blind_at;   /* smallest length from which on at least half the prompts of every cell have margin <= 0;
-                           -1 = none in the grid */
+    int64_t blind_at;             /* smallest length from which on at least half the prompts of every cell have
+                                     margin <= 0; -1 = none in the grid */
 } snellen_task_result;
 
 /* The text of one prompt, before the chat template, with its right answer. *text is handed over. */
 SNELLEN_API snellen_status snellen_task_show(const char *task, const snellen_task_options *options, int64_t length,
                                              uint32_t prompt, char **text, int64_t *expected, snellen_error *err);
+/* Asks all prompts of all lengths. *result, free with snellen_task_result_free(), is NULL after a failure; after
+ * SNELLEN_E_CANCELLED it holds the prompts that were finished (maybe none). */
 SNELLEN_API snellen_status snellen_task_eval(const snellen_model *model, const char *task,
                                              const snellen_task_options *options, const snellen_progress *progress,
                                              snellen_task_result **result, snellen_error *err);
