@@ -66,7 +66,7 @@ enum { CLI_MAX_TOKENS = 1 << 30 };
                "rounds every activation and every cached key and value: bf16 and f16 show what such a model sees"),    \
     OPT_CHOICE(0, "cache", "TYPE", &(c)->cache, "f32 f16",                                                             \
                "how keys and values are stored; f16 takes half the memory and time of f32"),                           \
-    OPT_INT(0, "chunk", "N", &(c)->chunk, 1, 65536, "tokens processed at a time; 1 = token by token, slow",            \
+    OPT_INT(0, "chunk", "N", &(c)->chunk, 1, 8192, "tokens processed at a time; 1 = token by token, slow",            \
             .shown = "512")
 /* All of a session's options. */
 #define OPTS_SESSION(c) OPTS_MEMORY(c), OPTS_CONTEXT(c), OPTS_NUMBERS(c)
@@ -95,6 +95,10 @@ void ui_start(int argc, char **argv);
 /* To hand to the library: draws a bar on standard error when that is a terminal and the work takes longer than two
  * seconds; says stop after an interruption. */
 const snellen_progress *ui_progress(void);
+/* The same without a bar: for work whose progress the verb shows itself through ui_step(). */
+const snellen_progress *ui_interruptible(void);
+/* Shows progress of the verb's own; false after an interruption. */
+bool ui_step(const char *what, uint64_t done, uint64_t total);
 /* Takes the bar away, before anything else is printed. The functions below do it themselves. */
 void ui_clear(void);
 /* A line on standard error, unless -q. */
@@ -122,20 +126,44 @@ const char *ui_bytes(uint64_t n, char buffer[32]);
 /* Standard error is a terminal that may be coloured (no NO_COLOR, TERM is not dumb). */
 bool ui_colour(void);
 
-/* ---- helpers of several verbs (common.c, input.c, machine.c) ---------------------------------------------------------------------- */
+/* ---- helpers of several verbs (common.c, input.c, stream.c, text.c, machine.c) -------------------------------------------------- */
 
 /* snellen_model_load with the message printed; NULL after a failure and then *status is the exit status. */
 snellen_model *cli_load(const char *path, int *status);
 /* Token ids from "1,2,3" or from a file of ids separated by commas or white space: an argument that names an existing
  * file is a file. Every id must lie in [0, n_vocab). *ids by mem_free(). */
 snellen_status cli_token_ids(const char *text_or_path, int64_t n_vocab, int32_t **ids, size_t *n, snellen_error *err);
-/* A whole file's bytes, "-" = standard input. *text by mem_free(). */
+/* A whole file's bytes, "-" = standard input, at most 1 GiB. *text is NUL ended, by mem_free(). */
 snellen_status cli_read_text(const char *path, char **text, size_t *n, snellen_error *err);
-/* Processor, cores, memory, system, instruction set, compiler: {"cpu":.., "cores":.., ..}. */
-json_t *cli_machine(void);
-/* For --version: "gcc 12.2.0"; "Jansson 2.14, .."; "201511 (GNU)". */
+/* Text to ids with the begin token first if the model wants one and the text does not spell it already. *ids by
+ * snellen_free(). */
+snellen_status cli_tokenize_prompt(const snellen_model *model, const char *text, size_t n_bytes, int32_t **ids, size_t *n,
+                                   snellen_error *err);
+
+/* Bytes of text that end with a whole character: n less the bytes of one that is still to be finished. */
+size_t cli_whole_utf8(const char *text, size_t n);
+/* A JSON string of any bytes: what is no valid UTF-8 becomes U+FFFD. */
+json_t *cli_json_text(const char *bytes, size_t n);
+/* Any bytes as one printable ASCII word group: \n, \t, \\, \xNN; UTF-8 letters stay. For tables. */
+void cli_put_escaped(FILE *out, const char *bytes, size_t n);
+
+/* A text of any length as tokens, in memory that does not depend on it: read in pieces, cut where the tokenizer cuts
+ * too. The tokens depend on the text alone, not on how its bytes arrive. */
+struct token_stream;
+/* path "-" is standard input. flags as in snellen_tokenize(); SNELLEN_BOS counts for the first piece. */
+snellen_status token_stream_open(const char *path, const snellen_model *model, unsigned flags,
+                                 struct token_stream **out, snellen_error *err);
+/* The next tokens, n = 0 at the end; valid until the next call. SNELLEN_E_CANCELLED after an interruption. */
+snellen_status token_stream_next(struct token_stream *s, const int32_t **ids, size_t *n, snellen_error *err);
+uint64_t token_stream_bytes(const struct token_stream *s);   /* read so far */
+uint64_t token_stream_size(const struct token_stream *s);    /* of the file; 0 = unknown */
+void token_stream_close(struct token_stream *s);
+
+/* The machine as store_machine() has it, with its memory and our compiler. NULL when memory runs out. */
+json_t *cli_machine(int64_t n_threads);
+/* For --version: "gcc 12.2.0"; "Jansson 2.14, .."; "201511". */
 const char *cli_compiler(void);
-const char *cli_libraries(void);
+const char *cli_libraries(char *buffer, size_t size);
 const char *cli_openmp(void);
 
 #endif

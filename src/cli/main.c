@@ -4,10 +4,10 @@
 
 #include <string.h>
 
-#ifndef __OPTIMIZE__
-#define BUILD_KIND "debug"
-#elif defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__)
 #define BUILD_KIND "sanitised"
+#elif !defined(__OPTIMIZE__)
+#define BUILD_KIND "debug"
 #else
 #define BUILD_KIND "optimised"
 #endif
@@ -37,14 +37,14 @@ static int print_help(void)
 
 static int print_version(void)
 {
-    const char *libraries = cli_libraries();
+    char libraries[512];
     printf("snellen %s\n"
            "build: %s, %s, C%ld\n"
            "libraries: %s\n"
            "instruction set in use: %s\n"
-           "OpenMP: %s, %d threads by default\n",
-           snellen_version(), cli_compiler(), BUILD_KIND, (long)(__STDC_VERSION__ / 100 % 100), libraries, snellen_isa(),
-           cli_openmp(), snellen_default_threads());
+           "OpenMP: %s; threads unless told otherwise: %d\n",
+           snellen_version(), cli_compiler(), BUILD_KIND, (long)(__STDC_VERSION__ / 100 % 100),
+           cli_libraries(libraries, sizeof(libraries)), snellen_isa(), cli_openmp(), snellen_default_threads());
     return 0;
 }
 

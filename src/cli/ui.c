@@ -167,6 +167,23 @@ const snellen_progress *ui_progress(void)
     return &progress;
 }
 
+static bool step_unseen(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    (void)user, (void)what, (void)done, (void)total;
+    return !ui.interrupted;
+}
+
+const snellen_progress *ui_interruptible(void)
+{
+    static const snellen_progress progress = { .step = step_unseen };
+    return &progress;
+}
+
+bool ui_step(const char *what, uint64_t done, uint64_t total)
+{
+    return step(NULL, what, done, total);
+}
+
 /* ---- messages ---------------------------------------------------------------------------------------------------------- */
 
 void ui_note(const char *fmt, ...)
