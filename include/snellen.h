@@ -418,6 +418,7 @@ typedef struct snellen_collapse {
                                     the grid; -1 = none */
     int64_t faint_at;            /* smallest n from which on measure (a) at y_n, mean over prompts, is below 2^-7 (the
                                     paper's line: the spacing of bf16 at 1), to the end of the grid; -1 = none */
+    const float *vectors;        /* [n_prompts, n_lengths, 2, d_model]: y_n and y*_n */
     uint64_t n_tokens;           /* tokens the model read for it */
 } snellen_collapse;
 
