@@ -1,0 +1,490 @@
+/* dot_body: number formats and dot products for x86 processors with AVX2, FMA and F16C; included by one source file for
+ * each instruction set, which brings the two things that differ:
+ *
+ *     __m256i products(__m256i u, const int16_t *q)              lane i = sum over e = 4i .. 4i + 3 of u[e] q[e]
+ *     void store_rounded(int16_t *q, __m256i q0, __m256i q1)     how a block of 32 rounded entries lies for products()
+ *
+ * As in scalar_dot.c all formats come down to 32 unsigned bytes u with w = scale * u + offset. The products with u are
+ * whole numbers below 2^28; scale and offset meet the step and the sum of the rounded x once a block. W weight rows and
+ * X rows of x are worked on together; each pair has sums of its own, so its value does not depend on W and X.
+ * `type`, W and X are constants wherever these functions are used: everything is inlined and the switches vanish. */
+#ifndef KERNELS_DOT_BODY_H
+#define KERNELS_DOT_BODY_H
+
+#include "kernels/quant.h"
+#include "kernels/table.h"
+
+#include <immintrin.h>
+#include <math.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE __m256i products(__m256i u, const int16_t *q);
+INLINE void store_rounded(int16_t *q, __m256i q0, __m256i q1);
+
+enum { MAX_W = 2, MAX_X = 4 };
+
+INLINE __m256i load_32(const void *p) { return _mm256_loadu_si256((const __m256i_u *)p); }
+
+INLINE __m128i load_16(const void *p) { return _mm_loadu_si128((const __m128i_u *)p); }
+
+INLINE __m128i load_8(const void *p) { return _mm_loadl_epi64((const __m128i_u *)p); }
+
+INLINE __m128i load_4(const void *p)
+{
+    int32_t i;
+    memcpy(&i, p, 4);
+    return _mm_cvtsi32_si128(i);
+}
+
+INLINE float sum_lanes(__m256 v)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+/* ---- blocks of 32 -------------------------------------------------------------------------------------------------- */
+
+INLINE __m256i low_bits(__m256i v, int shift, char mask)
+{
+    return _mm256_and_si256(_mm256_srli_epi16(v, shift), _mm256_set1_epi8(mask));
+}
+
+INLINE __m256i nibbles(const uint8_t qs[16])
+{
+    __m256i twice = _mm256_broadcastsi128_si256(load_16(qs));
+    return _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_set_epi64x(4, 4, 0, 0)), _mm256_set1_epi8(15));
+}
+
+/* Byte e = 16 where bit e of qh is set. */
+INLINE __m256i fifth_bits(const uint8_t qh[4])
+{
+    const __m256i byte_of = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
+    const __m256i bit_of = _mm256_set1_epi64x((long long)0x8040201008040201ull);
+    __m256i v = _mm256_shuffle_epi8(_mm256_broadcastd_epi32(load_4(qh)), byte_of);
+    v = _mm256_cmpeq_epi8(_mm256_and_si256(v, bit_of), bit_of);
+    return _mm256_and_si256(v, _mm256_set1_epi8(16));
+}
+
+INLINE __m256i block_u(enum dtype type, const void *block)
+{
+    switch (type) {
+    case DT_Q4_0: return nibbles(((const struct q4_0 *)block)->qs);
+    case DT_Q4_1: return nibbles(((const struct q4_1 *)block)->qs);
+    case DT_Q5_0: {
+        const struct q5_0 *b = block;
+        return _mm256_or_si256(nibbles(b->qs), fifth_bits(b->qh));
+    }
+    case DT_Q5_1: {
+        const struct q5_1 *b = block;
+        return _mm256_or_si256(nibbles(b->qs), fifth_bits(b->qh));
+    }
+    default: /* Q8_0 */
+        return _mm256_xor_si256(load_32(((const struct q8_0 *)block)->qs), _mm256_set1_epi8(-128));
+    }
+}
+
+/* (scale, offset) of a block in lanes 0 and 1. All blocks begin with d, or d and m. */
+INLINE __m128 block_scale(enum dtype type, const void *block)
+{
+    __m128 dm = _mm_cvtph_ps(load_4(block));
+    if (type == DT_Q4_1 || type == DT_Q5_1) return dm;
+    float offset = type == DT_Q4_0 ? -8.0f : type == DT_Q5_0 ? -16.0f : -128.0f;
+    return _mm_mul_ps(_mm_moveldup_ps(dm), _mm_set_ps(0, 0, offset, 1));
+}
+
+INLINE int64_t block_bytes(enum dtype type)
+{
+    switch (type) {
+    case DT_Q4_0: return sizeof(struct q4_0);
+    case DT_Q4_1: return sizeof(struct q4_1);
+    case DT_Q5_0: return sizeof(struct q5_0);
+    case DT_Q5_1: return sizeof(struct q5_1);
+    case DT_Q8_0: return sizeof(struct q8_0);
+    case DT_Q2_K: return sizeof(struct q2_k);
+    case DT_Q3_K: return sizeof(struct q3_k);
+    case DT_Q4_K: return sizeof(struct q4_k);
+    case DT_Q5_K: return sizeof(struct q5_k);
+    default: return sizeof(struct q6_k);
+    }
+}
+
+INLINE void dot_blocks(enum dtype type, int W, int X, float *y, int64_t y_stride, const struct dot_rows *rows, int64_t i,
+                       const char *w, int64_t row_bytes)
+{
+    __m256 sum[MAX_W][MAX_X];
+    __m128 offset[MAX_W][MAX_X]; /* lane 1: sum of offset * sum of x; the other lanes are of no use */
+    for (int a = 0; a < W; a++)
+        for (int b = 0; b < X; b++) sum[a][b] = _mm256_setzero_ps(), offset[a][b] = _mm_setzero_ps();
+    int64_t n = rows->n / 32;
+    for (int64_t k = 0; k < n; k++)
+        for (int a = 0; a < W; a++) {
+            const char *block = w + a * row_bytes + k * block_bytes(type);
+            __m256i u = block_u(type, block);
+            __m128 scale = block_scale(type, block);
+            for (int b = 0; b < X; b++) {
+                int64_t at = (i + b) * n + k;
+                __m128 both = _mm_mul_ps(scale, _mm_castsi128_ps(load_8(rows->pair + 2 * at)));
+                __m256 p = _mm256_cvtepi32_ps(products(u, rows->q + 32 * at));
+                sum[a][b] = _mm256_fmadd_ps(p, _mm256_broadcastss_ps(both), sum[a][b]);
+                offset[a][b] = _mm_add_ps(offset[a][b], both);
+            }
+        }
+    for (int a = 0; a < W; a++)
+        for (int b = 0; b < X; b++)
+            y[(i + b) * y_stride + a] = sum_lanes(sum[a][b]) + _mm_cvtss_f32(_mm_movehdup_ps(offset[a][b]));
+}
+
+/* ---- super-blocks of 256 --------------------------------------------------------------------------------------------- */
+
+/* Group g = 0..7 of 32 elements. */
+INLINE __m256i super_u(enum dtype type, const void *block, int g)
+{
+    switch (type) {
+    case DT_Q2_K: return low_bits(load_32(((const struct q2_k *)block)->qs + g / 4 * 32), g % 4 * 2, 3);
+    case DT_Q3_K: {
+        const struct q3_k *b = block;
+        __m256i high = _mm256_slli_epi16(low_bits(load_32(b->hmask), g, 1), 2);
+        return _mm256_or_si256(low_bits(load_32(b->qs + g / 4 * 32), g % 4 * 2, 3), high);
+    }
+    case DT_Q4_K: return low_bits(load_32(((const struct q4_k *)block)->qs + g / 2 * 32), g % 2 * 4, 15);
+    case DT_Q5_K: {
+        const struct q5_k *b = block;
+        __m256i high = _mm256_slli_epi16(low_bits(load_32(b->qh), g, 1), 4);
+        return _mm256_or_si256(low_bits(load_32(b->qs + g / 2 * 32), g % 2 * 4, 15), high);
+    }
+    default: { /* Q6_K */
+        const struct q6_k *b = block;
+        int half = g / 4, part = g % 4;
+        __m256i high = _mm256_slli_epi16(low_bits(load_32(b->qh + 32 * half), part * 2, 3), 4);
+        return _mm256_or_si256(low_bits(load_32(b->ql + 64 * half + part % 2 * 32), part / 2 * 4, 15), high);
+    }
+    }
+}
+
+/* out[16] = d * bytes[16] */
+INLINE void scale_bytes(__m256 out[2], __m128i bytes, __m256 d)
+{
+    out[0] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), d);
+    out[1] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))), d);
+}
+
+INLINE __m256 half_float(uint16_t h) { return _mm256_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(h))); }
+
+INLINE __m256 minus_half_float(uint16_t h) { return _mm256_xor_ps(half_float(h), _mm256_set1_ps(-0.0f)); }
+
+/* Scales and offsets of the 16 groups of 16; formats with one for each 32 give each twice. */
+INLINE void super_scales(enum dtype type, const void *block, __m256 scale[2], __m256 offset[2])
+{
+    switch (type) {
+    case DT_Q2_K: {
+        const struct q2_k *b = block;
+        __m128i both = load_16(b->scales), mask = _mm_set1_epi8(15);
+        scale_bytes(scale, _mm_and_si128(both, mask), half_float(b->d));
+        scale_bytes(offset, _mm_and_si128(_mm_srli_epi16(both, 4), mask), minus_half_float(b->dmin));
+        break;
+    }
+    case DT_Q4_K:
+    case DT_Q5_K: {
+        const struct q4_k *b = block; /* Q5_K begins alike */
+        uint8_t s[8], m[8];
+        q4_k_scales(b->scales, s, m);
+        scale_bytes(scale, _mm_unpacklo_epi8(load_8(s), load_8(s)), half_float(b->d));
+        scale_bytes(offset, _mm_unpacklo_epi8(load_8(m), load_8(m)), minus_half_float(b->dmin));
+        break;
+    }
+    case DT_Q3_K: {
+        const struct q3_k *b = block;
+        uint8_t s[16];
+        q3_k_scales(b->scales, s);
+        scale_bytes(scale, _mm_sub_epi8(load_16(s), _mm_set1_epi8(32)), half_float(b->d));
+        for (int h = 0; h < 2; h++) offset[h] = _mm256_mul_ps(scale[h], _mm256_set1_ps(-4));
+        break;
+    }
+    default: { /* Q6_K */
+        const struct q6_k *b = block;
+        scale_bytes(scale, load_16(b->scales), half_float(b->d));
+        for (int h = 0; h < 2; h++) offset[h] = _mm256_mul_ps(scale[h], _mm256_set1_ps(-32));
+    }
+    }
+}
+
+/* Lanes 0..3 = scale[0], 4..7 = scale[1]: the lanes of products() that belong to each 16. */
+INLINE __m256 group_scale(enum dtype type, const float scale[2])
+{
+    if (type == DT_Q4_K || type == DT_Q5_K) return _mm256_broadcast_ss(scale);
+    __m256 both = _mm256_castsi256_ps(_mm256_broadcastq_epi64(load_8(scale)));
+    return _mm256_permutevar_ps(both, _mm256_set_epi32(1, 1, 1, 1, 0, 0, 0, 0));
+}
+
+INLINE void dot_supers(enum dtype type, int W, int X, float *y, int64_t y_stride, const struct dot_rows *rows, int64_t i,
+                       const char *w, int64_t row_bytes)
+{
+    __m256 sum[MAX_W][MAX_X], offset[MAX_W][MAX_X];
+    for (int a = 0; a < W; a++)
+        for (int b = 0; b < X; b++) sum[a][b] = offset[a][b] = _mm256_setzero_ps();
+    int64_t n = rows->n / SUPER;
+    for (int64_t k = 0; k < n; k++)
+        for (int a = 0; a < W; a++) {
+            const char *block = w + a * row_bytes + k * block_bytes(type);
+            __m256 s[2], m[2];
+            float scaled[MAX_X][16];
+            super_scales(type, block, s, m);
+            for (int b = 0; b < X; b++)
+                for (int h = 0; h < 2; h++) {
+                    int64_t at = 16 * ((i + b) * n + k) + 8 * h;
+                    _mm256_storeu_ps(scaled[b] + 8 * h, _mm256_mul_ps(s[h], _mm256_loadu_ps(rows->step + at)));
+                    offset[a][b] = _mm256_fmadd_ps(m[h], _mm256_loadu_ps(rows->sum + at), offset[a][b]);
+                }
+            for (int g = 0; g < 8; g++) {
+                __m256i u = super_u(type, block, g);
+                for (int b = 0; b < X; b++) {
+                    const int16_t *q = rows->q + SUPER * ((i + b) * n + k) + 32 * g;
+                    __m256 p = _mm256_cvtepi32_ps(products(u, q));
+                    sum[a][b] = _mm256_fmadd_ps(p, group_scale(type, scaled[b] + 2 * g), sum[a][b]);
+                }
+            }
+        }
+    for (int a = 0; a < W; a++)
+        for (int b = 0; b < X; b++)
+            y[(i + b) * y_stride + a] = sum_lanes(_mm256_add_ps(sum[a][b], offset[a][b]));
+}
+
+/* ---- float formats --------------------------------------------------------------------------------------------------- */
+
+INLINE int64_t float_bytes(enum dtype type) { return type == DT_F32 ? 4 : 2; }
+
+/* Eight elements as f32. */
+INLINE __m256 load_floats(enum dtype type, const void *p)
+{
+    switch (type) {
+    case DT_F32: return _mm256_loadu_ps(p);
+    case DT_F16: return _mm256_cvtph_ps(load_16(p));
+    default: return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_16(p)), 16));
+    }
+}
+
+/* n < 8 elements, then zeros. */
+INLINE __m256 load_few_floats(enum dtype type, const void *p, int64_t n)
+{
+    char padded[32] = { 0 };
+    memcpy(padded, p, (size_t)(n * float_bytes(type)));
+    return load_floats(type, padded);
+}
+
+INLINE void dot_floats(enum dtype type, int W, int X, float *y, int64_t y_stride, const struct dot_rows *rows, int64_t i,
+                       const char *w, int64_t row_bytes)
+{
+    __m256 sum[MAX_W][MAX_X][2];
+    for (int a = 0; a < W; a++)
+        for (int b = 0; b < X; b++) sum[a][b][0] = sum[a][b][1] = _mm256_setzero_ps();
+    int64_t n = rows->n, k = 0;
+    const float *x = rows->x + i * n;
+    for (; k + 16 <= n; k += 16)
+        for (int a = 0; a < W; a++)
+            for (int h = 0; h < 2; h++) {
+                __m256 v = load_floats(type, w + a * row_bytes + (k + 8 * h) * float_bytes(type));
+                for (int b = 0; b < X; b++)
+                    sum[a][b][h] = _mm256_fmadd_ps(v, _mm256_loadu_ps(x + b * n + k + 8 * h), sum[a][b][h]);
+            }
+    for (; k < n; k += 8) {
+        int64_t rest = n - k < 8 ? n - k : 8;
+        for (int a = 0; a < W; a++)
+            for (int b = 0; b < X; b++) {
+                __m256 v = load_few_floats(type, w + a * row_bytes + k * float_bytes(type), rest);
+                sum[a][b][0] = _mm256_fmadd_ps(v, load_few_floats(DT_F32, x + b * n + k, rest), sum[a][b][0]);
+            }
+    }
+    for (int a = 0; a < W; a++)
+        for (int b = 0; b < X; b++)
+            y[(i + b) * y_stride + a] = sum_lanes(_mm256_add_ps(sum[a][b][0], sum[a][b][1]));
+}
+
+/* ---- the kernels ------------------------------------------------------------------------------------------------------- */
+
+enum kind { KIND_FLOAT, KIND_BLOCK, KIND_SUPER };
+
+INLINE enum kind kind_of(enum dtype type) { return type <= DT_BF16 ? KIND_FLOAT : type <= DT_Q8_0 ? KIND_BLOCK : KIND_SUPER; }
+
+INLINE void dot_tile(enum dtype type, int W, int X, float *y, int64_t y_stride, const struct dot_rows *rows, int64_t i,
+                     const char *w, int64_t row_bytes)
+{
+    switch (kind_of(type)) {
+    case KIND_FLOAT: dot_floats(type, W, X, y, y_stride, rows, i, w, row_bytes); break;
+    case KIND_BLOCK: dot_blocks(type, W, X, y, y_stride, rows, i, w, row_bytes); break;
+    case KIND_SUPER: dot_supers(type, W, X, y, y_stride, rows, i, w, row_bytes); break;
+    }
+}
+
+/* Tiles of 1 x 4 as long as there are four rows of x, then 2 x 1, which keeps two chains of sums busy. Two weight rows
+ * meet all rows of x before the next two are touched. */
+INLINE void dot_any(enum dtype type, float *y, int64_t y_stride, const struct dot_rows *rows, const char *w,
+                    int64_t row_bytes, int64_t n_w)
+{
+    for (int64_t j = 0; j < n_w; j += 2) {
+        const char *row = w + j * row_bytes;
+        bool two = j + 1 < n_w;
+        int64_t i = 0;
+        for (; i + 4 <= rows->n_rows; i += 4) {
+            dot_tile(type, 1, 4, y + j, y_stride, rows, i, row, row_bytes);
+            if (two) dot_tile(type, 1, 4, y + j + 1, y_stride, rows, i, row + row_bytes, row_bytes);
+        }
+        for (; i < rows->n_rows; i++)
+            if (two) dot_tile(type, 2, 1, y + j, y_stride, rows, i, row, row_bytes);
+            else dot_tile(type, 1, 1, y + j, y_stride, rows, i, row, row_bytes);
+    }
+}
+
+/* y[32] from bytes u with a scale and an offset for each 16. */
+INLINE void widen_group(float *y, __m256i u, const float scale[2], const float offset[2])
+{
+    uint8_t bytes[32];
+    _mm256_storeu_si256((__m256i_u *)bytes, u);
+    for (int e = 0; e < 32; e += 8) {
+        __m256 v = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load_8(bytes + e)));
+        v = _mm256_fmadd_ps(v, _mm256_broadcast_ss(scale + e / 16), _mm256_broadcast_ss(offset + e / 16));
+        _mm256_storeu_ps(y + e, v);
+    }
+}
+
+INLINE void widen_any(enum dtype type, float *y, const char *row, int64_t n)
+{
+    int64_t k = 0;
+    switch (kind_of(type)) {
+    case KIND_FLOAT:
+        for (; k + 8 <= n; k += 8) _mm256_storeu_ps(y + k, load_floats(type, row + k * float_bytes(type)));
+        if (k < n) {
+            float last[8];
+            _mm256_storeu_ps(last, load_few_floats(type, row + k * float_bytes(type), n - k));
+            memcpy(y + k, last, (size_t)(n - k) * sizeof(float));
+        }
+        break;
+    case KIND_BLOCK:
+        for (; k < n; k += 32, row += block_bytes(type)) {
+            float both[4];
+            _mm_storeu_ps(both, block_scale(type, row));
+            widen_group(y + k, block_u(type, row), (float[2]){ both[0], both[0] }, (float[2]){ both[1], both[1] });
+        }
+        break;
+    case KIND_SUPER:
+        for (; k < n; k += SUPER, row += block_bytes(type)) {
+            __m256 s[2], m[2];
+            float scale[16], offset[16];
+            super_scales(type, row, s, m);
+            for (int h = 0; h < 2; h++) {
+                _mm256_storeu_ps(scale + 8 * h, s[h]);
+                _mm256_storeu_ps(offset + 8 * h, m[h]);
+            }
+            for (int g = 0; g < 8; g++) widen_group(y + k + 32 * g, super_u(type, row, g), scale + 2 * g, offset + 2 * g);
+        }
+        break;
+    }
+}
+
+/* ---- rows of x ----------------------------------------------------------------------------------------------------------- */
+
+/* Largest absolute value as bits: as integers these order like floats, infinities and NaN above all others. */
+INLINE int32_t largest_bits(const __m256 x[4])
+{
+    const __m256i no_sign = _mm256_set1_epi32(0x7fffffff);
+    __m256i m = _mm256_setzero_si256();
+    for (int e = 0; e < 4; e++) m = _mm256_max_epi32(m, _mm256_and_si256(_mm256_castps_si256(x[e]), no_sign));
+    __m128i s = _mm_max_epi32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
+    s = _mm_max_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    s = _mm_max_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+    return _mm_cvtsi128_si32(s);
+}
+
+/* Sum of 16 16-bit integers. */
+INLINE int32_t sum_of_16(__m256i q)
+{
+    __m256i m = _mm256_madd_epi16(q, _mm256_set1_epi16(1));
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+/* Eight and eight whole numbers as 16-bit integers, in order. */
+INLINE __m256i round_16(__m256 a, __m256 b, float inverse)
+{
+    __m256 f = _mm256_set1_ps(inverse);
+    __m256i q = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(a, f)), _mm256_cvtps_epi32(_mm256_mul_ps(b, f)));
+    return _mm256_permute4x64_epi64(q, 0xd8);
+}
+
+static void round_row(const struct dot_rows *rows, int64_t i)
+{
+    int64_t blocks = rows->n / ROUND_BLOCK;
+    for (int64_t b = i * blocks; b < (i + 1) * blocks; b++) {
+        __m256 x[4];
+        for (int e = 0; e < 4; e++) x[e] = _mm256_loadu_ps(rows->x + ROUND_BLOCK * b + 8 * e);
+        int32_t bits = largest_bits(x), sum[2] = { 0, 0 };
+        float largest, step = bits >= 0x7f800000 ? NAN : 0;
+        memcpy(&largest, &bits, 4);
+        __m256i q0 = _mm256_setzero_si256(), q1 = q0;
+        if (bits < 0x7f800000 && largest >= 0x1p-100f) {
+            float inverse = ROUND_MAX / largest;
+            step = largest / ROUND_MAX;
+            q0 = round_16(x[0], x[1], inverse);
+            q1 = round_16(x[2], x[3], inverse);
+            sum[0] = sum_of_16(q0);
+            sum[1] = sum_of_16(q1);
+        }
+        store_rounded(rows->q + ROUND_BLOCK * b, q0, q1);
+        for (int h = 0; h < 2; h++) {
+            rows->step[2 * b + h] = step;
+            rows->sum[2 * b + h] = step * (float)sum[h];
+        }
+        rows->pair[2 * b] = step;
+        rows->pair[2 * b + 1] = step * (float)(sum[0] + sum[1]);
+    }
+}
+
+static void f32_to_f16_any(uint16_t *y, const float *x, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i_u *)(y + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+    if (i < n) {
+        uint16_t last[8];
+        __m256 v = load_few_floats(DT_F32, x + i, n - i);
+        _mm_storeu_si128((__m128i_u *)last, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+        memcpy(y + i, last, (size_t)(n - i) * sizeof(*y));
+    }
+}
+
+#define KERNELS_OF(type)                                                                                               \
+    static void widen_##type(float *y, const void *row, int64_t n) { widen_any(DT_##type, y, row, n); }                \
+    static void dot_##type(float *y, int64_t y_stride, const struct dot_rows *rows, const void *w, int64_t row_bytes,  \
+                           int64_t n_w)                                                                                \
+    {                                                                                                                  \
+        dot_any(DT_##type, y, y_stride, rows, w, row_bytes, n_w);                                                      \
+    }
+KERNELS_OF(F32)
+KERNELS_OF(F16)
+KERNELS_OF(BF16)
+KERNELS_OF(Q4_0)
+KERNELS_OF(Q4_1)
+KERNELS_OF(Q5_0)
+KERNELS_OF(Q5_1)
+KERNELS_OF(Q8_0)
+KERNELS_OF(Q2_K)
+KERNELS_OF(Q3_K)
+KERNELS_OF(Q4_K)
+KERNELS_OF(Q5_K)
+KERNELS_OF(Q6_K)
+
+#define EACH_FORMAT(f)                                                                                                 \
+    {                                                                                                                  \
+        [DT_F32] = f##_F32, [DT_F16] = f##_F16, [DT_BF16] = f##_BF16, [DT_Q4_0] = f##_Q4_0, [DT_Q4_1] = f##_Q4_1,      \
+        [DT_Q5_0] = f##_Q5_0, [DT_Q5_1] = f##_Q5_1, [DT_Q8_0] = f##_Q8_0, [DT_Q2_K] = f##_Q2_K, [DT_Q3_K] = f##_Q3_K,  \
+        [DT_Q4_K] = f##_Q4_K, [DT_Q5_K] = f##_Q5_K, [DT_Q6_K] = f##_Q6_K,                                              \
+    }
+
+#define DOT_KERNELS                                                                                                    \
+    {                                                                                                                  \
+        .widen = EACH_FORMAT(widen), .round_row = round_row, .dot = EACH_FORMAT(dot), .f32_to_f16 = f32_to_f16_any,    \
+    }
+
+#endif
