@@ -124,14 +124,12 @@ static snellen_status one_shot(struct runner *r, snellen_error *err)
 
 static snellen_status start(struct runner *r, const snellen_sampling *sampling, snellen_error *err)
 {
-    snellen_session_options options;
-    TRY(common_session(&r->common, &options, err));
     FAIL_IF(!r->info->has_tokenizer, SNELLEN_E_UNSUPPORTED,
             "%s: has no tokenizer; `snellen logits` takes token ids", r->info->path);
     FAIL_IF(r->chat && !*r->info->chat, SNELLEN_E_UNSUPPORTED,
             "%s: has no chat template; without --chat the model continues the text", r->info->path);
-    TRY(snellen_session_cost_of(r->model, &options, &r->cost, err));
-    TRY(snellen_session_new(r->model, &options, &r->session, err));
+    TRY(snellen_session_cost_of(r->model, &r->options, &r->cost, err));
+    TRY(snellen_session_new(r->model, &r->options, &r->session, err));
     TRY(snellen_sampler_new(sampling, r->info->n_vocab, &r->generation.sampler, err));
     r->generation.model = r->model;
     r->generation.session = r->session;
@@ -197,6 +195,8 @@ static int run(int argc, char **argv)
     bool from_terminal = !r.text && !r.file && isatty(0);
     bool conversation = from_terminal && r.chat && !ui.json;
     if (from_terminal && !conversation) ui_note("reading standard input; Ctrl-D ends it");
+    snellen_error err;
+    if (common_session(&r.common, &r.options, &err)) return ui_fail(&err);
     snellen_model *model = cli_load(args[0], &status);
     if (!model) return status;
     r.model = model;

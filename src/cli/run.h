@@ -10,6 +10,7 @@ struct runner {
     bool chat;
     const snellen_model *model;
     const snellen_model_info *info;
+    snellen_session_options options;
     snellen_session *session;
     snellen_session_cost cost;
     struct generation generation;       /* the answer made last */
