@@ -435,6 +435,41 @@ SNELLEN_API snellen_status snellen_probe_collapse(const snellen_model *model, co
                                                   snellen_error *err);
 SNELLEN_API void snellen_collapse_free(snellen_collapse *result);
 
+/* ---- checkup: the eye exam ----------------------------------------------------------------------------------------------- */
+
+/* Copying, counting and representational collapse with their cures, as one run: a report folder with index.html, a PNG,
+ * SVG and CSV of each figure and results.json; all numbers also in the results database. What is asked is decided
+ * before the first token is read, from numbers of tokens and never from a clock: same call, same numbers. */
+
+typedef struct snellen_checkup_options {
+    bool full;                /* false: quick, about a minute for a model of 135 M weights on two cores; every cell of
+                                 the paper's grids gets a margin for its first prompt, what is left of the budget goes
+                                 to generated answers and further prompts. true: all prompts, all generated answers */
+    const char *folder;       /* of the report, made if need be; NULL = no report */
+    const char *database;     /* see "runs"; NULL = the usual one, "" = none */
+    const char *model_name;   /* as the user named the model; NULL = its path */
+    const char *command;      /* the command line, for report and database; NULL = made from the options */
+    uint32_t n_prompts;       /* prompts a cell; full: default 20. quick: 0 = what the budget allows */
+    uint64_t budget;          /* quick: tokens to spend, a generated one counts as four; default 44000 */
+    uint64_t seed;            /* default 1 */
+    snellen_session_options session; /* threads, chunk, cache; precision and memory as tasks use them: f32 and full */
+} snellen_checkup_options;
+
+typedef struct snellen_checkup {
+    bool complete;            /* false after SNELLEN_E_CANCELLED: the report covers what was done */
+    const char *summary;      /* plain text, a finding a line */
+    const char *json;         /* what results.json holds */
+    const char *page;         /* path of index.html; "" without a folder */
+    int64_t run;              /* id in the results database; 0 without one */
+} snellen_checkup;
+
+SNELLEN_API snellen_checkup_options snellen_checkup_options_default(void);
+/* *result is handed over, also after SNELLEN_E_CANCELLED; free it with snellen_checkup_free(). */
+SNELLEN_API snellen_status snellen_checkup_run(const snellen_model *model, const snellen_checkup_options *options,
+                                               const snellen_progress *progress, snellen_checkup **result,
+                                               snellen_error *err);
+SNELLEN_API void snellen_checkup_free(snellen_checkup *result);
+
 /* ---- runs: what has been run, and the numbers that came out --------------------------------------------------------- */
 
 /* A SQLite file: `database` in the calls below, else SNELLEN_DB in the environment, else

@@ -1,0 +1,170 @@
+/* The registry of task families, and what needs no model: lists, prompts, names of styles and cures. */
+#include "tasks/tasks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A new family is one line here. */
+static const struct task_family *const families[] = {
+    &copy_family,
+    &count_family,
+};
+
+static const struct task *task_at(size_t i)
+{
+    for (size_t f = 0; f < COUNT_OF(families); f++) {
+        if (i < families[f]->n) return &families[f]->tasks[i];
+        i -= families[f]->n;
+    }
+    return NULL;
+}
+
+bool snellen_task_list(size_t i, snellen_task_info *info)
+{
+    const struct task *task = task_at(i);
+    if (task) *info = task->info;
+    return task;
+}
+
+snellen_status task_find(const char *name, const struct task **task, snellen_error *err)
+{
+    struct strbuf known = {0};
+    for (size_t i = 0; task_at(i); i++) {
+        if (!strcmp(task_at(i)->info.name, name)) {
+            *task = task_at(i);
+            strbuf_free(&known);
+            return SNELLEN_OK;
+        }
+        strbuf_printf(&known, "%s%s", i ? ", " : "", task_at(i)->info.name);
+    }
+    snellen_status status = error_set(err, SNELLEN_E_USAGE, "task '%s' is not known; there are: %s", name,
+                                      known.text ? known.text : "");
+    strbuf_free(&known);
+    return status;
+}
+
+/* ---- styles and cures --------------------------------------------------------------------------------------------------- */
+
+enum { DEFAULT_COMMA = 3, DEFAULT_PROMPTS = 20, MAX_COMMA = 1000 };
+static const char commas_k[] = "commas:";
+
+static const char *const style_names[] = {[TASK_PLAIN] = "plain", [TASK_STEP] = "step", [TASK_EXAMPLES] = "examples"};
+
+/* `word` is one of the words of a list that are separated by spaces. */
+static bool among(const char *word, const char *list)
+{
+    size_t n = strlen(word);
+    for (const char *p = list; n && *p;) {
+        size_t length = strcspn(p, " ");
+        if (length == n && !memcmp(p, word, n)) return true;
+        p += length;
+        p += *p == ' ';
+    }
+    return false;
+}
+
+static snellen_status form_set_cure(const struct task *task, const char *cure, struct task_form *form,
+                                    snellen_error *err)
+{
+    if (!cure || !*cure) return SNELLEN_OK;
+    if (!strncmp(cure, commas_k, sizeof commas_k - 1) && among("commas", task->info.cures)) {
+        const char *k = cure + sizeof commas_k - 1;
+        char *end;
+        unsigned long value = strtoul(k, &end, 10);
+        FAIL_IF(*k < '0' || *k > '9' || *end || value < 1 || value > MAX_COMMA, SNELLEN_E_USAGE,
+                "cure '%s': commas:K with K from 1 to %d expected", cure, MAX_COMMA);
+        form->comma = (uint32_t)value;
+        return SNELLEN_OK;
+    }
+    FAIL_IF(!among(cure, task->info.cures), SNELLEN_E_USAGE, "task %s has no cure '%s'; it has: %s", task->info.name,
+            cure, task->info.cures);
+    form->hint = !strcmp(cure, "hint");
+    form->alternate = !strcmp(cure, "alternate");
+    if (!strcmp(cure, "commas")) form->comma = DEFAULT_COMMA;
+    return SNELLEN_OK;
+}
+
+snellen_status task_form_set(const struct task *task, const char *style, const char *cure, struct task_form *form,
+                             snellen_error *err)
+{
+    if (!style) style = style_names[TASK_PLAIN];
+    FAIL_IF(!among(style, task->info.styles), SNELLEN_E_USAGE, "task %s has no style '%s'; it has: %s", task->info.name,
+            style, task->info.styles);
+    form->hint = form->alternate = false;
+    form->comma = 0;
+    for (size_t i = 0; i < COUNT_OF(style_names); i++)
+        if (!strcmp(style, style_names[i])) form->style = (enum task_style)i;
+    return form_set_cure(task, cure, form, err);
+}
+
+uint32_t task_max_new(enum task_style style)
+{
+    static const uint32_t tokens[] = {[TASK_PLAIN] = 32, [TASK_STEP] = 384, [TASK_EXAMPLES] = 192};
+    return tokens[style];
+}
+
+/* ---- helpers of the families ---------------------------------------------------------------------------------------------- */
+
+uint32_t task_variant(uint64_t seed, uint32_t prompt, uint32_t n)
+{
+    uint8_t order[TASK_MAX_VARIANTS];
+    struct rng rng;
+    rng_seed(&rng, seed, 0);
+    n = MIN(n, TASK_MAX_VARIANTS);
+    for (uint32_t i = 0; i < n; i++) order[i] = (uint8_t)i;
+    for (uint32_t i = n - 1; i > 1; i--) {  /* Fisher and Yates on 1 .. n - 1 */
+        uint32_t j = 1 + (uint32_t)rng_below(&rng, i);
+        uint8_t swap = order[i];
+        order[i] = order[j];
+        order[j] = swap;
+    }
+    return order[prompt % n];
+}
+
+bool task_comma_due(const struct task_form *form, int64_t i)
+{
+    return form->comma && i && i % form->comma == 0;
+}
+
+/* ---- snellen.h ---------------------------------------------------------------------------------------------------------------- */
+
+snellen_task_options snellen_task_options_default(const snellen_model *model)
+{
+    const char *chat = model ? snellen_model_get_info(model)->chat : "";
+    return (snellen_task_options){
+        .n_prompts = DEFAULT_PROMPTS,
+        .style = style_names[TASK_PLAIN],
+        .cure = "",
+        .chat = *chat && strcmp(chat, "other"),
+        .seed = 1,
+        .session = snellen_session_options_default(),
+    };
+}
+
+snellen_status snellen_task_show(const char *name, const snellen_task_options *options, int64_t length, uint32_t prompt,
+                                 char **text, int64_t *expected, snellen_error *err)
+{
+    const struct task *task;
+    struct task_form form = {.length = length, .prompt = prompt, .seed = options->seed};
+    TRY(task_find(name, &task, err));
+    TRY(task_form_set(task, options->style, options->cure, &form, err));
+    FAIL_IF(length < 1 || length > TASK_MAX_LENGTH, SNELLEN_E_USAGE, "length is %lld, 1 to %d expected",
+            (long long)length, TASK_MAX_LENGTH);
+    FAIL_IF(prompt >= task->info.n_prompts, SNELLEN_E_USAGE, "task %s has %u prompts, number %u is asked for", name,
+            task->info.n_prompts, prompt);
+    struct strbuf b = {0};
+    int64_t answer = task->write(task, &form, &b);
+    TRY(strbuf_take(&b, text, NULL, err));
+    *expected = answer;
+    return SNELLEN_OK;
+}
+
+snellen_status snellen_task_eval(const snellen_model *model, const char *task, const snellen_task_options *options,
+                                 const snellen_progress *progress, snellen_task_result **result, snellen_error *err)
+{
+    struct task_item item = {.task = task, .style = options->style, .cure = options->cure, .lengths = options->lengths,
+                             .n_lengths = options->n_lengths, .n_prompts = options->n_prompts,
+                             .n_generate = options->n_generate, .max_new = options->max_new};
+    struct task_setting setting = {.chat = options->chat, .seed = options->seed, .session = options->session};
+    return tasks_eval(model, &item, 1, &setting, progress, result, NULL, err);
+}
