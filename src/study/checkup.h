@@ -1,0 +1,176 @@
+/* checkup: the eye exam, in parts.
+ *
+ *   plan.c      what is asked, decided from numbers of tokens before the first one is read
+ *   work.c      asks it, keeps every number in the database
+ *   judge.c     from numbers to findings: how far the model sees, which cure helps; pure
+ *   summary.c   findings in plain words
+ *   figures.c   the pictures
+ *   page.c      index.html and results.json
+ *   checkup.c   puts the parts together
+ *
+ * Invariant: figures, page, summary and JSON read the same numbers, and none of them computes what another one shows. */
+#ifndef STUDY_CHECKUP_H
+#define STUDY_CHECKUP_H
+
+#include "base/base.h"
+#include "tasks/tasks.h"
+
+/* ---- the plan --------------------------------------------------------------------------------------------------------- */
+
+enum { CHECKUP_PRECISIONS = 3, CHECKUP_MAX_GRID = 96 };
+
+/* One run of the collapse probe. */
+struct checkup_collapse {
+    const char *sequence;
+    snellen_precision precision;
+    const int64_t *lengths;
+    size_t n_lengths;
+    uint32_t n_prompts;
+    uint64_t tokens;             /* predicted */
+    snellen_collapse *result;    /* NULL until it is done */
+};
+
+/* One line of a figure: a task in a style with a cure, and all answers to it, from whatever batch. */
+struct checkup_task {
+    const char *task, *style, *cure;  /* never NULL */
+    snellen_answer *answers;          /* by length, then prompt */
+    size_t n_answers, room;
+    snellen_task_result score;        /* answers shared with the above; cells of their own */
+};
+
+/* Questions asked in one session. */
+struct checkup_batch {
+    const char *what;
+    struct task_item *items;
+    size_t *task_of;             /* [n_items] index into tasks */
+    size_t n_items;
+    struct task_cost cost;       /* predicted */
+};
+
+enum { CHECKUP_MAX_COLLAPSES = 24, CHECKUP_MAX_TASKS = 48, CHECKUP_MAX_BATCHES = 16 };
+
+struct checkup_plan {
+    int64_t grid[CHECKUP_MAX_GRID];  /* lengths of the collapse probe */
+    size_t n_grid;
+    struct checkup_collapse collapses[CHECKUP_MAX_COLLAPSES];
+    size_t n_collapses;
+    struct checkup_task tasks[CHECKUP_MAX_TASKS];
+    size_t n_tasks;
+    struct checkup_batch batches[CHECKUP_MAX_BATCHES];
+    size_t n_batches;
+    uint32_t coarse_prompts;     /* quick: prompts a cell of the coarse grid */
+    uint64_t work;               /* predicted, in tokens of a prompt; a generated one counts as CHECKUP_GENERATED */
+};
+enum { CHECKUP_GENERATED = 4 };
+
+struct checkup {
+    const snellen_model *model;
+    const snellen_model_info *info;
+    snellen_checkup_options options;
+    const snellen_progress *progress;
+    struct arena arena;          /* texts, items, grids */
+    bool chat;
+    struct checkup_plan plan;
+    uint64_t work_done;
+    snellen_recorder *recorder;  /* NULL = no database */
+    char model_hash[33];
+    double seconds;
+};
+
+snellen_status checkup_plan(struct checkup *c, snellen_error *err);
+void checkup_plan_free(struct checkup_plan *plan);
+/* Lengths 1..max: all up to 8, then about five an octave, with the paper's and the powers of two. Returns their number. */
+size_t checkup_grid(int64_t max, int64_t grid[CHECKUP_MAX_GRID]);
+/* Most prompts k in 1..most with fixed + (k - 1) * slope <= budget. */
+uint32_t checkup_prompts_for(uint64_t budget, uint64_t fixed, uint64_t slope, uint32_t most);
+uint64_t checkup_work_of(const struct task_cost *cost);
+
+/* ---- the work ----------------------------------------------------------------------------------------------------------- */
+
+/* Asks everything. After SNELLEN_E_CANCELLED what is finished stands in the plan and in the database. */
+snellen_status checkup_work(struct checkup *c, snellen_error *err);
+/* Puts answers into a task's, in order; one that is there already is replaced if the new one was generated. */
+snellen_status checkup_merge(struct checkup_task *task, struct arena *arena, const snellen_task_result *result,
+                             snellen_error *err);
+
+/* ---- findings (judge.c) --------------------------------------------------------------------------------------------------- */
+
+/* How far something holds along a grid of lengths. */
+struct reach {
+    bool any;                    /* there are lengths at all */
+    int64_t up_to;               /* it holds at every length up to this one; 0 = not even at the first */
+    int64_t fails_at;            /* the first length where it does not; -1 = none */
+    int64_t longest;             /* of the grid */
+    bool again;                  /* it holds again at some length after fails_at: not monotone */
+};
+struct reach checkup_reach(const int64_t *lengths, const bool *holds, size_t n);
+
+/* What the collapse probe says of one sequence in one precision. "Tells n from n + 1": */
+struct collapse_finding {
+    bool known;
+    struct reach bits;           /* the two vectors differ in at least one bit, for every prompt */
+    struct reach line;           /* measure (a) at y_n, mean over prompts, is at least 2^-7 */
+    struct reach top;            /* the likeliest next token: not a test of sight, told for completeness */
+    struct reach noise;          /* bf16, f16: measure (a) is larger than the same measure of y_n against y_n of f32 */
+    bool has_noise;
+    struct reach tells;          /* line and, where there is one, noise: the headline */
+    double first, last;          /* measure (a) at the first and the last length */
+};
+/* The collapse of this sequence and precision, or NULL while it is not done. */
+const struct checkup_collapse *checkup_find_collapse(const struct checkup_plan *plan, const char *sequence,
+                                                     snellen_precision precision);
+struct collapse_finding checkup_judge_collapse(const struct checkup_plan *plan, const char *sequence,
+                                               snellen_precision precision, const snellen_model_info *info);
+/* Measure (a) at y_n over prompts: mean, and lowest and highest head's of the mean over prompts. */
+void checkup_collapse_at(const struct checkup_collapse *k, int64_t layer, size_t i, double *mean, double *low, double *high);
+/* Mean over prompts and heads of the largest |y_n - y_n of f32| of a head's slice; NAN without the f32 run. */
+double checkup_rounding_at(const struct checkup_collapse *k, const struct checkup_collapse *f32, size_t i,
+                           const snellen_model_info *info);
+
+struct task_finding {
+    bool known;
+    struct reach sees;           /* more than half of a length's prompts have margin > 0 */
+    int64_t blind_at;            /* as in snellen_task_result */
+    double mean_margin;          /* over all answers */
+    uint32_t n_generated, n_right, n_parsed;
+    int64_t favourite;           /* the number named most often */
+    uint32_t favourite_count;
+};
+const struct checkup_task *checkup_find_task(const struct checkup_plan *plan, const char *task, const char *style,
+                                             const char *cure);
+struct task_finding checkup_judge_task(const struct checkup_task *task);
+
+/* A cure against none: over the questions (length, prompt) that both were asked. */
+struct cure_finding {
+    bool known;
+    uint32_t n;                  /* such questions */
+    double gain, low, high;      /* mean margin with the cure minus without, 95 % interval (Student's t) */
+    uint32_t right_with, right_without;  /* margins > 0 */
+};
+struct cure_finding checkup_judge_cure(const struct checkup_task *with, const struct checkup_task *without);
+
+/* ---- words, pictures, page -------------------------------------------------------------------------------------------------- */
+
+/* "up to 64", "up to 2,001, the longest tried", "not even at 1", "up to 12, and again at some longer ones". */
+void checkup_put_reach(struct strbuf *b, const struct reach *reach);
+/* 12345 -> "12,345". */
+void checkup_put_count(struct strbuf *b, int64_t n);
+/* The findings, one a line, no markup. */
+void checkup_summary(const struct checkup *c, bool complete, struct strbuf *b);
+
+/* A figure that was written to the folder. */
+struct checkup_figure {
+    const char *name;            /* file name without ending */
+    const char *section;         /* "collapse", "copying", "counting" */
+    const char *title, *caption, *command;
+    const char *alt;             /* what is seen, in words */
+};
+/* Draws all figures there are numbers for into options.folder. *figures lives in c->arena. */
+snellen_status checkup_figures(struct checkup *c, struct checkup_figure **figures, size_t *n, snellen_error *err);
+snellen_status checkup_page(struct checkup *c, bool complete, const char *summary, const struct checkup_figure *figures,
+                            size_t n_figures, snellen_error *err);
+snellen_status checkup_json(struct checkup *c, bool complete, const char *summary, char **json, snellen_error *err);
+
+const char *checkup_precision_name(snellen_precision precision);
+
+#endif

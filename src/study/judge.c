@@ -1,0 +1,192 @@
+/* From numbers to findings. Pure functions: nothing here reads a model, a file or a clock. */
+#include "study/checkup.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double paper_line = 1.0 / 128; /* 2^-7, the spacing of bf16 at 1 */
+
+struct reach checkup_reach(const int64_t *lengths, const bool *holds, size_t n)
+{
+    struct reach r = {.any = n > 0, .fails_at = -1, .longest = n ? lengths[n - 1] : 0};
+    for (size_t i = 0; i < n; i++) {
+        if (r.fails_at >= 0) r.again |= holds[i];
+        else if (holds[i]) r.up_to = lengths[i];
+        else r.fails_at = lengths[i];
+    }
+    return r;
+}
+
+/* ---- collapse ------------------------------------------------------------------------------------------------------------ */
+
+const struct checkup_collapse *checkup_find_collapse(const struct checkup_plan *plan, const char *sequence,
+                                                     snellen_precision precision)
+{
+    for (size_t i = 0; i < plan->n_collapses; i++) {
+        const struct checkup_collapse *k = &plan->collapses[i];
+        if (k->result && k->precision == precision && !strcmp(k->sequence, sequence)) return k;
+    }
+    return NULL;
+}
+
+/* Row of prompt, length index and layer: rows are stored by prompt, n, layer. */
+static const snellen_collapse_row *row_at(const struct checkup_collapse *k, uint32_t prompt, size_t i, int64_t layer)
+{
+    size_t n_layers = k->result->n_rows / (k->n_lengths * k->n_prompts);
+    return &k->result->rows[(prompt * k->n_lengths + i) * n_layers + (size_t)layer];
+}
+
+void checkup_collapse_at(const struct checkup_collapse *k, int64_t layer, size_t i, double *mean, double *low, double *high)
+{
+    *mean = *low = *high = 0;
+    for (uint32_t p = 0; p < k->n_prompts; p++) {
+        const snellen_collapse_row *row = row_at(k, p, i, layer);
+        *mean += row->linf_mean / k->n_prompts;
+        *low += row->linf_min / k->n_prompts;
+        *high += row->linf_max / k->n_prompts;
+    }
+}
+
+double checkup_rounding_at(const struct checkup_collapse *k, const struct checkup_collapse *f32, size_t i,
+                           const snellen_model_info *info)
+{
+    if (!f32 || i >= f32->n_lengths || f32->lengths[i] != k->lengths[i]) return (double)NAN;
+    int64_t d = info->d_model, heads = info->n_heads;
+    uint32_t n_prompts = MIN(k->n_prompts, f32->n_prompts);
+    double sum = 0;
+    for (uint32_t p = 0; p < n_prompts; p++) {
+        const float *a = k->result->vectors + (int64_t)(p * k->n_lengths + i) * 2 * d;
+        const float *b = f32->result->vectors + (int64_t)(p * f32->n_lengths + i) * 2 * d;
+        for (int64_t h = 0; h < heads; h++) {
+            double linf = 0;
+            for (int64_t e = h * d / heads; e < (h + 1) * d / heads; e++)
+                linf = fmax(linf, fabs((double)a[e] - (double)b[e]));
+            sum += linf;
+        }
+    }
+    return sum / ((double)heads * n_prompts);
+}
+
+struct collapse_finding checkup_judge_collapse(const struct checkup_plan *plan, const char *sequence,
+                                               snellen_precision precision, const snellen_model_info *info)
+{
+    struct collapse_finding f = {0};
+    const struct checkup_collapse *k = checkup_find_collapse(plan, sequence, precision);
+    if (!k || !k->n_lengths) return f;
+    const struct checkup_collapse *f32 = checkup_find_collapse(plan, sequence, SNELLEN_F32);
+    bool bits[CHECKUP_MAX_GRID], line[CHECKUP_MAX_GRID], top[CHECKUP_MAX_GRID], noise[CHECKUP_MAX_GRID];
+    bool tells[CHECKUP_MAX_GRID];
+    f.known = true;
+    f.has_noise = precision != SNELLEN_F32 && f32;
+    size_t n_noise = 0;
+    for (size_t i = 0; i < k->n_lengths; i++) {
+        double mean, low, high;
+        checkup_collapse_at(k, info->n_layers + 1, i, &mean, &low, &high);
+        bits[i] = top[i] = true;
+        for (uint32_t p = 0; p < k->n_prompts; p++) {
+            const snellen_collapse_row *row = row_at(k, p, i, info->n_layers + 1);
+            bits[i] = bits[i] && !row->bit_equal;
+            top[i] = top[i] && !row->same_top;
+        }
+        line[i] = mean >= paper_line;
+        double rounding = f.has_noise ? checkup_rounding_at(k, f32, i, info) : (double)NAN;
+        noise[i] = mean > rounding;
+        if (!isnan(rounding)) n_noise = i + 1;
+        tells[i] = line[i] && (isnan(rounding) || noise[i]);
+        if (i == 0) f.first = mean;
+        f.last = mean;
+    }
+    f.has_noise = n_noise > 0;
+    f.bits = checkup_reach(k->lengths, bits, k->n_lengths);
+    f.line = checkup_reach(k->lengths, line, k->n_lengths);
+    f.top = checkup_reach(k->lengths, top, k->n_lengths);
+    f.noise = checkup_reach(k->lengths, noise, n_noise);
+    f.tells = checkup_reach(k->lengths, tells, k->n_lengths);
+    return f;
+}
+
+/* ---- tasks --------------------------------------------------------------------------------------------------------------------- */
+
+const struct checkup_task *checkup_find_task(const struct checkup_plan *plan, const char *task, const char *style,
+                                             const char *cure)
+{
+    for (size_t i = 0; i < plan->n_tasks; i++) {
+        const struct checkup_task *t = &plan->tasks[i];
+        if (t->n_answers && !strcmp(t->task, task) && !strcmp(t->style, style) && !strcmp(t->cure, cure)) return t;
+    }
+    return NULL;
+}
+
+/* The number named most often among parsed answers; the smaller one of two. */
+static void find_favourite(const struct checkup_task *task, struct task_finding *f)
+{
+    for (size_t i = 0; i < task->n_answers; i++) {
+        const snellen_answer *a = &task->answers[i];
+        if (!a->generated || !a->parsed) continue;
+        uint32_t count = 0;
+        for (size_t j = 0; j < task->n_answers; j++) {
+            const snellen_answer *b = &task->answers[j];
+            count += b->generated && b->parsed && b->got == a->got;
+        }
+        if (count > f->favourite_count || (count == f->favourite_count && a->got < f->favourite)) {
+            f->favourite = a->got;
+            f->favourite_count = count;
+        }
+    }
+}
+
+struct task_finding checkup_judge_task(const struct checkup_task *task)
+{
+    struct task_finding f = {.blind_at = -1};
+    if (!task || !task->n_answers) return f;
+    f.known = true;
+    f.blind_at = task->score.blind_at;
+    int64_t lengths[256];
+    bool sees[256];
+    size_t n = MIN(task->score.n_cells, COUNT_OF(lengths));
+    for (size_t i = 0; i < n; i++) {
+        const snellen_cell *cell = &task->score.cells[i];
+        lengths[i] = cell->length;
+        sees[i] = cell->n_positive * 2 > cell->n;
+    }
+    f.sees = checkup_reach(lengths, sees, n);
+    for (size_t i = 0; i < task->n_answers; i++) {
+        const snellen_answer *a = &task->answers[i];
+        f.mean_margin += (double)a->margin / (double)task->n_answers;
+        f.n_generated += a->generated;
+        f.n_parsed += a->generated && a->parsed;
+        f.n_right += a->generated && a->parsed && a->got == a->expected;
+    }
+    find_favourite(task, &f);
+    return f;
+}
+
+struct cure_finding checkup_judge_cure(const struct checkup_task *with, const struct checkup_task *without)
+{
+    struct cure_finding f = {0};
+    if (!with || !without) return f;
+    double *gains = calloc(MAX(with->n_answers, 1), sizeof *gains);
+    if (!gains) return f;
+    /* Both are sorted by length, then prompt. */
+    for (size_t i = 0, j = 0; i < with->n_answers && j < without->n_answers;) {
+        const snellen_answer *a = &with->answers[i], *b = &without->answers[j];
+        if (a->length != b->length || a->prompt != b->prompt) {
+            bool behind = a->length < b->length || (a->length == b->length && a->prompt < b->prompt);
+            i += behind;
+            j += !behind;
+            continue;
+        }
+        gains[f.n++] = (double)a->margin - (double)b->margin;
+        f.right_with += a->margin > 0;
+        f.right_without += b->margin > 0;
+        i++;
+        j++;
+    }
+    if (f.n) {
+        mean_interval(gains, f.n, &f.gain, &f.low, &f.high);
+        f.known = true;
+    }
+    free(gains);
+    return f;
+}

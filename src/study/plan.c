@@ -1,0 +1,234 @@
+/* What a checkup asks, decided before the first token is read. The numbers of tokens are known from the tokenizer alone,
+ * so that the plan is the same on every machine; how fast it is done is another matter. */
+#include "study/checkup.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { FULL_PROMPTS = 20, FULL_OTHER_PROMPTS = 5, FULL_LONG_ANSWERS = 2, COARSE_STEP = 4 };
+/* Room for the wording of a collapse prompt in its template. */
+enum { WORDING_TOKENS = 100, COLLAPSE_PREFIX = 24 };
+
+/* Longest n in a quick exam, by sequence and precision, about half of the budget in all; a full one goes to 2001. */
+static const struct {
+    const char *sequence;
+    snellen_precision precision;
+    int64_t quick;
+} COLLAPSES[] = {
+    {"ones", SNELLEN_F32, 2001},      {"commas", SNELLEN_F32, 1100},   {"copy", SNELLEN_F32, 1100},
+    {"digits", SNELLEN_F32, 1100},    {"alternate", SNELLEN_F32, 600}, {"ones", SNELLEN_BF16, 2001},
+    {"commas", SNELLEN_BF16, 600},    {"copy", SNELLEN_BF16, 600},     {"digits", SNELLEN_BF16, 600},
+    {"alternate", SNELLEN_BF16, 600}, {"ones", SNELLEN_F16, 2001},     {"commas", SNELLEN_F16, 600},
+    {"copy", SNELLEN_F16, 600},       {"digits", SNELLEN_F16, 600},    {"alternate", SNELLEN_F16, 600},
+};
+_Static_assert(COUNT_OF(COLLAPSES) <= CHECKUP_MAX_COLLAPSES, "room for every collapse");
+static const int64_t LONGEST = 2001; /* paper, Fig 5 */
+
+/* The lines of the figures. copy-alternating is copy-last with the cure `alternate` and not asked twice. */
+static const struct {
+    const char *task, *style, *cure;
+    bool generate;  /* answers are written out in a quick exam, too, and further prompts asked */
+} TASKS[] = {
+    {"copy-last", "plain", "", true},         {"copy-last", "plain", "hint", true},
+    {"copy-last", "plain", "commas", true},   {"copy-last", "plain", "alternate", true},
+    {"copy-first", "plain", "", true},        {"copy-first", "plain", "hint", false},
+    {"copy-first", "plain", "commas", false}, {"copy-first", "plain", "alternate", false},
+    {"copy-last-end-a", "plain", "", false},  {"copy-last-end-a", "plain", "hint", false},
+    {"copy-last-end-b", "plain", "", false},  {"copy-last-end-b", "plain", "hint", false},
+    {"count-sum", "plain", "", true},         {"count-sum", "step", "", false},
+    {"count-sum", "examples", "", false},     {"count-ones", "plain", "", true},
+    {"count-ones", "step", "", false},        {"count-ones", "examples", "", false},
+    {"count-ones", "plain", "commas", true},  {"count-bernoulli", "plain", "", true},
+    {"count-bernoulli", "step", "", false},   {"count-bernoulli", "examples", "", false},
+    {"count-car", "plain", "", true},         {"count-car", "step", "", false},
+    {"count-car", "examples", "", false},
+};
+_Static_assert(COUNT_OF(TASKS) <= CHECKUP_MAX_TASKS, "room for every task");
+
+/* ---- grids and sums -------------------------------------------------------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+size_t checkup_grid(int64_t max, int64_t grid[CHECKUP_MAX_GRID])
+{
+    static const int64_t paper[] = {1, 2, 6, 11, 51, 101, 501, 1001, 2001};
+    int64_t all[2 * CHECKUP_MAX_GRID];
+    size_t n = 0, kept = 0;
+    for (size_t i = 0; i < COUNT_OF(paper); i++) all[n++] = paper[i];
+    for (int64_t x = 1; x <= 8; x++) all[n++] = x;
+    for (int64_t x = 16; x <= 1024; x *= 2) all[n++] = x;
+    for (int64_t x = 9; x < LONGEST; x += (x + 5) / 6) all[n++] = x;
+    qsort(all, n, sizeof *all, by_value);
+    for (size_t i = 0; i < n && kept < CHECKUP_MAX_GRID; i++)
+        if (all[i] <= max && (!kept || grid[kept - 1] != all[i])) grid[kept++] = all[i];
+    return kept;
+}
+
+uint32_t checkup_prompts_for(uint64_t budget, uint64_t fixed, uint64_t slope, uint32_t most)
+{
+    if (fixed > budget || most <= 1) return 1;
+    if (!slope) return most;
+    uint64_t further = (budget - fixed) / slope;
+    return further >= most - 1 ? most : (uint32_t)further + 1;
+}
+
+uint64_t checkup_work_of(const struct task_cost *cost)
+{
+    return cost->prompt_tokens + cost->search_tokens + CHECKUP_GENERATED * cost->generated_tokens;
+}
+
+/* ---- collapse ------------------------------------------------------------------------------------------------------------------ */
+
+static void plan_collapses(struct checkup *c)
+{
+    struct checkup_plan *plan = &c->plan;
+    bool full = c->options.full;
+    plan->n_grid = checkup_grid(LONGEST, plan->grid);
+    for (size_t i = 0; i < COUNT_OF(COLLAPSES); i++) {
+        bool commas = !strcmp(COLLAPSES[i].sequence, "commas");
+        int64_t max = full ? LONGEST : COLLAPSES[i].quick, room = c->info->n_context - WORDING_TOKENS;
+        if (commas) room = room / 4 * 3;
+        struct checkup_collapse *k = &plan->collapses[plan->n_collapses];
+        *k = (struct checkup_collapse){.sequence = COLLAPSES[i].sequence, .precision = COLLAPSES[i].precision,
+                                       .lengths = plan->grid};
+        while (k->n_lengths < plan->n_grid && plan->grid[k->n_lengths] <= MIN(max, room)) k->n_lengths++;
+        if (!k->n_lengths) continue; /* a model with hardly any context */
+        k->n_prompts = 1;
+        if (full) k->n_prompts = k->precision == SNELLEN_F32 ? FULL_PROMPTS : FULL_OTHER_PROMPTS;
+        int64_t longest = plan->grid[k->n_lengths - 1];
+        k->tokens = k->n_prompts * (uint64_t)(COLLAPSE_PREFIX + longest + (commas ? longest / 3 : 0));
+        plan->work += k->tokens;
+        plan->n_collapses++;
+    }
+}
+
+/* ---- tasks ------------------------------------------------------------------------------------------------------------------------ */
+
+static void plan_tasks(struct checkup *c)
+{
+    for (size_t i = 0; i < COUNT_OF(TASKS); i++)
+        c->plan.tasks[c->plan.n_tasks++] =
+            (struct checkup_task){.task = TASKS[i].task, .style = TASKS[i].style, .cure = TASKS[i].cure};
+}
+
+/* Every 4th length of a task's grid and the last one that fits, so that a few prompts span it. */
+static snellen_status coarse_lengths(struct checkup *c, struct task_item *item, snellen_error *err)
+{
+    snellen_task_info info;
+    for (size_t t = 0; snellen_task_list(t, &info); t++) {
+        if (strcmp(info.name, item->task)) continue;
+        int64_t *lengths = arena_alloc(&c->arena, (info.n_lengths / COARSE_STEP + 2) * sizeof *lengths);
+        FAIL_IF(!lengths, SNELLEN_E_MEMORY, "plan: memory ran out");
+        size_t n = 0, fits = info.n_lengths;
+        /* A word or a summand may be two tokens; a model with less room is asked shorter questions. */
+        while (fits && info.lengths[fits - 1] * 2 + 4 * WORDING_TOKENS > c->info->n_context) fits--;
+        for (size_t i = 0; i < fits; i += COARSE_STEP) lengths[n++] = info.lengths[i];
+        if (n && lengths[n - 1] != info.lengths[fits - 1]) lengths[n++] = info.lengths[fits - 1];
+        item->lengths = lengths;
+        item->n_lengths = n;
+    }
+    return SNELLEN_OK;
+}
+
+struct batch_form {
+    const char *what;
+    const char *family;       /* beginning of the task's name; "" = all */
+    bool generate_only;       /* only the lines that are marked so */
+    bool coarse;
+    int long_answers;         /* 1 only those, 0 only the others, -1 all: styles that reason before they answer */
+    uint32_t n_prompts, n_generate;
+};
+
+/* Fills one batch; its cost is asked of the tasks. A batch without items (no length fits the model) is dropped. */
+static snellen_status add_batch(struct checkup *c, const struct batch_form *form, struct checkup_batch **out,
+                                snellen_error *err)
+{
+    struct checkup_batch *b = &c->plan.batches[c->plan.n_batches];
+    *b = (struct checkup_batch){.what = form->what};
+    *out = b;
+    b->items = arena_alloc(&c->arena, COUNT_OF(TASKS) * sizeof *b->items);
+    b->task_of = arena_alloc(&c->arena, COUNT_OF(TASKS) * sizeof *b->task_of);
+    FAIL_IF(!b->items || !b->task_of, SNELLEN_E_MEMORY, "plan: memory ran out");
+    for (size_t i = 0; i < COUNT_OF(TASKS); i++) {
+        bool is_long = strcmp(TASKS[i].style, "plain");
+        if (strncmp(TASKS[i].task, form->family, strlen(form->family))) continue;
+        if (form->generate_only && !TASKS[i].generate) continue;
+        if (form->long_answers >= 0 && form->long_answers != is_long) continue;
+        struct task_item item = {.task = TASKS[i].task, .style = TASKS[i].style, .cure = TASKS[i].cure,
+                                 .n_prompts = form->n_prompts, .n_generate = form->n_generate};
+        if (form->coarse) {
+            TRY(coarse_lengths(c, &item, err));
+            if (!item.n_lengths) continue;
+        }
+        b->task_of[b->n_items] = i;
+        b->items[b->n_items++] = item;
+    }
+    if (!b->n_items) return SNELLEN_OK;
+    const struct task_setting setting = {.chat = c->chat, .seed = c->options.seed, .session = c->options.session};
+    TRY(tasks_plan(c->model, b->items, b->n_items, &setting, &b->cost, err));
+    c->plan.work += checkup_work_of(&b->cost);
+    c->plan.n_batches++;
+    return SNELLEN_OK;
+}
+
+static snellen_status plan_full(struct checkup *c, snellen_error *err)
+{
+    uint32_t n = c->options.n_prompts ? c->options.n_prompts : FULL_PROMPTS;
+    uint32_t few = MIN(n, FULL_LONG_ANSWERS);
+    const struct batch_form forms[] = {
+        {.what = "copying", .family = "copy", .long_answers = -1, .n_prompts = n, .n_generate = n},
+        {.what = "counting", .family = "count", .long_answers = 0, .n_prompts = n, .n_generate = n},
+        {.what = "counting with reasons", .family = "count", .long_answers = 1, .n_prompts = n, .n_generate = few},
+    };
+    struct checkup_batch *b;
+    for (size_t i = 0; i < COUNT_OF(forms); i++) TRY(add_batch(c, &forms[i], &b, err));
+    return SNELLEN_OK;
+}
+
+static snellen_status plan_quick(struct checkup *c, snellen_error *err)
+{
+    uint32_t n = MAX(1, c->options.n_prompts);
+    struct checkup_batch *b;
+    struct batch_form copy = {.what = "copying", .family = "copy", .long_answers = -1, .n_prompts = n};
+    struct batch_form count = {.what = "counting", .family = "count", .long_answers = -1, .n_prompts = n};
+    struct batch_form more = {.what = "answers and further prompts", .family = "", .generate_only = true, .coarse = true,
+                              .long_answers = 0, .n_prompts = 1, .n_generate = 1};
+    TRY(add_batch(c, &copy, &b, err));
+    TRY(add_batch(c, &count, &b, err));
+    /* What one prompt on the coarse grid costs, and a second one; the rest of the budget says how many there are. */
+    struct checkup_plan *plan = &c->plan;
+    uint64_t before = plan->work, cost[2];
+    for (int k = 0; k < 2; k++) {
+        more.n_prompts = (uint32_t)k + 1; /* one answer is written out, further prompts have a margin only */
+        size_t n_batches = plan->n_batches;
+        TRY(add_batch(c, &more, &b, err));
+        cost[k] = plan->work - before;
+        plan->work = before;
+        plan->n_batches = n_batches;
+    }
+    more.n_prompts = checkup_prompts_for(c->options.budget, before + cost[0], cost[1] - MIN(cost[1], cost[0]), FULL_PROMPTS);
+    if (c->options.n_prompts) more.n_prompts = c->options.n_prompts;
+    plan->coarse_prompts = more.n_prompts;
+    return add_batch(c, &more, &b, err);
+}
+
+snellen_status checkup_plan(struct checkup *c, snellen_error *err)
+{
+    plan_collapses(c);
+    plan_tasks(c);
+    return c->options.full ? plan_full(c, err) : plan_quick(c, err);
+}
+
+void checkup_plan_free(struct checkup_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_collapses; i++) snellen_collapse_free(plan->collapses[i].result);
+    for (size_t i = 0; i < plan->n_tasks; i++) {
+        free(plan->tasks[i].answers);
+        mem_free(plan->tasks[i].score.cells);
+    }
+    memset(plan, 0, sizeof *plan);
+}

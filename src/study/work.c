@@ -1,0 +1,207 @@
+/* Asks what the plan says and keeps every number: in the plan for the report, in the database as soon as a part of the
+ * work is finished, so that a stopped run loses only the part it was in. */
+#include "study/checkup.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *checkup_precision_name(snellen_precision precision)
+{
+    static const char *const names[] = {[SNELLEN_F32] = "f32", [SNELLEN_BF16] = "bf16", [SNELLEN_F16] = "f16"};
+    return (unsigned)precision < COUNT_OF(names) ? names[precision] : "?";
+}
+
+/* ---- progress: parts count their own units, the whole counts predicted tokens ------------------------------------------------ */
+
+struct part {
+    struct checkup *c;
+    uint64_t work;   /* predicted for this part */
+};
+
+static bool part_step(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    (void)what;
+    const struct part *part = user;
+    const struct checkup *c = part->c;
+    if (!c->progress || !c->progress->step) return true;
+    double share = total ? (double)MIN(done, total) / (double)total : 0;
+    uint64_t now = c->work_done + (uint64_t)(share * (double)part->work);
+    return c->progress->step(c->progress->user, "tokens", MIN(now, c->plan.work), c->plan.work);
+}
+
+/* ---- numbers on their way to the database -------------------------------------------------------------------------------------- */
+
+struct numbers {
+    struct strbuf b;
+    snellen_number key;
+    char subject[64];   /* key.subject may point here */
+};
+
+static void put_number(struct numbers *n, const char *metric, double value)
+{
+    n->key.metric = metric;
+    n->key.value = value;
+    strbuf_put(&n->b, &n->key, sizeof n->key);
+}
+
+static snellen_status save_numbers(struct checkup *c, struct numbers *n, snellen_error *err)
+{
+    snellen_status status = SNELLEN_OK;
+    if (n->b.failed) status = error_set(err, SNELLEN_E_MEMORY, "numbers for the database: memory ran out");
+    else if (c->recorder && n->b.n) {
+        /* The growing text is aligned as malloc aligns; its bytes are whole structs. */
+        const void *numbers = n->b.text;
+        status = snellen_record_add(c->recorder, numbers, n->b.n / sizeof(snellen_number), err);
+    }
+    strbuf_free(&n->b);
+    return status;
+}
+
+static bool is_paper_length(int64_t n)
+{
+    static const int64_t paper[] = {1, 2, 6, 11, 51, 101, 501, 1001, 2001};
+    for (size_t i = 0; i < COUNT_OF(paper); i++)
+        if (paper[i] == n) return true;
+    return false;
+}
+
+/* y_n at every length; the layers below it at the paper's lengths (all lengths stand in the CSV files). */
+static void put_collapse(struct numbers *n, const struct checkup_collapse *k, int64_t last_layer)
+{
+    snprintf(n->subject, sizeof n->subject, "collapse-%s", k->sequence);
+    n->key = (snellen_number){.subject = n->subject, .cure = "", .style = "",
+                              .precision = checkup_precision_name(k->precision)};
+    for (size_t i = 0; i < k->result->n_rows; i++) {
+        const snellen_collapse_row *row = &k->result->rows[i];
+        if (row->layer != last_layer && !is_paper_length(row->n)) continue;
+        n->key.length = row->n;
+        n->key.prompt = row->prompt;
+        n->key.layer = row->layer;
+        put_number(n, "linf_mean", row->linf_mean);
+        put_number(n, "linf_min", row->linf_min);
+        put_number(n, "linf_max", row->linf_max);
+        put_number(n, "l1", row->l1);
+        put_number(n, "relative", row->relative);
+        put_number(n, "mean_abs", row->mean_abs);
+        put_number(n, "bit_equal", row->bit_equal);
+        if (row->layer != last_layer) continue;
+        put_number(n, "same_logits", row->same_logits);
+        put_number(n, "same_top", row->same_top);
+        put_number(n, "shift", row->shift);
+    }
+}
+
+static void put_answers(struct numbers *n, const struct task_item *item, const snellen_task_result *result)
+{
+    n->key = (snellen_number){.subject = item->task, .cure = item->cure, .style = item->style, .precision = "",
+                              .layer = -1};
+    for (size_t i = 0; i < result->n_answers; i++) {
+        const snellen_answer *a = &result->answers[i];
+        n->key.length = a->length;
+        n->key.prompt = a->prompt;
+        put_number(n, "expected", (double)a->expected);
+        put_number(n, "margin", (double)a->margin);
+        put_number(n, "best_wrong", (double)a->best_wrong);
+        if (!a->generated) continue;
+        put_number(n, "parsed", a->parsed);
+        if (a->parsed) put_number(n, "got", (double)a->got);
+    }
+}
+
+/* ---- answers of several batches into one task ------------------------------------------------------------------------------------ */
+
+static int compare_answers(const void *x, const void *y)
+{
+    const snellen_answer *a = x, *b = y;
+    if (a->length != b->length) return a->length < b->length ? -1 : 1;
+    return (a->prompt > b->prompt) - (a->prompt < b->prompt);
+}
+
+snellen_status checkup_merge(struct checkup_task *task, struct arena *arena, const snellen_task_result *result,
+                             snellen_error *err)
+{
+    size_t room = task->n_answers + result->n_answers;
+    if (!room) return SNELLEN_OK;
+    if (room > task->room) {
+        snellen_answer *grown = realloc(task->answers, room * sizeof *grown);
+        FAIL_IF(!grown, SNELLEN_E_MEMORY, "answers: memory ran out");
+        task->answers = grown;
+        task->room = room;
+    }
+    size_t n_before = task->n_answers;
+    for (size_t i = 0; i < result->n_answers; i++) {
+        snellen_answer a = result->answers[i];
+        if (a.text) {
+            a.text = arena_text(arena, a.text, strlen(a.text));
+            FAIL_IF(!a.text, SNELLEN_E_MEMORY, "answers: memory ran out");
+        }
+        /* The same question asked again has the same margin; a written answer is what it may add. */
+        snellen_answer *same = n_before ? bsearch(&a, task->answers, n_before, sizeof a, compare_answers) : NULL;
+        if (!same) task->answers[task->n_answers++] = a;
+        else if (a.generated) *same = a;
+    }
+    qsort(task->answers, task->n_answers, sizeof *task->answers, compare_answers);
+    mem_free(task->score.cells);
+    task->score = (snellen_task_result){.answers = task->answers, .n_answers = task->n_answers};
+    return score_cells(&task->score, err);
+}
+
+/* ---- the parts -------------------------------------------------------------------------------------------------------------------- */
+
+static snellen_status work_collapse(struct checkup *c, struct checkup_collapse *k, snellen_error *err)
+{
+    snellen_collapse_options o = snellen_collapse_options_default();
+    o.sequence = k->sequence;
+    o.lengths = k->lengths;
+    o.n_lengths = k->n_lengths;
+    o.n_prompts = k->n_prompts;
+    o.chat = c->chat;
+    o.seed = c->options.seed;
+    o.session = c->options.session;
+    o.session.precision = k->precision;
+    o.session.n_context = 0;
+    struct part part = {c, k->tokens};
+    const snellen_progress progress = {part_step, &part};
+    TRY(snellen_probe_collapse(c->model, &o, &progress, &k->result, err));
+    struct numbers numbers = {0};
+    put_collapse(&numbers, k, c->info->n_layers + 1);
+    TRY(save_numbers(c, &numbers, err));
+    c->work_done += k->tokens;
+    return SNELLEN_OK;
+}
+
+/* A cancelled batch hands over the answers it has; they are kept, and the status goes on up. */
+static snellen_status work_batch(struct checkup *c, const struct checkup_batch *b, snellen_error *err)
+{
+    const struct task_setting setting = {.chat = c->chat, .seed = c->options.seed, .session = c->options.session};
+    struct part part = {c, checkup_work_of(&b->cost)};
+    const snellen_progress progress = {part_step, &part};
+    snellen_task_result **results = arena_alloc(&c->arena, b->n_items * sizeof *results);
+    FAIL_IF(!results, SNELLEN_E_MEMORY, "results: memory ran out");
+    snellen_status asked = tasks_eval(c->model, b->items, b->n_items, &setting, &progress, results, NULL, err);
+    snellen_status status = SNELLEN_OK;
+    struct numbers numbers = {0};
+    for (size_t i = 0; i < b->n_items; i++) {
+        if (results[i] && !status) {
+            put_answers(&numbers, &b->items[i], results[i]);
+            status = checkup_merge(&c->plan.tasks[b->task_of[i]], &c->arena, results[i], err);
+        }
+    }
+    if (!status) {
+        snellen_error quiet; /* a failed save must not hide why the questions failed */
+        status = save_numbers(c, &numbers, asked ? &quiet : err);
+    } else {
+        strbuf_free(&numbers.b);
+    }
+    for (size_t i = 0; i < b->n_items; i++) snellen_task_result_free(results[i]);
+    c->work_done += part.work;
+    return asked ? asked : status;
+}
+
+snellen_status checkup_work(struct checkup *c, snellen_error *err)
+{
+    struct checkup_plan *plan = &c->plan;
+    for (size_t i = 0; i < plan->n_collapses; i++) TRY(work_collapse(c, &plan->collapses[i], err));
+    for (size_t i = 0; i < plan->n_batches; i++) TRY(work_batch(c, &plan->batches[i], err));
+    return SNELLEN_OK;
+}
