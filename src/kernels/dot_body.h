@@ -317,22 +317,20 @@ INLINE void dot_tile(enum dtype type, int W, int X, float *y, int64_t y_stride, 
     }
 }
 
-/* Tiles of 1 x 4 as long as there are four rows of x, then 2 x 1, which keeps two chains of sums busy. Two weight rows
- * meet all rows of x before the next two are touched. */
+/* Tiles of 1 x 4 as long as there are four rows of x, then 2 x 1, which keeps two chains of sums busy. Four rows of x
+ * meet all n_w weight rows before the next four do: what the caller hands over at a time should fit the first cache. */
 INLINE void dot_any(enum dtype type, float *y, int64_t y_stride, const struct dot_rows *rows, const char *w,
                     int64_t row_bytes, int64_t n_w)
 {
-    for (int64_t j = 0; j < n_w; j += 2) {
-        const char *row = w + j * row_bytes;
-        bool two = j + 1 < n_w;
-        int64_t i = 0;
-        for (; i + 4 <= rows->n_rows; i += 4) {
-            dot_tile(type, 1, 4, y + j, y_stride, rows, i, row, row_bytes);
-            if (two) dot_tile(type, 1, 4, y + j + 1, y_stride, rows, i, row + row_bytes, row_bytes);
-        }
-        for (; i < rows->n_rows; i++)
-            if (two) dot_tile(type, 2, 1, y + j, y_stride, rows, i, row, row_bytes);
-            else dot_tile(type, 1, 1, y + j, y_stride, rows, i, row, row_bytes);
+    int64_t i = 0;
+    for (; i + MAX_X <= rows->n_rows; i += MAX_X)
+        for (int64_t j = 0; j < n_w; j++)
+            dot_tile(type, 1, MAX_X, y + j, y_stride, rows, i, w + j * row_bytes, row_bytes);
+    for (; i < rows->n_rows; i++) {
+        int64_t j = 0;
+        for (; j + MAX_W <= n_w; j += MAX_W)
+            dot_tile(type, MAX_W, 1, y + j, y_stride, rows, i, w + j * row_bytes, row_bytes);
+        for (; j < n_w; j++) dot_tile(type, 1, 1, y + j, y_stride, rows, i, w + j * row_bytes, row_bytes);
     }
 }
 
