@@ -122,12 +122,9 @@ static snellen_status bench(struct bench *b, struct measure *tests, size_t n, co
                             snellen_session_options *options, snellen_error *err)
 {
     for (size_t i = 0; i < n; i++) b->n_tokens = MAX(b->n_tokens, tests[i].n_tokens + tests[i].depth);
-    if (options->memory == SNELLEN_MEMORY_FULL && !options->n_context) options->n_context = b->n_tokens;
+    if (options->memory == SNELLEN_MEMORY_FULL) options->n_context = b->n_tokens;
     TRY(make_tokens(b, err));
     TRY(snellen_session_new(b->model, options, &b->session, err));
-    FAIL_IF(snellen_session_capacity(b->session) < b->n_tokens, SNELLEN_E_USAGE,
-            "bench: depth and tokens make %lld, more than the context of %lld", (long long)b->n_tokens,
-            (long long)snellen_session_capacity(b->session));
     snellen_session_set_progress(b->session, ui_interruptible());
     json_t *machine = cli_machine(c->threads), *rows = json_array();
     if (!ui.json) print_head(b, c, machine);
@@ -171,7 +168,8 @@ static int run(int argc, char **argv)
         OPT_INTS('d', "depth", "N,..", &depths, 0, CLI_MAX_TOKENS, "tokens in the session before that", .shown = "0"),
         OPT_INT('r', "repeat", "N", &reps, 1, MAX_REPETITIONS, "times each is measured, after a dry start; the median is "
                 "told, with the least and the most"),
-        OPTS_SESSION(&common),
+        OPTS_MEMORY(&common),
+        OPTS_NUMBERS(&common),
         OPTS_THREADS(&common),
         OPTS_OUTPUT(),
     };

@@ -135,6 +135,9 @@ snellen_model *cli_load(const char *path, int *status);
 snellen_status cli_token_ids(const char *text_or_path, int64_t n_vocab, int32_t **ids, size_t *n, snellen_error *err);
 /* A whole file's bytes, "-" = standard input, at most 1 GiB. *text is NUL ended, by mem_free(). */
 snellen_status cli_read_text(const char *path, char **text, size_t *n, snellen_error *err);
+/* To ask before long work: can a file be made at `path`? Results are written beside it and renamed, so what stands there
+ * must be a regular file or nothing (a device would be replaced by the file), in a folder that can be written. */
+snellen_status cli_check_output(const char *path, snellen_error *err);
 /* Text to ids with the begin token first if the model wants one and the text does not spell it already. *ids by
  * snellen_free(). */
 snellen_status cli_tokenize_prompt(const snellen_model *model, const char *text, size_t n_bytes, int32_t **ids, size_t *n,

@@ -67,12 +67,16 @@ static void shape_text(const struct kind *k, char *out, size_t size)
 
 struct cost {
     const char *memory, *cache;
+    int64_t tokens;   /* that a row can see */
     bool possible;
     snellen_session_cost bytes;
     char why_not[200];
 };
 
 enum { N_COSTS = 6 };
+
+/* What snellen.h gives sink memory where neither the user nor the model names a window. */
+enum { SINK_WINDOW = 1024 };
 
 /* Every kind of memory with both kinds of cache. The window of swa and sink as given, else the model's own. */
 static void collect_costs(const snellen_model *model, const struct common_opts *common, struct cost costs[N_COSTS])
@@ -83,9 +87,11 @@ static void collect_costs(const snellen_model *model, const struct common_opts *
         snellen_error err = { 0 };
         o.memory = kinds[i / 2];
         o.cache = i % 2 ? SNELLEN_F16 : SNELLEN_F32;
-        if (o.memory == SNELLEN_MEMORY_FULL) o.n_context = common->context;
-        else o.window = common->window;
+        const snellen_model_info *m = snellen_model_get_info(model);
+        o.n_context = common->context ? common->context : m->n_context;
+        o.window = common->window ? common->window : m->window ? m->window : i / 2 == 2 ? SINK_WINDOW : 0;
         costs[i] = (struct cost){ .memory = snellen_memory_name(o.memory), .cache = i % 2 ? "f16" : "f32" };
+        costs[i].tokens = o.memory == SNELLEN_MEMORY_FULL ? o.n_context : o.window;
         costs[i].possible = !snellen_session_cost_of(model, &o, &costs[i].bytes, &err);
         snprintf(costs[i].why_not, sizeof(costs[i].why_not), "%.199s", err.message);
     }
@@ -128,11 +134,10 @@ static void print_description(const snellen_model_info *m, const char *hash)
 }
 
 static void print_text(const snellen_model *model, const struct kind *kinds, size_t n_kinds, const struct cost *costs,
-                       const struct common_opts *common, const char *hash)
+                       const char *hash)
 {
-    const snellen_model_info *m = snellen_model_get_info(model);
     char size[32], shape[96];
-    print_description(m, hash);
+    print_description(snellen_model_get_info(model), hash);
     printf("\n%-34s %-6s %6s %10s  %s\n", "tensors", "type", "count", "size", "shape");
     for (size_t i = 0; i < n_kinds; i++) {
         shape_text(&kinds[i], shape, sizeof(shape));
@@ -140,13 +145,12 @@ static void print_text(const snellen_model *model, const struct kind *kinds, siz
         printf("%*s %-6s %6llu %10s  %s\n", (int)MAX(34 - (int)strlen(kinds[i].name), 0), "", kinds[i].type,
                (unsigned long long)kinds[i].n_tensors, ui_bytes(kinds[i].n_bytes, size), shape);
     }
-    printf("\nmemory at a context of %lld tokens\n%-8s %-6s %12s %12s\n",
-           (long long)(common->context ? common->context : m->n_context), "kind", "cache", "keys+values", "scratch");
+    printf("\n%-8s %10s %-6s %12s %12s\n", "memory", "tokens", "cache", "keys+values", "scratch");
     for (size_t i = 0; i < N_COSTS; i++) {
         char scratch[32];
         if (costs[i].possible)
-            printf("%-8s %-6s %12s %12s\n", costs[i].memory, costs[i].cache, ui_bytes(costs[i].bytes.cache_bytes, size),
-                   ui_bytes(costs[i].bytes.scratch_bytes, scratch));
+            printf("%-8s %10lld %-6s %12s %12s\n", costs[i].memory, (long long)costs[i].tokens, costs[i].cache,
+                   ui_bytes(costs[i].bytes.cache_bytes, size), ui_bytes(costs[i].bytes.scratch_bytes, scratch));
         else if (i % 2 == 0)
             printf("%-8s %s\n", costs[i].memory, costs[i].why_not);
     }
@@ -185,8 +189,8 @@ static bool print_json(const snellen_model *model, const struct kind *kinds, siz
     }
     for (size_t i = 0; memories && i < N_COSTS; i++)
         if (costs[i].possible)
-            json_array_append_new(memories, json_pack("{s:s, s:s, s:I, s:I}", "memory", costs[i].memory, "cache",
-                                                      costs[i].cache, "cache_bytes",
+            json_array_append_new(memories, json_pack("{s:s, s:I, s:s, s:I, s:I}", "memory", costs[i].memory, "tokens",
+                                                      (json_int_t)costs[i].tokens, "cache", costs[i].cache, "cache_bytes",
                                                       (json_int_t)costs[i].bytes.cache_bytes, "scratch_bytes",
                                                       (json_int_t)costs[i].bytes.scratch_bytes));
     if (o) json_object_set_new(o, "tensors", tensors);
@@ -222,7 +226,7 @@ static int run(int argc, char **argv)
     if (!failed) {
         collect_costs(model, &common, costs);
         if (ui.json) print_json(model, kinds, n_kinds, costs, want_hash ? hash : NULL);
-        else print_text(model, kinds, n_kinds, costs, &common, want_hash ? hash : NULL);
+        else print_text(model, kinds, n_kinds, costs, want_hash ? hash : NULL);
     }
     mem_free(kinds);
     snellen_model_free(model);

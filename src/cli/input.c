@@ -1,8 +1,9 @@
-/* Reading what verbs are given: whole texts, lists of token ids. Texts of any length: stream.c. */
+/* What verbs are given: whole texts, lists of token ids, names of files to write. Texts of any length: stream.c. */
 #include "cli/cli.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const uint64_t max_text = (uint64_t)1 << 30;
@@ -47,10 +48,13 @@ static snellen_status parse_ids(const char *text, size_t n_bytes, const char *na
         while (at < end && *at >= '0' && *at <= '9' && id < n_vocab) id = id * 10 + (*at++ - '0');
         bool ends = at == end || (*at && strchr(blank, *at));
         if (!ends || at == start || id >= n_vocab) {
-            size_t length = 0;   /* of the word, for the message */
+            char word[41];   /* for the message, printable */
+            size_t length = 0;
             while (start + length < end && length < 40 && start[length] && !strchr(blank, start[length])) length++;
-            FAIL(SNELLEN_E_USAGE, "%s: token %zu: '%.*s' found, a number from 0 to %lld expected", name, *n, (int)length,
-                 start, (long long)n_vocab - 1);
+            for (size_t i = 0; i < length; i++) word[i] = start[i] > ' ' && start[i] < 0x7f ? start[i] : '?';
+            word[length] = 0;
+            FAIL(SNELLEN_E_USAGE, "%s: token %zu: '%s' found, a number from 0 to %lld expected", name, *n, word,
+                 (long long)n_vocab - 1);
         }
         ids[(*n)++] = (int32_t)id;
     }
@@ -78,6 +82,23 @@ snellen_status cli_token_ids(const char *text_or_path, int64_t n_vocab, int32_t 
         return status;
     }
     *ids = found;
+    return SNELLEN_OK;
+}
+
+snellen_status cli_check_output(const char *path, snellen_error *err)
+{
+    struct stat st;
+    if (!stat(path, &st)) {
+        FAIL_IF(S_ISDIR(st.st_mode), SNELLEN_E_IO, "%s: is a folder, the name of a file to write expected", path);
+        FAIL_IF(!S_ISREG(st.st_mode), SNELLEN_E_IO, "%s: is no regular file, the name of a file to write expected", path);
+    }
+    const char *slash = strrchr(path, '/');
+    struct strbuf folder = { 0 };
+    if (!slash) strbuf_puts(&folder, ".");
+    else strbuf_put(&folder, path, (size_t)MAX(slash - path, 1));
+    int failed = folder.failed ? ENOMEM : access(folder.text, W_OK | X_OK) ? errno : 0;
+    strbuf_free(&folder);
+    FAIL_IF(failed, SNELLEN_E_IO, "%s: cannot be written: %s", path, strerror(failed));
     return SNELLEN_OK;
 }
 

@@ -131,7 +131,10 @@ static int run(int argc, char **argv)
                  "it is complete"),
         OPT_FLAG(0, "hidden", &hidden, "also hidden [layers + 1, tokens, width]: the embedding, the output of each layer "
                  "but the last, and last the vectors after the final norm"),
-        OPTS_SESSION(&common),
+        OPTS_MEMORY(&common),
+        OPT_INT(0, "context", "N", &common.context, 1, CLI_MAX_TOKENS, "full: most tokens the session can hold",
+                .shown = "as many as are given, at most what the model was made for"),
+        OPTS_NUMBERS(&common),
         OPTS_THREADS(&common),
         OPTS_OUTPUT(),
     };
@@ -141,7 +144,7 @@ static int run(int argc, char **argv)
     if (!out) return ui_wrong("logits: --out FILE is missing");
     snellen_error err;
     snellen_session_options options;
-    if (common_session(&common, &options, &err)) return ui_fail(&err);
+    if (common_session(&common, &options, &err) || cli_check_output(out, &err)) return ui_fail(&err);
     snellen_model *model = cli_load(args[0], &status);
     if (!model) return status;
     status = 0;

@@ -234,7 +234,7 @@ static int run(int argc, char **argv)
     if (status >= 0) return status;
     snellen_error err;
     snellen_perplexity_options options = { .context = context };
-    if (common_session(&common, &options.session, &err)) return ui_fail(&err);
+    if (common_session(&common, &options.session, &err) || (nll && cli_check_output(nll, &err))) return ui_fail(&err);
     snellen_model *model = cli_load(args[0], &status);
     if (!model) return status;
     status = perplexity(model, file, &options, nll, &err) ? ui_fail(&err) : 0;

@@ -218,5 +218,5 @@ const struct verb verb_run = {
     .min_args = 1,
     .max_args = 1,
     .examples = { "snellen run smollm2 --chat -p 'Name three rivers.' --temp 0",
-                  "tail -f log.txt | head -5000 | snellen run smollm2 --memory sink --window 1024 -n 100" },
+                  "cat *.log | snellen run smollm2 --memory sink --window 1024 -n 100" },
 };
