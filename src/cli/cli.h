@@ -20,6 +20,7 @@
     VERB(run)                                                                                                          \
     VERB(logits)                                                                                                       \
     VERB(perplexity)                                                                                                   \
+    VERB(task)                                                                                                         \
     VERB(bench)
 
 #define CLI_DECLARE_VERB(name) extern const struct verb verb_##name;

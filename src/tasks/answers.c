@@ -152,7 +152,7 @@ void answer_search_start(struct answer_search *search, int64_t right, int64_t li
     search->right = right;
     search->limit = MIN(limit, search->set->max_answer);
     for (int32_t i = 0; i < search->set->n_nodes; i++) {
-        search->prefix[i] = search->complete[i] = NAN;
+        search->prefix[i] = search->complete[i] = (double)NAN;
         search->expanded[i] = false;
     }
     search->prefix[0] = 0;
@@ -185,7 +185,7 @@ void answer_search_see(struct answer_search *search, int32_t node, const float *
     if (set->closed && set->nodes[node].answer >= 0) search->complete[node] = here + no_digit - total;
     for (int32_t i = set->nodes[node].first_child; i >= 0; i = set->nodes[i].next) {
         double logp = here + (double)logits[set->nodes[i].token] - total;
-        if (isnan(logp)) logp = -INFINITY;
+        if (isnan(logp)) logp = -HUGE_VAL;
         search->prefix[i] = logp;
         if (!set->closed && set->nodes[i].answer >= 0) search->complete[i] = logp;
     }

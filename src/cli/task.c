@@ -1,0 +1,340 @@
+/* task: questions with known answers: what there is, how they read, how a model does over lengths. */
+#include "cli/cli.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- options -------------------------------------------------------------------------------------------------------------- */
+
+struct task_args {
+    struct common_opts common;
+    struct int_list lengths;
+    int64_t prompts, generate, max_new;   /* prompts 0 = as the action says */
+    const char *style, *cure, *database;
+    bool bare;
+};
+
+enum { SHOWN_PROMPTS = 3 };
+
+static bool task_named(const char *name, snellen_task_info *info)
+{
+    for (size_t i = 0; snellen_task_list(i, info); i++)
+        if (!strcmp(info->name, name)) return true;
+    return false;
+}
+
+static snellen_status task_options(const struct task_args *a, const snellen_model *model, snellen_task_options *o,
+                                   snellen_error *err)
+{
+    *o = snellen_task_options_default(model);
+    TRY(common_session(&a->common, &o->session, err));
+    o->lengths = a->lengths.n ? a->lengths.v : NULL;
+    o->n_lengths = a->lengths.n;
+    if (a->prompts) o->n_prompts = (uint32_t)a->prompts;
+    o->n_generate = (uint32_t)a->generate;
+    o->max_new = (uint32_t)a->max_new;
+    o->style = a->style;
+    o->cure = a->cure;
+    o->chat = o->chat && !a->bare;
+    o->seed = a->common.seed;
+    return SNELLEN_OK;
+}
+
+/* ---- list ------------------------------------------------------------------------------------------------------------------- */
+
+static json_t *words_json(const char *words)
+{
+    json_t *list = json_array();
+    for (const char *p = words; list && *p;) {
+        size_t n = strcspn(p, " ");
+        json_array_append_new(list, json_stringn(p, n));
+        p += n + (p[n] == ' ');
+    }
+    return list;
+}
+
+static json_t *task_json(const snellen_task_info *t)
+{
+    json_t *lengths = json_array();
+    for (size_t i = 0; lengths && i < t->n_lengths; i++) json_array_append_new(lengths, json_integer(t->lengths[i]));
+    json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:o}", "name", t->name, "summary", t->summary, "source", t->source,
+                          "styles", words_json(t->styles), "cures", words_json(t->cures), "frame", t->frame, "lengths",
+                          lengths);
+    /* "prompts": null = without end */
+    if (o) json_object_set_new(o, "prompts", t->n_prompts == UINT32_MAX ? json_null() : json_integer(t->n_prompts));
+    return o;
+}
+
+static int list_tasks(void)
+{
+    snellen_task_info t;
+    if (ui.json) {
+        json_t *list = json_array();
+        for (size_t i = 0; list && snellen_task_list(i, &t); i++) json_array_append_new(list, task_json(&t));
+        return ui_json(list ? json_pack("{s:o}", "tasks", list) : NULL) ? 0 : 1;
+    }
+    printf("%-17s %-22s %-22s %s\n", "task", "styles", "cures", "what is asked");
+    for (size_t i = 0; snellen_task_list(i, &t); i++)
+        printf("%-17s %-22s %-22s %s\n", t.name, t.styles, t.cures, t.summary);
+    ui_note("look at one: snellen task show TASK; ask a model: snellen task eval TASK MODEL");
+    return 0;
+}
+
+/* ---- show ------------------------------------------------------------------------------------------------------------------- */
+
+static snellen_status show_one(const char *task, const snellen_task_options *o, int64_t length, uint32_t prompt,
+                               json_t *samples, snellen_error *err)
+{
+    char *text;
+    int64_t expected;
+    TRY(snellen_task_show(task, o, length, prompt, &text, &expected, err));
+    if (samples)
+        json_array_append_new(samples, json_pack("{s:I, s:I, s:s, s:I}", "length", (json_int_t)length, "prompt",
+                                                 (json_int_t)prompt, "text", text, "expected", (json_int_t)expected));
+    else
+        printf("[%s, length %" PRId64 ", prompt %" PRIu32 ": the answer is %" PRId64 "]\n%s\n\n", task, length, prompt,
+               expected, text);
+    snellen_free(text);
+    return SNELLEN_OK;
+}
+
+static int show(const struct task_args *a, const char *task)
+{
+    snellen_error err;
+    snellen_task_info info;
+    snellen_task_options o;
+    if (task_options(a, NULL, &o, &err)) return ui_fail(&err);
+    bool known = task_named(task, &info);  /* a wrong name fails in snellen_task_show(), which knows the right ones */
+    int64_t first = known ? info.lengths[0] : 1;
+    json_t *samples = ui.json ? json_array() : NULL;
+    for (size_t i = 0; i < (a->lengths.n ? a->lengths.n : 1); i++)
+        for (uint32_t p = 0; p < (a->prompts ? a->prompts : SHOWN_PROMPTS); p++)
+            if (show_one(task, &o, a->lengths.n ? a->lengths.v[i] : first, p, samples, &err)) {
+                json_decref(samples);
+                return ui_fail(&err);
+            }
+    if (!ui.json) return 0;
+    return ui_json(json_pack("{s:s, s:s, s:s, s:o}", "task", task, "style", a->style, "cure", a->cure, "samples", samples)) ? 0
+                                                                                                                          : 1;
+}
+
+/* ---- eval ------------------------------------------------------------------------------------------------------------------- */
+
+/* JSON has no NaN and no infinity. */
+static json_t *number_json(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *cell_json(const snellen_cell *c)
+{
+    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "length", (json_int_t)c->length, "n",
+                     (json_int_t)c->n, "margin", number_json(c->margin), "margin_low", number_json(c->margin_low),
+                     "margin_high", number_json(c->margin_high), "positive", (json_int_t)c->n_positive, "generated",
+                     (json_int_t)c->n_generated, "right", (json_int_t)c->n_right, "right_low", number_json(c->right_low),
+                     "right_high", number_json(c->right_high), "abs_error", number_json(c->abs_error));
+}
+
+static json_t *answer_json(const snellen_answer *a)
+{
+    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:o, s:I}", "length", (json_int_t)a->length, "prompt", (json_int_t)a->prompt,
+                          "tokens", (json_int_t)a->n_tokens, "expected", (json_int_t)a->expected, "margin",
+                          number_json((double)a->margin), "best_wrong", (json_int_t)a->best_wrong);
+    if (!o || !a->generated) return o;
+    json_object_set_new(o, "got", a->parsed ? json_integer(a->got) : json_null());
+    json_object_set_new(o, "text", cli_json_text(a->text, strlen(a->text)));
+    return o;
+}
+
+static bool print_result_json(const snellen_task_result *r, const char *task, const char *model,
+                              const snellen_task_options *o, double seconds)
+{
+    json_t *cells = json_array(), *answers = json_array();
+    for (size_t i = 0; cells && i < r->n_cells; i++) json_array_append_new(cells, cell_json(&r->cells[i]));
+    for (size_t i = 0; answers && i < r->n_answers; i++) json_array_append_new(answers, answer_json(&r->answers[i]));
+    return ui_json(json_pack("{s:s, s:o, s:s, s:s, s:b, s:I, s:I, s:o, s:o, s:f}", "task", task, "model",
+                             cli_json_text(model, strlen(model)), "style", o->style, "cure", o->cure, "chat", o->chat, "seed",
+                             (json_int_t)o->seed, "blind_at", (json_int_t)r->blind_at, "cells", cells, "answers", answers,
+                             "seconds", seconds));
+}
+
+static void print_result(const snellen_task_result *r, bool generated)
+{
+    printf("%7s %8s %9s %20s %7s", "length", "prompts", "margin", "95 % interval", "> 0");
+    if (generated) printf(" %9s %14s %10s", "answers", "right, 95 %", "off by");
+    printf("\n");
+    for (size_t i = 0; i < r->n_cells; i++) {
+        const snellen_cell *c = &r->cells[i];
+        char interval[64] = "-", right[64] = "-", error[32] = "-";
+        if (c->n > 1) snprintf(interval, sizeof(interval), "%.2f .. %.2f", c->margin_low, c->margin_high);
+        printf("%7" PRId64 " %8" PRIu32 " %9.2f %20s %6.0f%%", c->length, c->n, c->margin, interval,
+               100.0 * c->n_positive / c->n);
+        if (generated) {
+            if (c->n_generated)
+                snprintf(right, sizeof(right), "%.0f..%.0f%%", 100 * c->right_low, 100 * c->right_high);
+            if (!isnan(c->abs_error)) snprintf(error, sizeof(error), "%.1f", c->abs_error);
+            printf(" %4" PRIu32 "/%-4" PRIu32 " %14s %10s", c->n_right, c->n_generated, right, error);
+        }
+        printf("\n");
+    }
+    if (r->blind_at >= 0)
+        printf("blind from length %" PRId64 " on: there and at every longer one asked, at least half the margins are "
+               "not above 0\n", r->blind_at);
+    else if (r->n_cells)
+        printf("not blind: at length %" PRId64 " more than half the margins are above 0\n", r->cells[r->n_cells - 1].length);
+}
+
+/* Every answer's numbers into the database. */
+static snellen_status record_answers(snellen_recorder *recorder, const snellen_task_result *r, const char *task,
+                                     const struct task_args *a, snellen_error *err)
+{
+    snellen_number *numbers;
+    size_t n = 0;
+    TRY(NEW_ARRAY(&numbers, 2 * r->n_answers, "numbers", err));
+    for (size_t i = 0; i < r->n_answers; i++) {
+        const snellen_answer *answer = &r->answers[i];
+        snellen_number number = {.subject = task, .cure = a->cure, .style = a->style, .precision = a->common.precision,
+                                 .length = answer->length, .prompt = answer->prompt, .layer = -1, .metric = "margin",
+                                 .value = (double)answer->margin};
+        numbers[n++] = number;
+        if (!answer->generated) continue;
+        number.metric = "got";
+        number.value = answer->parsed ? (double)answer->got : (double)NAN;
+        numbers[n++] = number;
+    }
+    snellen_status status = snellen_record_add(recorder, numbers, n, err);
+    mem_free(numbers);
+    return status;
+}
+
+/* Asks, prints and records; what was finished before an interruption too. */
+static snellen_status ask(const snellen_model *model, const char *name, const char *task, const struct task_args *a,
+                          snellen_recorder *recorder, snellen_error *err)
+{
+    snellen_task_options o;
+    snellen_task_result *r = NULL;
+    double start = ui_seconds();
+    TRY(task_options(a, model, &o, err));
+    snellen_status status = snellen_task_eval(model, task, &o, ui_progress(), &r, err), recorded = SNELLEN_OK;
+    ui_clear();
+    if (r) {
+        if (ui.json)
+            print_result_json(r, task, name, &o, ui_seconds() - start);
+        else
+            print_result(r, o.n_generate > 0);
+        if (recorder) recorded = record_answers(recorder, r, task, a, status ? NULL : err);
+        if (status) ui_note("%zu prompts were finished before the interruption", r->n_answers);
+    }
+    snellen_task_result_free(r);
+    return status ? status : recorded;
+}
+
+static snellen_status ask_and_record(const snellen_model *model, const char *name, const char *task,
+                                     const struct task_args *a, snellen_error *err)
+{
+    const snellen_run_start start = {.verb = "task", .command = ui_command(), .model_name = name, .seed = a->common.seed,
+                                     .n_threads = (int)a->common.threads};
+    snellen_recorder *recorder = NULL;
+    snellen_error finish;
+    bool record = !a->database || *a->database;
+    if (record && snellen_record_begin(a->database, model, &start, &recorder, err))
+        return error_prefix(err, err->status, "results database (--db '' does without)");
+    snellen_status status = ask(model, name, task, a, recorder, err);
+    const char *how = !status ? "done" : status == SNELLEN_E_CANCELLED ? "incomplete" : "failed";
+    int64_t id = recorder ? snellen_record_id(recorder) : -1;
+    if (record && snellen_record_finish(recorder, how, &finish) && !status) {
+        *err = finish;
+        return finish.status;
+    }
+    if (record && !status) ui_note("kept as run %" PRId64 ": snellen runs show %" PRId64, id, id);
+    return status;
+}
+
+static int eval(const struct task_args *a, const char *task, const char *path)
+{
+    snellen_error err;
+    snellen_task_info info;
+    int status;
+    /* MODEL comes first in other verbs: both orders are understood. */
+    if (!task_named(task, &info) && task_named(path, &info)) {
+        const char *swap = task;
+        task = path;
+        path = swap;
+    }
+    snellen_model *model = cli_load(path, &status);
+    if (!model) return status;
+    status = ask_and_record(model, path, task, a, &err) ? ui_fail(&err) : 0;
+    snellen_model_free(model);
+    return status;
+}
+
+/* ---- the verb --------------------------------------------------------------------------------------------------------------- */
+
+static int act(const struct task_args *a, const char *const *args)
+{
+    if (!strcmp(args[0], "list")) {
+        if (args[1]) return ui_wrong("task: list takes no name, '%.100s' found", args[1]);
+        return list_tasks();
+    }
+    if (!strcmp(args[0], "show")) {
+        if (!args[1]) return ui_wrong("task: show needs the name of a TASK; `snellen task list` has them");
+        if (args[2]) return ui_wrong("task: show needs no model, '%.100s' found", args[2]);
+        return show(a, args[1]);
+    }
+    if (strcmp(args[0], "eval")) return ui_wrong("task: '%.100s' found, list, show or eval expected", args[0]);
+    if (!args[1] || !args[2]) return ui_wrong("task: eval needs a TASK and a MODEL");
+    return eval(a, args[1], args[2]);
+}
+
+static int run(int argc, char **argv)
+{
+    struct task_args a = {.common = common_opts_default(), .style = "plain", .cure = ""};
+    const char *args[3];
+    const struct opt table[] = {
+        OPT_GROUP("what is asked"),
+        OPT_INTS(0, "lengths", "LIST", &a.lengths, 1, 100000, "lengths of the sequences: 5,10,20 or 10..100:10",
+                 .shown = "the paper's, as far as the context reaches; show: the shortest of them"),
+        OPT_INT(0, "prompts", "N", &a.prompts, 1, 10000, "prompts for each length; the first is the paper's, further ones "
+                "differ in what does not matter; more give narrower intervals and take longer",
+                .shown = "20; show: 3"),
+        OPT_TEXT(0, "style", "STYLE", &a.style, "plain, or as the task has them: step (step by step), examples (two worked "
+                 "ones first)"),
+        OPT_TEXT(0, "cure", "CURE", &a.cure, "rewrites the prompt: hint, commas, commas:K (a comma after every K items), "
+                 "alternate; which of them a task has, `snellen task list` says", .shown = "none"),
+        OPT_FLAG(0, "bare", &a.bare, "without the model's chat template"),
+        OPT_SEED(0, "seed", "N", &a.common.seed, "decides the prompts after the first"),
+        OPT_GROUP("answers in words"),
+        OPT_INT(0, "generate", "N", &a.generate, 0, 10000, "prompts of each length whose answer is also written out, "
+                "greedily; slow"),
+        OPT_INT(0, "max-new", "N", &a.max_new, 1, 65536, "tokens an answer may take",
+                .shown = "32, in style examples 192, in style step 384"),
+        OPTS_MEMORY(&a.common),
+        OPTS_CONTEXT(&a.common),
+        OPTS_NUMBERS(&a.common),
+        OPTS_THREADS(&a.common),
+        OPTS_OUTPUT(),
+        OPT_TEXT(0, "db", "FILE", &a.database, "database that keeps the numbers; '' for none",
+                 .shown = "the one of `snellen runs`"),
+    };
+    int status = opts_parse(&verb_task, table, COUNT_OF(table), argc, argv, args);
+    if (status < 0) status = act(&a, args);
+    int_list_free(&a.lengths);
+    return status;
+}
+
+const struct verb verb_task = {
+    .name = "task",
+    .summary = "questions with known answers: list them, read them, ask a model over lengths",
+    .run = run,
+    .works = true,
+    .usage = "list | show TASK | eval TASK MODEL [options]",
+    .about = "The margin is log p(right answer) - log p(best wrong answer), in nats, with the answer's first words "
+             "already written; above 0 the model would rather say the right one. A length where at least half the "
+             "margins are not above 0, as at all longer ones, is where the model is called blind.",
+    .args = "ACTION TASK MODEL",
+    .min_args = 1,
+    .max_args = 3,
+    .examples = { "snellen task show count-sum --lengths 12 --style step",
+                  "snellen task eval copy-last smollm2 --lengths 2..64:2 --cure commas" },
+};
