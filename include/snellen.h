@@ -385,7 +385,9 @@ SNELLEN_API void snellen_task_result_free(snellen_task_result *result);
 typedef struct snellen_collapse_options {
     const char *sequence;        /* default "ones"; see snellen_collapse_list(). Gives prompt, items and commas .. */
     const char *prompt;          /* .. unless these are set: prompt text put before the sequence (special tokens are */
-    const char *repeat;          /*    read as such), the text of one item (default "1"; must be one token), */
+    const int32_t *prompt_tokens;/*    read as such), or that prompt as [n_prompt_tokens] ids, taken as they are, */
+    size_t n_prompt_tokens;
+    const char *repeat;          /*    the text of one item (default "1"; must be one token), */
     uint32_t comma;              /*    a comma after every this many items; 0 = as the sequence says */
     const int64_t *lengths;      /* ascending, >= 1; NULL = the paper's 1, 2, 6, 11, 51, 101, 501, 1001, 2001 */
     size_t n_lengths;

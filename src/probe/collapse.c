@@ -60,10 +60,13 @@ static snellen_status check_options(struct probing *p, snellen_error *err)
                 (long long)o->lengths[i], (long long)o->lengths[i - 1]);
     }
     bool random = p->kind->items == ITEMS_DIGITS;
-    uint32_t most = random ? MAX_PROMPTS : o->prompt ? 1 : COLLAPSE_WORDINGS;
+    bool one = o->prompt || o->prompt_tokens;
+    uint32_t most = random ? MAX_PROMPTS : one ? 1 : COLLAPSE_WORDINGS;
+    FAIL_IF(o->prompt_tokens && (o->prompt || o->chat), SNELLEN_E_USAGE,
+            "a prompt of token ids goes without prompt text and chat template");
     FAIL_IF(o->n_prompts < 1 || o->n_prompts > most, SNELLEN_E_USAGE,
             "%u prompts: sequence %s has 1..%u different ones%s", o->n_prompts, name, most,
-            o->prompt ? " after one prompt text" : "");
+            one ? " after one prompt" : "");
     FAIL_IF(o->repeat && p->kind->items != ITEMS_REPEATED, SNELLEN_E_USAGE,
             "sequence %s has digits of its own: another item can be repeated with ones, copy or commas", name);
     /* The cache must hold what the precision leaves of a key, no less. */
@@ -117,6 +120,14 @@ static snellen_status prefix_tokens(const struct probing *p, uint32_t prompt, in
                                     snellen_error *err)
 {
     char *text;
+    if (p->options.prompt_tokens) {
+        size_t bytes = p->options.n_prompt_tokens * sizeof **ids;
+        *n = p->options.n_prompt_tokens;
+        *ids = malloc(bytes + 1);
+        FAIL_IF(!*ids, SNELLEN_E_MEMORY, "prompt: memory ran out");
+        memcpy(*ids, p->options.prompt_tokens, bytes);
+        return SNELLEN_OK;
+    }
     if (p->options.prompt) {
         struct strbuf b = {0};
         strbuf_puts(&b, p->options.prompt);

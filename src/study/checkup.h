@@ -5,7 +5,7 @@
  *   judge.c     from numbers to findings: how far the model sees, which cure helps; pure
  *   summary.c   findings in plain words
  *   figures.c   the pictures
- *   page.c      index.html and results.json
+ *   page.c      index.html; json.c: results.json
  *   checkup.c   puts the parts together
  *
  * Invariant: figures, page, summary and JSON read the same numbers, and none of them computes what another one shows. */
@@ -121,6 +121,9 @@ const struct checkup_collapse *checkup_find_collapse(const struct checkup_plan *
                                                      snellen_precision precision);
 struct collapse_finding checkup_judge_collapse(const struct checkup_plan *plan, const char *sequence,
                                                snellen_precision precision, const snellen_model_info *info);
+/* The row of a prompt, the i-th length and a layer. */
+const snellen_collapse_row *checkup_collapse_row(const struct checkup_collapse *k, uint32_t prompt, size_t i,
+                                                 int64_t layer);
 /* Measure (a) at y_n over prompts: mean, and lowest and highest head's of the mean over prompts. */
 void checkup_collapse_at(const struct checkup_collapse *k, int64_t layer, size_t i, double *mean, double *low, double *high);
 /* Mean over prompts and heads of the largest |y_n - y_n of f32| of a head's slice; NAN without the f32 run. */

@@ -30,9 +30,10 @@ const struct checkup_collapse *checkup_find_collapse(const struct checkup_plan *
     return NULL;
 }
 
-/* Row of prompt, length index and layer: rows are stored by prompt, n, layer. */
-static const snellen_collapse_row *row_at(const struct checkup_collapse *k, uint32_t prompt, size_t i, int64_t layer)
+const snellen_collapse_row *checkup_collapse_row(const struct checkup_collapse *k, uint32_t prompt, size_t i,
+                                                 int64_t layer)
 {
+    /* Rows are stored by prompt, n, layer. */
     size_t n_layers = k->result->n_rows / (k->n_lengths * k->n_prompts);
     return &k->result->rows[(prompt * k->n_lengths + i) * n_layers + (size_t)layer];
 }
@@ -41,7 +42,7 @@ void checkup_collapse_at(const struct checkup_collapse *k, int64_t layer, size_t
 {
     *mean = *low = *high = 0;
     for (uint32_t p = 0; p < k->n_prompts; p++) {
-        const snellen_collapse_row *row = row_at(k, p, i, layer);
+        const snellen_collapse_row *row = checkup_collapse_row(k, p, i, layer);
         *mean += row->linf_mean / k->n_prompts;
         *low += row->linf_min / k->n_prompts;
         *high += row->linf_max / k->n_prompts;
@@ -85,7 +86,7 @@ struct collapse_finding checkup_judge_collapse(const struct checkup_plan *plan, 
         checkup_collapse_at(k, info->n_layers + 1, i, &mean, &low, &high);
         bits[i] = top[i] = true;
         for (uint32_t p = 0; p < k->n_prompts; p++) {
-            const snellen_collapse_row *row = row_at(k, p, i, info->n_layers + 1);
+            const snellen_collapse_row *row = checkup_collapse_row(k, p, i, info->n_layers + 1);
             bits[i] = bits[i] && !row->bit_equal;
             top[i] = top[i] && !row->same_top;
         }

@@ -1,0 +1,106 @@
+/* checkup: the eye exam of a model, to a report folder and the results database. */
+#include "cli/cli.h"
+
+#include <string.h>
+
+/* Where the report goes when nobody says: named after the model, in the current folder. */
+static bool default_folder(const char *model, char *out, size_t size)
+{
+    size_t n = strlen(model);
+    while (n > 1 && model[n - 1] == '/') n--;
+    size_t start = n;
+    while (start && model[start - 1] != '/') start--;
+    const char *dot = memchr(model + start, '.', n - start);
+    size_t length = dot && dot > model + start ? (size_t)(dot - model) - start : n - start;
+    return (size_t)snprintf(out, size, "checkup-%.*s", (int)MIN(length, 200), model + start) < size;
+}
+
+static bool print_result(const snellen_checkup *r)
+{
+    if (!ui.json) {
+        ui_clear();
+        fputs(r->summary, stdout);
+        if (*r->page) printf("\nreport: %s\n", r->page);
+        return ui_flush();
+    }
+    json_t *o = json_loads(r->json, 0, NULL);
+    if (o) json_object_set_new(o, "page", cli_json_text(r->page, strlen(r->page)));
+    if (o) json_object_set_new(o, "run", r->run ? json_integer(r->run) : json_null());
+    return ui_json(o);
+}
+
+static int examine(const char *name, const snellen_checkup_options *options)
+{
+    int status = 0;
+    snellen_error err;
+    snellen_checkup *result = NULL;
+    snellen_model *model = cli_load(name, &status);
+    if (!model) return status;
+    snellen_status done = snellen_checkup_run(model, options, ui_progress(), &result, &err);
+    if (result && !print_result(result)) status = 1;
+    if (done) {
+        status = ui_fail(&err);
+        if (result) ui_note("what was finished is in the report and the database; the same command asks all of it again");
+    }
+    snellen_checkup_free(result);
+    snellen_model_free(model);
+    return status;
+}
+
+static int run(int argc, char **argv)
+{
+    struct common_opts common = common_opts_default();
+    snellen_checkup_options options = snellen_checkup_options_default();
+    const char *args[1], *folder = NULL, *database = NULL;
+    bool quick = false, no_database = false;
+    int64_t n_prompts = 0, budget = (int64_t)options.budget;
+    const struct opt table[] = {
+        OPT_GROUP("what to do"),
+        OPT_TEXT('o', "out", "DIR", &folder, "report folder: index.html, PNG, SVG and CSV of each figure, results.json",
+                 .shown = "checkup-MODEL in the current folder"),
+        OPT_FLAG(0, "quick", &quick, "what fits into a minute or so: each cell one prompt, then as many more as the budget "
+                 "allows; this is the default"),
+        OPT_FLAG(0, "full", &options.full, "every prompt and every written answer; up to an hour"),
+        OPT_INT(0, "prompts", "N", &n_prompts, 1, 1000, "prompts a cell", .shown = "--full: 20; --quick: by the budget"),
+        OPT_INT(0, "budget", "N", &budget, 1, CLI_MAX_TOKENS, "--quick: tokens to spend beyond the least, a written "
+                "one counts as four; no clock is asked, so the numbers do not depend on the machine's speed"),
+        OPT_TEXT(0, "db", "FILE", &database, "results database",
+                 .shown = "SNELLEN_DB, else snellen/runs.db in the user's data folder"),
+        OPT_FLAG(0, "no-db", &no_database, "keep nothing in the results database"),
+        OPT_INT(0, "chunk", "N", &common.chunk, 1, 8192, "tokens processed at a time", .shown = "512"),
+        OPTS_THREADS(&common),
+        OPTS_SEED(&common),
+        OPTS_OUTPUT(),
+    };
+    int status = opts_parse(&verb_checkup, table, COUNT_OF(table), argc, argv, args);
+    if (status >= 0) return status;
+    if (quick && options.full) return ui_wrong("checkup: --quick and --full exclude each other");
+    if (database && no_database) return ui_wrong("checkup: --db and --no-db exclude each other");
+    char place[256];
+    if (!folder && !default_folder(args[0], place, sizeof place)) return ui_wrong("checkup: --out DIR is missing");
+    snellen_error err;
+    if (common_session(&common, &options.session, &err)) return ui_fail(&err);
+    options.folder = folder ? folder : place;
+    options.database = no_database ? "" : database;
+    options.model_name = args[0];
+    options.command = ui_command();
+    options.n_prompts = (uint32_t)n_prompts;
+    options.budget = (uint64_t)budget;
+    options.seed = common.seed;
+    return examine(args[0], &options);
+}
+
+const struct verb verb_checkup = {
+    .name = "checkup",
+    .summary = "the eye exam: where a model loses the thread of a long input, and what helps",
+    .run = run,
+    .works = true,
+    .usage = "MODEL [-o DIR] [--quick | --full] [options]",
+    .about = "Asks the model to copy and to count at growing lengths, with and without cures (a hint, a comma every 3 "
+             "digits, alternating digits, reasoning, examples), and measures how far the vectors of n and n+1 equal items "
+             "lie apart in f32, bf16 and f16 (arXiv 2406.04267). Says in plain words how far it sees, and draws it.",
+    .args = "MODEL",
+    .min_args = 1,
+    .max_args = 1,
+    .examples = { "snellen checkup smollm2 -o report", "snellen checkup model.gguf --full --seed 2" },
+};

@@ -1,0 +1,108 @@
+/* The eye exam from its first question to the report. What is finished when it is stopped is reported as that. */
+#include "study/checkup.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const uint64_t DEFAULT_BUDGET = 44000;
+
+snellen_checkup_options snellen_checkup_options_default(void)
+{
+    return (snellen_checkup_options){.budget = DEFAULT_BUDGET, .seed = 1, .session = snellen_session_options_default()};
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static snellen_status prepare(struct checkup *c, snellen_error *err)
+{
+    snellen_checkup_options *o = &c->options;
+    FAIL_IF(!c->info->has_tokenizer, SNELLEN_E_UNSUPPORTED, "%s: has no tokenizer: an exam asks in words", c->info->path);
+    FAIL_IF(o->session.memory != SNELLEN_MEMORY_FULL, SNELLEN_E_UNSUPPORTED,
+            "a checkup needs full memory: its questions branch off one another");
+    FAIL_IF(o->n_prompts > 1000, SNELLEN_E_USAGE, "%u prompts a cell, at most 1000 expected", o->n_prompts);
+    c->chat = c->info->chat[0] && strcmp(c->info->chat, "other");
+    if (!o->model_name) o->model_name = c->info->path;
+    if (!o->command)
+        o->command = arena_printf(&c->arena, "snellen checkup %s --%s --seed %llu", o->model_name,
+                                  o->full ? "full" : "quick", (unsigned long long)o->seed);
+    FAIL_IF(!o->command, SNELLEN_E_MEMORY, "checkup: memory ran out");
+    /* A folder that cannot be written must be found out before the work, not after it. */
+    if (o->folder) TRY(folder_make(o->folder, err));
+    TRY(snellen_model_hash(c->model, c->model_hash, err));
+    if (!o->database || *o->database) {
+        const snellen_run_start start = {.verb = "checkup", .command = o->command, .model_name = o->model_name,
+                                         .seed = o->seed, .n_threads = o->session.n_threads};
+        TRY(snellen_record_begin(o->database, c->model, &start, &c->recorder, err));
+    }
+    return checkup_plan(c, err);
+}
+
+/* What the caller gets: texts owned by the result. */
+struct owned_checkup {
+    snellen_checkup result;   /* first: the two share their address */
+    char *summary, *json, *page;
+};
+
+static snellen_status report(struct checkup *c, bool complete, struct owned_checkup *owned, snellen_error *err)
+{
+    struct strbuf b = {0};
+    checkup_summary(c, complete, &b);
+    TRY(strbuf_take(&b, &owned->summary, NULL, err));
+    TRY(checkup_json(c, complete, owned->summary, &owned->json, err));
+    if (c->options.folder) {
+        struct checkup_figure *figures;
+        size_t n_figures;
+        strbuf_printf(&b, "%s/results.json", c->options.folder);
+        TRY(strbuf_take(&b, &owned->page, NULL, err));
+        TRY(file_write_atomic(owned->page, owned->json, strlen(owned->json), err));
+        snellen_free(owned->page);
+        owned->page = NULL;
+        TRY(checkup_figures(c, &figures, &n_figures, err));
+        TRY(checkup_page(c, complete, owned->summary, figures, n_figures, err));
+        strbuf_printf(&b, "%s/index.html", c->options.folder);
+    }
+    TRY(strbuf_take(&b, &owned->page, NULL, err));
+    owned->result = (snellen_checkup){.complete = complete, .summary = owned->summary, .json = owned->json,
+                                      .page = owned->page, .run = c->recorder ? snellen_record_id(c->recorder) : 0};
+    return SNELLEN_OK;
+}
+
+snellen_status snellen_checkup_run(const snellen_model *model, const snellen_checkup_options *options,
+                                   const snellen_progress *progress, snellen_checkup **result, snellen_error *err)
+{
+    struct checkup c = {.model = model, .info = snellen_model_get_info(model), .progress = progress,
+                        .options = options ? *options : snellen_checkup_options_default()};
+    struct owned_checkup *owned = calloc(1, sizeof *owned);
+    FAIL_IF(!owned, SNELLEN_E_MEMORY, "checkup: memory ran out");
+    double start = now();
+    snellen_status status = prepare(&c, err);
+    if (!status) status = checkup_work(&c, err);
+    c.seconds = now() - start;
+    bool stopped = status == SNELLEN_E_CANCELLED;
+    snellen_status reported = status;
+    if (!status || stopped) reported = report(&c, !stopped, owned, stopped ? NULL : err);
+    const char *word = reported ? "failed" : stopped ? "incomplete" : "done";
+    snellen_status recorded = snellen_record_finish(c.recorder, word, status || reported ? NULL : err);
+    if (!status) status = reported ? reported : recorded;
+    if (reported || (status && !stopped)) snellen_checkup_free(&owned->result);
+    else *result = &owned->result;
+    checkup_plan_free(&c.plan);
+    arena_free(&c.arena);
+    return status;
+}
+
+void snellen_checkup_free(snellen_checkup *result)
+{
+    if (!result) return;
+    struct owned_checkup *owned = (struct owned_checkup *)result;
+    snellen_free(owned->summary);
+    snellen_free(owned->json);
+    snellen_free(owned->page);
+    free(owned);
+}
