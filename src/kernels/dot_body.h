@@ -170,6 +170,13 @@ INLINE void scale_bytes(__m256 out[2], __m128i bytes, __m256 d)
     out[1] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))), d);
 }
 
+/* 16 bytes: each of the 8 twice. */
+INLINE __m128i doubled(const uint32_t words[2])
+{
+    __m128i v = _mm_set_epi32(0, 0, (int)words[1], (int)words[0]);
+    return _mm_unpacklo_epi8(v, v);
+}
+
 INLINE __m256 half_float(uint16_t h) { return _mm256_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(h))); }
 
 INLINE __m256 minus_half_float(uint16_t h) { return _mm256_xor_ps(half_float(h), _mm256_set1_ps(-0.0f)); }
@@ -188,17 +195,18 @@ INLINE void super_scales(enum dtype type, const void *block, __m256 scale[2], __
     case DT_Q4_K:
     case DT_Q5_K: {
         const struct q4_k *b = block; /* Q5_K begins alike */
-        uint8_t s[8], m[8];
+        uint32_t s[2], m[2];
         q4_k_scales(b->scales, s, m);
-        scale_bytes(scale, _mm_unpacklo_epi8(load_8(s), load_8(s)), half_float(b->d));
-        scale_bytes(offset, _mm_unpacklo_epi8(load_8(m), load_8(m)), minus_half_float(b->dmin));
+        scale_bytes(scale, doubled(s), half_float(b->d));
+        scale_bytes(offset, doubled(m), minus_half_float(b->dmin));
         break;
     }
     case DT_Q3_K: {
         const struct q3_k *b = block;
-        uint8_t s[16];
+        uint32_t s[4];
         q3_k_scales(b->scales, s);
-        scale_bytes(scale, _mm_sub_epi8(load_16(s), _mm_set1_epi8(32)), half_float(b->d));
+        __m128i bytes = _mm_set_epi32((int)s[3], (int)s[2], (int)s[1], (int)s[0]);
+        scale_bytes(scale, _mm_sub_epi8(bytes, _mm_set1_epi8(32)), half_float(b->d));
         for (int h = 0; h < 2; h++) offset[h] = _mm256_mul_ps(scale[h], _mm256_set1_ps(-4));
         break;
     }

@@ -60,31 +60,29 @@ struct PACKED q6_k { uint8_t ql[128]; uint8_t qh[64]; int8_t scales[16]; uint16_
  *     packed[i + 4]   | m[i + 4] bits 4, 5 (2) | m[i] (6) |
  *     packed[i + 8]   | m[i + 4] (4) | s[i + 4] (4) |
  *
- * Four bytes are handled at a time; no bit crosses a byte, so the order of bytes does not matter. */
-static inline void q4_k_scales(const uint8_t packed[12], uint8_t s[8], uint8_t m[8])
+ * Four bytes are handled at a time; no bit crosses a byte. Word i of the results holds bytes 4i .. 4i + 3. */
+static inline void q4_k_scales(const uint8_t packed[12], uint32_t s[2], uint32_t m[2])
 {
-    uint32_t a, b, c, out[4];
+    uint32_t a, b, c;
     memcpy(&a, packed, 4), memcpy(&b, packed + 4, 4), memcpy(&c, packed + 8, 4);
-    out[0] = a & 0x3f3f3f3fu;
-    out[1] = (c & 0x0f0f0f0fu) | ((a >> 2) & 0x30303030u);
-    out[2] = b & 0x3f3f3f3fu;
-    out[3] = ((c >> 4) & 0x0f0f0f0fu) | ((b >> 2) & 0x30303030u);
-    memcpy(s, out, 8), memcpy(m, out + 2, 8);
+    s[0] = a & 0x3f3f3f3fu;
+    s[1] = (c & 0x0f0f0f0fu) | ((a >> 2) & 0x30303030u);
+    m[0] = b & 0x3f3f3f3fu;
+    m[1] = ((c >> 4) & 0x0f0f0f0fu) | ((b >> 2) & 0x30303030u);
 }
 
 /* Q3_K: 16 scales s + 32 in 12 bytes:
  *
  *     packed[i]       | s[i + 8] (4) | s[i] (4) |                                              i = 0..7
  *     packed[i + 8]   | s[i + 12] (2) | s[i + 8] (2) | s[i + 4] (2) | s[i] (2) | bits 4, 5      i = 0..3 */
-static inline void q3_k_scales(const uint8_t packed[12], uint8_t s[16])
+static inline void q3_k_scales(const uint8_t packed[12], uint32_t s[4])
 {
-    uint32_t a, b, c, out[4];
+    uint32_t a, b, c;
     memcpy(&a, packed, 4), memcpy(&b, packed + 4, 4), memcpy(&c, packed + 8, 4);
-    out[0] = (a & 0x0f0f0f0fu) | ((c << 4) & 0x30303030u);
-    out[1] = (b & 0x0f0f0f0fu) | ((c << 2) & 0x30303030u);
-    out[2] = ((a >> 4) & 0x0f0f0f0fu) | (c & 0x30303030u);
-    out[3] = ((b >> 4) & 0x0f0f0f0fu) | ((c >> 2) & 0x30303030u);
-    memcpy(s, out, 16);
+    s[0] = (a & 0x0f0f0f0fu) | ((c << 4) & 0x30303030u);
+    s[1] = (b & 0x0f0f0f0fu) | ((c << 2) & 0x30303030u);
+    s[2] = ((a >> 4) & 0x0f0f0f0fu) | (c & 0x30303030u);
+    s[3] = ((b >> 4) & 0x0f0f0f0fu) | ((c >> 2) & 0x30303030u);
 }
 
 #endif

@@ -95,8 +95,10 @@ static void group_q3_k(struct group *g, const void *row, int64_t i)
 {
     const struct q3_k *b = (const struct q3_k *)row + i / 8;
     float d = f16_to_f32(b->d);
+    uint32_t words[4];
     uint8_t s[16];
-    q3_k_scales(b->scales, s);
+    q3_k_scales(b->scales, words);
+    memcpy(s, words, sizeof(s));
     two_bits(g, b->qs, (int)(i % 8));
     for (int e = 0; e < 32; e++) g->u[e] |= (uint8_t)(((b->hmask[e] >> (i % 8)) & 1) << 2);
     for (int h = 0; h < 2; h++) {
@@ -108,8 +110,10 @@ static void group_q3_k(struct group *g, const void *row, int64_t i)
 /* Scale and offset of group i of Q4_K and Q5_K. */
 static void scale_min(struct group *g, uint16_t d, uint16_t dmin, const uint8_t scales[12], int i)
 {
+    uint32_t s_words[2], m_words[2];
     uint8_t s[8], m[8];
-    q4_k_scales(scales, s, m);
+    q4_k_scales(scales, s_words, m_words);
+    memcpy(s, s_words, sizeof(s)), memcpy(m, m_words, sizeof(m));
     set_scale(g, f16_to_f32(d) * s[i], -(f16_to_f32(dmin) * m[i]));
 }
 
