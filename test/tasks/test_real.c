@@ -1,1 +1,194 @@
-int main(void){return 77;}
+/* Asking a real model: margins from shared prefixes, branches and the search against whole prompts that are fed one by
+ * one. argv: model name. Exit 77 = the model is not there. */
+#include "test/test.h"
+
+#include "tasks/tasks.h"
+
+static snellen_model *model;
+
+/* log p of the last n tokens (closed: and that no digit follows), everything fed anew. */
+static double log_p_alone(const int32_t *tokens, size_t n_all, size_t n, bool closed)
+{
+    int64_t vocab = snellen_model_get_info(model)->n_vocab;
+    snellen_session_options options = snellen_session_options_default();
+    options.n_context = 1024;
+    snellen_session *session;
+    float *nll = malloc(n_all * sizeof *nll);
+    snellen_outputs out = {.nll = nll};
+    MUST(snellen_session_new(model, &options, &session, err));
+    MUST(snellen_session_feed(session, tokens, n_all, &out, err));
+    double sum = 0;
+    for (size_t i = n_all - n; i < n_all; i++) sum -= (double)nll[i];
+    if (closed) {
+        const float *logits = snellen_session_logits(session);
+        double all = 0, no_digit = 0;
+        for (int64_t i = 0; i < vocab; i++) {
+            size_t n_bytes;
+            const char *bytes = snellen_token_bytes(model, (int32_t)i, &n_bytes);
+            double p = exp((double)logits[i] - (double)logits[0]);
+            all += p;
+            if (!bytes || !n_bytes || bytes[0] < '0' || bytes[0] > '9') no_digit += p;
+        }
+        sum += log(no_digit / all);
+    }
+    free(nll);
+    snellen_session_free(session);
+    return sum;
+}
+
+/* log p(candidate), from the whole text. */
+static double log_p_of(const char *task, const snellen_task_options *o, const snellen_answer *a, int64_t candidate, bool closed)
+{
+    snellen_task_info info;
+    for (size_t i = 0; snellen_task_list(i, &info) && strcmp(info.name, task);) i++;
+    char *prompt, *opened = NULL, text[8192], number[32];
+    int64_t expected;
+    int32_t *ids, *bare;
+    size_t n, n_bare;
+    MUST(snellen_task_show(task, o, a->length, a->prompt, &prompt, &expected, err));
+    const snellen_message message = {.role = "user", .content = prompt};
+    if (o->chat) MUST(snellen_chat_format(model, &message, 1, true, &opened, err));
+    snprintf(number, sizeof number, "%lld", (long long)candidate);
+    snprintf(text, sizeof text, "%s%s%s%s", o->chat ? opened : prompt, o->chat ? "" : "\n", info.frame, number);
+    MUST(snellen_tokenize(model, text, strlen(text), SNELLEN_SPECIAL | SNELLEN_BOS, &ids, &n, err));
+    /* Both models write digit by digit, behind a space that all candidates share. */
+    MUST(snellen_tokenize(model, number, strlen(number), 0, &bare, &n_bare, err));
+    assert_int_equal(n_bare, strlen(number));
+    assert_int_equal(n - n_bare, a->n_tokens);
+    double logp = log_p_alone(ids, n, n_bare, closed);
+    snellen_free(ids);
+    snellen_free(bare);
+    snellen_free(prompt);
+    snellen_free(opened);
+    return logp;
+}
+
+/* The margin is the one of the two answers that it names, and no candidate of a sample beats the best wrong one. */
+static void check_margins(const char *task, const snellen_task_options *o, const int64_t *sample, size_t n_sample)
+{
+    snellen_task_result *r;
+    bool closed = strstr(task, "count");
+    MUST(snellen_task_eval(model, task, o, NULL, &r, err));
+    assert_int_equal(r->n_answers, o->n_lengths * o->n_prompts);
+    for (size_t i = 0; i < r->n_answers; i++) {
+        const snellen_answer *a = &r->answers[i];
+        double right = log_p_of(task, o, a, a->expected, closed), wrong = log_p_of(task, o, a, a->best_wrong, closed);
+        print_message("%s %d/%d: margin %.4f, alone %.4f, best wrong %d\n", task, (int)a->length, (int)a->prompt,
+                      (double)a->margin, right - wrong, (int)a->best_wrong);
+        assert_true(fabs(right - wrong - (double)a->margin) < 1e-3);
+        for (size_t s = 0; s < n_sample; s++)
+            if (sample[s] != a->expected) assert_true(log_p_of(task, o, a, sample[s], closed) <= wrong + 1e-3);
+    }
+    snellen_task_result_free(r);
+}
+
+static void test_copying(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {3, 20, 60}, digits[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    snellen_task_options o = snellen_task_options_default(model);
+    o.lengths = lengths;
+    o.n_lengths = COUNT_OF(lengths);
+    o.n_prompts = 1;
+    check_margins("copy-last", &o, digits, COUNT_OF(digits));
+    o.n_prompts = 2;
+    o.cure = "hint";
+    check_margins("copy-last-end-b", &o, NULL, 0);
+}
+
+static void test_counting(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {7, 31}, sample[] = {1, 5, 10, 12, 15, 20, 100};
+    snellen_task_options o = snellen_task_options_default(model);
+    o.lengths = lengths;
+    o.n_lengths = COUNT_OF(lengths);
+    o.n_prompts = 1;
+    check_margins("count-sum", &o, sample, COUNT_OF(sample));
+    o.n_prompts = 2;
+    o.chat = false;
+    o.cure = "commas";
+    check_margins("count-bernoulli", &o, NULL, 0);
+}
+
+/* Windows have no branches and cannot go back: the margins are those of the same window in one pass. */
+static void test_sliding_window(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {7, 31};
+    snellen_task_options o = snellen_task_options_default(model);
+    snellen_task_result *full, *wide, *narrow;
+    o.lengths = lengths;
+    o.n_lengths = COUNT_OF(lengths);
+    o.n_prompts = 1;
+    MUST(snellen_task_eval(model, "count-car", &o, NULL, &full, err));
+    o.session.memory = SNELLEN_MEMORY_SWA;
+    o.session.window = 2048;
+    MUST(snellen_task_eval(model, "count-car", &o, NULL, &wide, err));
+    o.session.window = 32;
+    MUST(snellen_task_eval(model, "count-car", &o, NULL, &narrow, err));
+    for (size_t i = 0; i < full->n_answers; i++) {
+        assert_true(fabsf(full->answers[i].margin - wide->answers[i].margin) < 1e-3f);
+        assert_true(isfinite(narrow->answers[i].margin));
+        assert_true(fabsf(full->answers[i].margin - narrow->answers[i].margin) > 1e-3f);
+    }
+    snellen_task_result_free(full);
+    snellen_task_result_free(wide);
+    snellen_task_result_free(narrow);
+}
+
+static void test_lengths_share_what_they_have_in_common(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {20, 40, 60, 80, 100, 120};
+    static const struct task_item items[] = {
+        {.task = "copy-last", .lengths = lengths, .n_lengths = COUNT_OF(lengths), .n_prompts = 1},
+        {.task = "copy-last", .cure = "hint", .lengths = lengths, .n_lengths = COUNT_OF(lengths), .n_prompts = 1},
+        {.task = "count-ones", .lengths = lengths, .n_lengths = COUNT_OF(lengths), .n_prompts = 1, .n_generate = 1,
+         .max_new = 4},
+    };
+    struct task_setting setting = {.chat = snellen_task_options_default(model).chat, .seed = 1,
+                                   .session = snellen_session_options_default()};
+    snellen_task_result *r[COUNT_OF(items)];
+    struct task_cost cost, plan;
+    uint64_t whole = 0;
+    MUST(tasks_plan(model, items, COUNT_OF(items), &setting, &plan, err));
+    MUST(tasks_eval(model, items, COUNT_OF(items), &setting, NULL, r, &cost, err));
+    for (size_t i = 0; i < COUNT_OF(items); i++) {
+        for (size_t j = 0; j < r[i]->n_answers; j++) {
+            whole += r[i]->answers[j].n_tokens;
+            assert_int_equal(r[i]->answers[j].generated, items[i].n_generate);
+        }
+        snellen_task_result_free(r[i]);
+    }
+    print_message("%d questions of %d tokens: %d planned, %d read in %.2f s, %d for the search in %.2f s, %d written in "
+                  "%.2f s\n", (int)cost.n_questions, (int)whole, (int)plan.prompt_tokens, (int)cost.prompt_tokens,
+                  cost.prompt_seconds, (int)cost.search_tokens, cost.search_seconds, (int)cost.generated_tokens,
+                  cost.generate_seconds);
+    assert_true(2 * cost.prompt_tokens < whole);
+    assert_true(plan.prompt_tokens <= cost.prompt_tokens && cost.prompt_tokens <= plan.prompt_tokens + 20 * cost.n_questions);
+    assert_true(cost.generated_tokens > 0 && cost.generated_tokens <= plan.generated_tokens);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_copying),
+        cmocka_unit_test(test_counting),
+        cmocka_unit_test(test_sliding_window),
+        cmocka_unit_test(test_lengths_share_what_they_have_in_common),
+    };
+    snellen_named_model named;
+    size_t i = 0;
+    if (argc != 2) return 2;
+    while (snellen_models_list(i, &named) && strcmp(named.name, argv[1])) i++;
+    if (!snellen_models_list(i, &named)) return 2;
+    if (!named.present) {
+        fprintf(stderr, "SKIPPED: %s is not there: snellen models get %s\n", named.path, named.name);
+        return 77;
+    }
+    MUST(snellen_model_load(named.path, &model, err));
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    snellen_model_free(model);
+    return failed;
+}
