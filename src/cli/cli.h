@@ -66,7 +66,7 @@ enum { CLI_MAX_TOKENS = 1 << 30 };
     OPT_CHOICE(0, "precision", "TYPE", &(c)->precision, "f32 bf16 f16",                                                \
                "rounds every activation and every cached key and value: bf16 and f16 show what such a model sees"),    \
     OPT_CHOICE(0, "cache", "TYPE", &(c)->cache, "f32 f16",                                                             \
-               "how keys and values are stored; f16 takes half the memory and time of f32"),                           \
+               "how keys and values are stored; f16 takes half the memory, and less time far into a text"),                           \
     OPT_INT(0, "chunk", "N", &(c)->chunk, 1, 8192, "tokens processed at a time; 1 = token by token, slow",            \
             .shown = "512")
 /* All of a session's options. */
@@ -114,7 +114,8 @@ int ui_wrong(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool ui_flush(void);
 /* Prints a JSON object and a line end to standard output and releases it; false as ui_flush(), or out of memory. */
 bool ui_json(json_t *object);
-/* The end of a run: checks standard output, prints the closing line (where `works`); returns the exit status. */
+/* The end of a run: checks standard output, prints the closing line (where `works` and all went well); returns the exit
+ * status. */
 int ui_finish(int status, bool works);
 /* The command line as it can be typed again, for reports and the database. */
 const char *ui_command(void);
@@ -148,6 +149,8 @@ snellen_status cli_tokenize_prompt(const snellen_model *model, const char *text,
 size_t cli_whole_utf8(const char *text, size_t n);
 /* A JSON string of any bytes: what is no valid UTF-8 becomes U+FFFD. */
 json_t *cli_json_text(const char *bytes, size_t n);
+/* A JSON number; null for what JSON has no number for (NaN, infinity). */
+json_t *cli_json_number(double x);
 /* Any bytes as one printable ASCII word group: \n, \t, \\, \xNN; UTF-8 letters stay. For tables. */
 void cli_put_escaped(FILE *out, const char *bytes, size_t n);
 

@@ -156,21 +156,22 @@ static json_t *buckets_json(const uint64_t *count, const double *sum)
     json_t *list = json_array();
     for (int i = 0; list && i < SNELLEN_PPL_BUCKETS; i++)
         if (count[i])
-            json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:f}", "from",
+            json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:o}", "from",
                                                   i ? (json_int_t)1 << i : (json_int_t)0, "to",
                                                   ((json_int_t)1 << (i + 1)) - 1, "tokens", (json_int_t)count[i], "nll",
-                                                  sum[i] / (double)count[i]));
+                                                  cli_json_number(sum[i] / (double)count[i])));
     return list;
 }
 
 static bool print_json(const snellen_perplexity_result *r, const struct work *w)
 {
-    json_t *o = json_pack("{s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:o, s:o, s:I}", "perplexity", exp(r->nll), "nll", r->nll,
-                          "nll_stderr", r->nll_stderr, "tokens", (json_int_t)r->n_tokens, "scored",
+    json_t *o = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:f, s:o, s:o, s:I}", "perplexity",
+                          cli_json_number(exp(r->nll)), "nll", cli_json_number(r->nll), "nll_stderr",
+                          cli_json_number(r->nll_stderr), "tokens", (json_int_t)r->n_tokens, "scored",
                           (json_int_t)r->n_scored, "windows", (json_int_t)r->n_windows, "seconds", w->seconds,
                           "by_position", buckets_json(r->position_count, r->position_nll), "by_distance",
                           buckets_json(r->distance_count, r->distance_nll), "first_tokens", (json_int_t)r->first_count);
-    if (o && r->first_count) json_object_set_new(o, "first_nll", json_real(r->first_nll / (double)r->first_count));
+    if (o && r->first_count) json_object_set_new(o, "first_nll", cli_json_number(r->first_nll / (double)r->first_count));
     return ui_json(o);
 }
 
@@ -181,7 +182,7 @@ static snellen_status score(struct work *w, const char *path, int64_t context, c
     snellen_status status = feed_all(w, err);
     snellen_perplexity_get(w->ppl, &r);
     if (status == SNELLEN_E_CANCELLED && r.n_scored) {
-        ui_note("interrupted after %" PRIu64 " tokens; so far:", r.n_tokens);
+        ui_note("interrupted after %" PRIu64 " tokens; so far (the same command starts again):", r.n_tokens);
         if (ui.json) print_json(&r, w);
         else print_text(&r);
     }

@@ -1,6 +1,7 @@
 /* Bytes that should be text, as the terminal and JSON can take them. */
 #include "cli/cli.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Length of the UTF-8 character that begins with this byte; 0 when none does. */
@@ -46,6 +47,11 @@ json_t *cli_json_text(const char *bytes, size_t n)
     json_t *text = b.failed ? NULL : json_stringn(b.text ? b.text : "", b.n);
     strbuf_free(&b);
     return text;
+}
+
+json_t *cli_json_number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
 }
 
 void cli_put_escaped(FILE *out, const char *bytes, size_t n)

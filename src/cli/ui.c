@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,7 +21,7 @@ static struct {
     bool bar_shown;
     char what[64];           /* the work that the bar is about */
     double work_start, last_drawn;
-    uint64_t work_first;     /* units done when the bar's clock started */
+    uint64_t work_first, work_done;   /* units done when the bar's clock started; at the last call */
 } state;
 
 double ui_seconds(void)
@@ -106,34 +107,40 @@ static void put_time(char *out, size_t size, double seconds)
     else snprintf(out, size, "%ld:%02ld", s / 60, s % 60);
 }
 
+/* "128 of 512 tokens, 300/s, 0:01 left" */
+static void progress_text(char *out, size_t size, const char *what, uint64_t done, uint64_t total, double rate)
+{
+    char a[32], b[32], c[32], left[32];
+    bool bytes = !strcmp(what, "bytes");
+    if (bytes) {
+        ui_bytes(done, a);
+        ui_bytes(total, b);
+        ui_bytes((uint64_t)rate, c);
+    } else {
+        snprintf(a, sizeof(a), "%llu", (unsigned long long)done);
+        snprintf(b, sizeof(b), "%llu", (unsigned long long)total);
+        snprintf(c, sizeof(c), rate >= 10 ? "%.0f" : "%.1f", rate);
+    }
+    int n = snprintf(out, size, "%s%s%s%s%.40s, %s/s", a, total ? " of " : "", total ? b : "", bytes ? "" : " ",
+                     bytes ? "" : what, c);
+    if (!total || rate <= 0 || n < 0 || (size_t)n >= size) return;
+    put_time(left, sizeof(left), (double)(total - MIN(done, total)) / rate);
+    snprintf(out + n, size - (size_t)n, ", %s left", left);
+}
+
 static void draw(const char *what, uint64_t done, uint64_t total, double now)
 {
     enum { WIDTH = 24 };
-    char bar[WIDTH + 1] = "", left[40] = "", amount[100], rate_text[48];
+    char text[256], bar[WIDTH + 2] = "";
+    struct winsize size;
+    int columns = !ioctl(2, TIOCGWINSZ, &size) && size.ws_col ? size.ws_col : 80;
     double passed = now - state.work_start, rate = passed > 0 ? (double)(done - state.work_first) / passed : 0;
-    bool bytes = !strcmp(what, "bytes");
-    if (bytes) {
-        char a[32], b[32];
-        if (total) snprintf(amount, sizeof(amount), "%s of %s", ui_bytes(done, a), ui_bytes(total, b));
-        else snprintf(amount, sizeof(amount), "%s", ui_bytes(done, a));
-        snprintf(rate_text, sizeof(rate_text), "%s/s", ui_bytes((uint64_t)rate, a));
-    } else {
-        if (total) snprintf(amount, sizeof(amount), "%llu of %llu %s", (unsigned long long)done,
-                            (unsigned long long)total, what);
-        else snprintf(amount, sizeof(amount), "%llu %s", (unsigned long long)done, what);
-        snprintf(rate_text, sizeof(rate_text), rate >= 10 ? "%.0f/s" : "%.1f/s", rate);
-    }
-    if (total) {
-        int full = (int)((double)WIDTH * (double)MIN(done, total) / (double)total);
-        for (int i = 0; i < WIDTH; i++) bar[i] = i < full ? '#' : '.';
-        if (rate > 0) {
-            char time[32];
-            put_time(time, sizeof(time), (double)(total - MIN(done, total)) / rate);
-            snprintf(left, sizeof(left), ", %s left", time);
-        }
-    }
+    progress_text(text, sizeof(text), what, done, total, rate);
+    int room = columns - 2 - (int)strlen(text), width = total ? MIN(WIDTH, MAX(room, 0)) : 0;   /* one line, never two */
+    int full = total ? (int)((double)width * (double)MIN(done, total) / (double)total) : 0;
+    for (int i = 0; i < width; i++) bar[i] = i < full ? '#' : '.';
     const char *on = ui_colour() ? "\033[36m" : "", *off = ui_colour() ? "\033[0m" : "";
-    fprintf(stderr, "\r\033[K%s%s%s%s%s, %s%s", on, bar, off, total ? " " : "", amount, rate_text, left);
+    fprintf(stderr, "\r\033[K%s%s%s%s%.*s", on, bar, off, width ? " " : "", MAX(columns - 1, 10), text);
     fflush(stderr);
     state.bar_shown = true;
 }
@@ -146,12 +153,13 @@ static bool step(void *user, const char *what, uint64_t done, uint64_t total)
     const char *term = getenv("TERM");
     if (term && !strcmp(term, "dumb")) return true;
     double now = ui_seconds();
-    if (strncmp(what, state.what, sizeof(state.what) - 1) || done < state.work_first) {   /* another work begins */
+    if (strncmp(what, state.what, sizeof(state.what) - 1) || done < state.work_done) {   /* another work begins */
         snprintf(state.what, sizeof(state.what), "%s", what);
         state.work_start = now;
         state.work_first = done;
         state.last_drawn = now;
     }
+    state.work_done = done;
     bool end = total && done >= total;
     if (end) ui_clear();
     else if (now - state.work_start > 2 && now - state.last_drawn > 0.1) {
@@ -247,7 +255,7 @@ bool ui_flush(void)
 bool ui_json(json_t *object)
 {
     if (!object) {
-        fprintf(stderr, "snellen: out of memory while writing JSON\n");
+        if (!state.output_error) state.output_error = ENOMEM;
         return false;
     }
     int failed = json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
@@ -284,7 +292,7 @@ int ui_finish(int status, bool works)
             fprintf(stderr, "snellen: standard output: %s; the result is incomplete\n", strerror(state.output_error));
         if (!status) status = 1;
     }
-    if (works && status != 2 && !ui.quiet && !ui.json) closing_line();
+    if (works && !status && !ui.quiet && !ui.json) closing_line();   /* an error stands last and alone */
     snellen_free(state.command);
     state.command = NULL;
     return status;
