@@ -24,10 +24,14 @@ struct gguf;   /* keys and values, tensors, the mapped bytes */
 
 /* Opens and checks a GGUF file of version 2 or 3: all counts, types, ends, alignment, overlap. */
 snellen_status gguf_open(const char *path, struct gguf **out, snellen_error *err);
-/* The same over bytes that the caller keeps (tests, fuzzing); `name` stands in messages. */
+/* The same over bytes that the caller keeps (tests, fuzzing), at an address that is a multiple of 8; `name` stands in
+ * messages. */
 snellen_status gguf_parse(const uint8_t *bytes, uint64_t size, const char *name, struct gguf **out, snellen_error *err);
 void gguf_close(struct gguf *g);
 size_t gguf_tensors(const struct gguf *g, const struct tensor **tensors);
+
+/* Key i in file order, not NUL ended; false past the last one. */
+bool gguf_key(const struct gguf *g, size_t i, const char **key, size_t *n);
 
 /* Values by key. Each returns false when the key is missing or of another kind; numbers convert between integer and
  * float kinds when that is exact enough (an f32 key read as double, a u32 key read as int64). */
@@ -57,7 +61,7 @@ bool safetensors_raw(const struct safetensors *s, const char *name, const char *
                      const int64_t **shape, const void **data, uint64_t *n_bytes);
 
 /* Writing: the shapes first, then the bytes of each tensor in any order and any pieces; the file appears under its name
- * only at commit. */
+ * only at commit, which refuses a file whose tensors were not all given. */
 struct safetensors_spec {
     const char *name;
     const char *type;  /* "F32", "I64", .. */

@@ -395,6 +395,14 @@ size_t gguf_tensors(const struct gguf *g, const struct tensor **tensors)
 
 /* ---- values by key ------------------------------------------------------------------------------------------------------------ */
 
+bool gguf_key(const struct gguf *g, size_t i, const char **key, size_t *n)
+{
+    if (i >= g->n_values) return false;
+    *key = g->values[i].key;
+    *n = g->values[i].n_key;
+    return true;
+}
+
 static const struct gguf_value *value_of(const struct gguf *g, const char *key)
 {
     int64_t i = name_table_get(&g->keys, key, strlen(key));
