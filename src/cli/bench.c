@@ -67,20 +67,20 @@ static snellen_status measure(struct bench *b, struct measure *m, snellen_error 
     return SNELLEN_OK;
 }
 
-/* ---- telling ---------------------------------------------------------------------------------------------------------------- */
+/* ---- telling ----------------------------------------------------------------------------------------------------- */
 
 static void print_row(const struct measure *m)
 {
-    printf("%-8s %8lld %8lld %10.1f   %.1f .. %.1f\n", m->test, (long long)m->n_tokens, (long long)m->depth, median(m),
-           m->rate[0], m->rate[m->reps - 1]);
+    printf("%-8s %8lld %8lld %10.1f   %.1f .. %.1f\n", m->test, (long long)m->n_tokens, (long long)m->depth,
+           median(m), m->rate[0], m->rate[m->reps - 1]);
     ui_flush();   /* each row appears when it is measured */
 }
 
 static json_t *row_json(const struct measure *m)
 {
-    return json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:f}", "test", m->test, "tokens", (json_int_t)m->n_tokens, "depth",
-                     (json_int_t)m->depth, "repetitions", (json_int_t)m->reps, "median", median(m), "min", m->rate[0],
-                     "max", m->rate[m->reps - 1]);
+    return json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:f}", "test", m->test, "tokens", (json_int_t)m->n_tokens,
+                     "depth", (json_int_t)m->depth, "repetitions", (json_int_t)m->reps, "median", median(m), "min",
+                     m->rate[0], "max", m->rate[m->reps - 1]);
 }
 
 static void print_head(const struct bench *b, const struct common_opts *c, const json_t *machine)
@@ -131,14 +131,14 @@ static snellen_status bench(struct bench *b, struct measure *tests, size_t n, co
     snellen_status status = run_tests(b, tests, n, rows, err);
     if (!status && ui.json)
         ui_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:O, s:O}", "version", snellen_version(), "model",
-                          b->info->path, "arch", b->info->arch, "memory", c->memory, "cache", c->cache, "weight_bytes",
-                          (json_int_t)b->info->weight_bytes, "machine", machine, "results", rows));
+                          b->info->path, "arch", b->info->arch, "memory", c->memory, "cache", c->cache,
+                          "weight_bytes", (json_int_t)b->info->weight_bytes, "machine", machine, "results", rows));
     json_decref(machine);
     json_decref(rows);
     return status;
 }
 
-/* ---- the verb --------------------------------------------------------------------------------------------------------------- */
+/* ---- the verb ---------------------------------------------------------------------------------------------------- */
 
 /* All tests of the lists, one measure each: prompts first, then decoding by depth. */
 static snellen_status list_tests(const struct int_list *prompts, int64_t n_decode, const struct int_list *depths,
@@ -150,7 +150,8 @@ static snellen_status list_tests(const struct int_list *prompts, int64_t n_decod
         if (prompts->v[i])
             (*tests)[(*n)++] = (struct measure){ .test = "prompt", .n_tokens = prompts->v[i], .reps = reps };
     for (size_t i = 0; n_decode && i < depths->n; i++)
-        (*tests)[(*n)++] = (struct measure){ .test = "decode", .n_tokens = n_decode, .depth = depths->v[i], .reps = reps };
+        (*tests)[(*n)++] =
+            (struct measure){ .test = "decode", .n_tokens = n_decode, .depth = depths->v[i], .reps = reps };
     return SNELLEN_OK;
 }
 
@@ -164,10 +165,11 @@ static int run(int argc, char **argv)
         OPT_GROUP("what to measure"),
         OPT_INTS('p', "prompt", "N,..", &prompts, 0, CLI_MAX_TOKENS, "sizes of prompts to read; 0 = none",
                  .shown = "512"),
-        OPT_INT('n', "predict", "N", &n_decode, 0, CLI_MAX_TOKENS, "tokens to make one by one at each depth; 0 = none"),
+        OPT_INT('n', "predict", "N", &n_decode, 0, CLI_MAX_TOKENS,
+                "tokens to make one by one at each depth; 0 = none"),
         OPT_INTS('d', "depth", "N,..", &depths, 0, CLI_MAX_TOKENS, "tokens in the session before that", .shown = "0"),
-        OPT_INT('r', "repeat", "N", &reps, 1, MAX_REPETITIONS, "times each is measured, after a dry start; the median is "
-                "told, with the least and the most"),
+        OPT_INT('r', "repeat", "N", &reps, 1, MAX_REPETITIONS,
+                "times each is measured, after a dry start; the median is told, with the least and the most"),
         OPTS_MEMORY(&common),
         OPTS_NUMBERS(&common),
         OPTS_THREADS(&common),

@@ -1,7 +1,7 @@
 /* Chat: questions in the form of the model's template; a conversation on the terminal.
  *
- * A conversation is kept as messages. Before each answer the whole of it is put into the template and tokenised, and only
- * what the session has not read yet is fed: the tokens that both have in common stay. */
+ * A conversation is kept as messages. Before each answer the whole of it is put into the template and tokenised, and
+ * only what the session has not read yet is fed: the tokens that both have in common stay. */
 #include "cli/run.h"
 
 #include <errno.h>
@@ -35,7 +35,7 @@ snellen_status chat_file(struct runner *r, const char *path, snellen_error *err)
     return status;
 }
 
-/* ---- a conversation --------------------------------------------------------------------------------------------------------- */
+/* ---- a conversation ---------------------------------------------------------------------------------------------- */
 
 struct talk {
     struct runner *r;
@@ -105,7 +105,8 @@ static snellen_status answer(struct talk *t, snellen_error *err)
     size_t n_fed = (size_t)(snellen_session_length(r->session) - before);
     TRY(remember(t, t->read, t->n_read, g->ids, n_fed, err));
     if (g->stop == STOP_CONTEXT)
-        ui_note("the context is full: this answer was cut and the conversation cannot go on; --memory sink has no end");
+        ui_note("the context is full: this answer was cut and the conversation cannot go on; --memory sink has no "
+                "end");
     if (g->stop == STOP_LIMIT) ui_note("(cut after %lld tokens; -n N allows more)", (long long)g->limit);
     return add_message(t, "assistant", g->text.text ? g->text.text : "", g->text.n, err);
 }

@@ -10,7 +10,7 @@
 #include <jansson.h>
 #include <signal.h>
 
-/* ---- verbs --------------------------------------------------------------------------------------------------------- */
+/* ---- verbs ------------------------------------------------------------------------------------------------------- */
 
 /* Registers a verb, in the order in which `snellen --help` lists them. */
 #define CLI_VERBS(VERB)                                                                                                \
@@ -32,7 +32,7 @@ const struct verb *verb_at(size_t i);
 /* The verb of this name, or NULL. */
 const struct verb *verb_find(const char *name);
 
-/* ---- options that mean the same in every verb (common.c) ------------------------------------------------------------- */
+/* ---- options that mean the same in every verb (common.c) --------------------------------------------------------- */
 
 struct common_opts {
     const char *memory, *precision, *cache;   /* names, as typed */
@@ -66,7 +66,7 @@ enum { CLI_MAX_TOKENS = 1 << 30 };
     OPT_CHOICE(0, "precision", "TYPE", &(c)->precision, "f32 bf16 f16",                                                \
                "rounds every activation and every cached key and value: bf16 and f16 show what such a model sees"),    \
     OPT_CHOICE(0, "cache", "TYPE", &(c)->cache, "f32 f16",                                                             \
-               "how keys and values are stored; f16 takes half the memory, and less time far into a text"),                           \
+               "how keys and values are stored; f16 takes half the memory, and less time far into a text"),            \
     OPT_INT(0, "chunk", "N", &(c)->chunk, 1, 8192, "tokens processed at a time; 1 = token by token, slow",            \
             .shown = "512")
 /* All of a session's options. */
@@ -81,7 +81,7 @@ enum { CLI_MAX_TOKENS = 1 << 30 };
     OPT_FLAG(0, "json", &ui.json, "one JSON object on standard output and nothing else there"),                        \
     OPT_FLAG('q', "quiet", &ui.quiet, "no progress and no notes on standard error, errors only")
 
-/* ---- what the user sees beside the results (ui.c) -------------------------------------------------------------------- */
+/* ---- what the user sees beside the results (ui.c) ---------------------------------------------------------------- */
 
 /* The state of this run's conversation with the user: one, since there is one terminal. */
 struct ui {
@@ -128,7 +128,7 @@ const char *ui_bytes(uint64_t n, char buffer[32]);
 /* Standard error is a terminal that may be coloured (no NO_COLOR, TERM is not dumb). */
 bool ui_colour(void);
 
-/* ---- helpers of several verbs (common.c, input.c, stream.c, text.c, machine.c) -------------------------------------------------- */
+/* ---- helpers of several verbs (common.c, input.c, stream.c, text.c, machine.c) ----------------------------------- */
 
 /* snellen_model_load with the message printed; NULL after a failure and then *status is the exit status. */
 snellen_model *cli_load(const char *path, int *status);
@@ -137,13 +137,13 @@ snellen_model *cli_load(const char *path, int *status);
 snellen_status cli_token_ids(const char *text_or_path, int64_t n_vocab, int32_t **ids, size_t *n, snellen_error *err);
 /* A whole file's bytes, "-" = standard input, at most 1 GiB. *text is NUL ended, by mem_free(). */
 snellen_status cli_read_text(const char *path, char **text, size_t *n, snellen_error *err);
-/* To ask before long work: can a file be made at `path`? Results are written beside it and renamed, so what stands there
- * must be a regular file or nothing (a device would be replaced by the file), in a folder that can be written. */
+/* To ask before long work: can a file be made at `path`? Results are written beside it and renamed, so what stands
+ * there must be a regular file or nothing (a device would be replaced by it), in a folder that can be written. */
 snellen_status cli_check_output(const char *path, snellen_error *err);
 /* Text to ids with the begin token first if the model wants one and the text does not spell it already. *ids by
  * snellen_free(). */
-snellen_status cli_tokenize_prompt(const snellen_model *model, const char *text, size_t n_bytes, int32_t **ids, size_t *n,
-                                   snellen_error *err);
+snellen_status cli_tokenize_prompt(const snellen_model *model, const char *text, size_t n_bytes, int32_t **ids,
+                                   size_t *n, snellen_error *err);
 
 /* Bytes of text that end with a whole character: n less the bytes of one that is still to be finished. */
 size_t cli_whole_utf8(const char *text, size_t n);

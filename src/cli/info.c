@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- tensors by kind ("blk.*.attn_q.weight") and type ------------------------------------------------------------------ */
+/* ---- tensors by kind ("blk.*.attn_q.weight") and type ------------------------------------------------------------ */
 
 struct kind {
     char name[96];
@@ -63,7 +63,7 @@ static void shape_text(const struct kind *k, char *out, size_t size)
     if (n < size) snprintf(out + n, size - n, k->mixed ? "] .." : "]");
 }
 
-/* ---- the cost of memories ---------------------------------------------------------------------------------------------- */
+/* ---- the cost of memories ---------------------------------------------------------------------------------------- */
 
 struct cost {
     const char *memory, *cache;
@@ -97,7 +97,7 @@ static void collect_costs(const snellen_model *model, const struct common_opts *
     }
 }
 
-/* ---- as text and as JSON ------------------------------------------------------------------------------------------------- */
+/* ---- as text and as JSON ----------------------------------------------------------------------------------------- */
 
 static void print_row(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void print_row(const char *name, const char *fmt, ...)
@@ -129,8 +129,10 @@ static void print_description(const snellen_model_info *m, const char *hash)
                              (long long)m->n_windowed, (long long)m->n_layers);
     print_row("vocabulary", "%lld", (long long)m->n_vocab);
     print_row("tokenizer", "%s", m->has_tokenizer ? "yes" : "none: token ids only");
-    print_row("chat template", "%s", !*m->chat ? "none" : !strcmp(m->chat, "other") ? "of a kind that is not supported"
-                                     : m->chat);
+    print_row("chat template", "%s",
+              !*m->chat                   ? "none"
+              : !strcmp(m->chat, "other") ? "of a kind that is not supported"
+                                          : m->chat);
 }
 
 static void print_text(const snellen_model *model, const struct kind *kinds, size_t n_kinds, const struct cost *costs,
@@ -158,9 +160,9 @@ static void print_text(const snellen_model *model, const struct kind *kinds, siz
 
 static json_t *description_json(const snellen_model_info *m, const char *hash)
 {
-    json_t *o = json_pack("{s:o, s:s, s:s, s:s, s:s, s:b}", "path", cli_json_text(m->path, strlen(m->path)), "container",
-                          m->container, "arch", m->arch, "positions", m->positions, "chat", m->chat, "tokenizer",
-                          (int)m->has_tokenizer);
+    json_t *o = json_pack("{s:o, s:s, s:s, s:s, s:s, s:b}", "path", cli_json_text(m->path, strlen(m->path)),
+                          "container", m->container, "arch", m->arch, "positions", m->positions, "chat", m->chat,
+                          "tokenizer", (int)m->has_tokenizer);
     const struct { const char *name; int64_t value; } numbers[] = {
         { "n_layers", m->n_layers }, { "d_model", m->d_model }, { "n_heads", m->n_heads },
         { "n_kv_heads", m->n_kv_heads }, { "head_dim", m->head_dim }, { "d_ff", m->d_ff }, { "n_vocab", m->n_vocab },
@@ -181,7 +183,8 @@ static bool print_json(const snellen_model *model, const struct kind *kinds, siz
     json_t *tensors = json_array(), *memories = json_array();
     for (size_t i = 0; tensors && i < n_kinds; i++) {
         json_t *shape = json_array();
-        for (int k = 0; shape && k < kinds[i].n_dims; k++) json_array_append_new(shape, json_integer(kinds[i].shape[k]));
+        for (int k = 0; shape && k < kinds[i].n_dims; k++)
+            json_array_append_new(shape, json_integer(kinds[i].shape[k]));
         json_array_append_new(tensors, json_pack("{s:o, s:s, s:I, s:I, s:o}", "name",
                                                  cli_json_text(kinds[i].name, strlen(kinds[i].name)), "type",
                                                  kinds[i].type, "count", (json_int_t)kinds[i].n_tensors, "bytes",
@@ -189,10 +192,10 @@ static bool print_json(const snellen_model *model, const struct kind *kinds, siz
     }
     for (size_t i = 0; memories && i < N_COSTS; i++)
         if (costs[i].possible)
-            json_array_append_new(memories, json_pack("{s:s, s:I, s:s, s:I, s:I}", "memory", costs[i].memory, "tokens",
-                                                      (json_int_t)costs[i].tokens, "cache", costs[i].cache, "cache_bytes",
-                                                      (json_int_t)costs[i].bytes.cache_bytes, "scratch_bytes",
-                                                      (json_int_t)costs[i].bytes.scratch_bytes));
+            json_array_append_new(memories, json_pack("{s:s, s:I, s:s, s:I, s:I}", "memory", costs[i].memory,
+                                                      "tokens", (json_int_t)costs[i].tokens, "cache", costs[i].cache,
+                                                      "cache_bytes", (json_int_t)costs[i].bytes.cache_bytes,
+                                                      "scratch_bytes", (json_int_t)costs[i].bytes.scratch_bytes));
     if (o) json_object_set_new(o, "tensors", tensors);
     if (o) json_object_set_new(o, "memories", memories);
     return ui_json(o);

@@ -90,7 +90,8 @@ snellen_status cli_check_output(const char *path, snellen_error *err)
     struct stat st;
     if (!stat(path, &st)) {
         FAIL_IF(S_ISDIR(st.st_mode), SNELLEN_E_IO, "%s: is a folder, the name of a file to write expected", path);
-        FAIL_IF(!S_ISREG(st.st_mode), SNELLEN_E_IO, "%s: is no regular file, the name of a file to write expected", path);
+        FAIL_IF(!S_ISREG(st.st_mode), SNELLEN_E_IO, "%s: is no regular file, the name of a file to write expected",
+                path);
     }
     const char *slash = strrchr(path, '/');
     struct strbuf folder = { 0 };
@@ -102,8 +103,8 @@ snellen_status cli_check_output(const char *path, snellen_error *err)
     return SNELLEN_OK;
 }
 
-snellen_status cli_tokenize_prompt(const snellen_model *model, const char *text, size_t n_bytes, int32_t **ids, size_t *n,
-                                   snellen_error *err)
+snellen_status cli_tokenize_prompt(const snellen_model *model, const char *text, size_t n_bytes, int32_t **ids,
+                                   size_t *n, snellen_error *err)
 {
     int32_t bos = snellen_token_bos(model, NULL);
     TRY(snellen_tokenize(model, text, n_bytes, SNELLEN_SPECIAL | SNELLEN_BOS, ids, n, err));

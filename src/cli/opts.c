@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- numbers --------------------------------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------------------------------- */
 
 bool opts_integer(const char *text, int64_t *value)
 {
@@ -17,7 +17,10 @@ bool opts_integer(const char *text, int64_t *value)
     if (*text != '-' && (*text < '0' || *text > '9')) return false; /* strtoll would skip white space and take '+' */
     int64_t v = strtoll(text, &end, 10);
     if (errno || end == text) return false;
-    int shift = *end == 'K' || *end == 'k' ? 10 : *end == 'M' || *end == 'm' ? 20 : *end == 'G' || *end == 'g' ? 30 : 0;
+    int shift = *end == 'K' || *end == 'k'   ? 10
+                : *end == 'M' || *end == 'm' ? 20
+                : *end == 'G' || *end == 'g' ? 30
+                                             : 0;
     if (shift) end++;
     if (*end) return false;
     return !__builtin_mul_overflow(v, (int64_t)1 << shift, value);
@@ -91,9 +94,9 @@ static bool int_list_read(struct int_list *list, const char *text, int64_t low, 
     return true;
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
-/* Edits (insert, delete, replace, swap of neighbours) that turn a into b; names longer than 31 letters count as far. */
+/* Edits (insert, delete, replace, swap of neighbours) that turn a into b; names longer than 31 letters are far. */
 static size_t edit_distance(const char *a, const char *b)
 {
     size_t na = strlen(a), nb = strlen(b), d[32][32];
@@ -125,7 +128,8 @@ const char *opts_nearest(const char *word, const char *const *names, size_t n)
 static const struct opt *opt_by_name(const struct opt *table, size_t n, const char *name, size_t length)
 {
     for (size_t i = 0; i < n; i++)
-        if (table[i].kind != OPT_KIND_GROUP && strlen(table[i].name) == length && !memcmp(table[i].name, name, length))
+        if (table[i].kind != OPT_KIND_GROUP && strlen(table[i].name) == length &&
+            !memcmp(table[i].name, name, length))
             return &table[i];
     return NULL;
 }
@@ -149,12 +153,12 @@ static snellen_status unknown_option(const struct verb *verb, const struct opt *
     snprintf(bare, sizeof(bare), "%.*s", (int)MIN(strcspn(word + dashes, "="), sizeof(bare) - 1), word + dashes);
     const char *near = strlen(bare) > 1 ? opts_nearest(bare, names, n_names) : NULL;
     if (near)
-        FAIL(SNELLEN_E_USAGE, "%s: unknown option '%.100s'; did you mean --%s? (snellen %s --help lists all)", verb->name,
-             word, near, verb->name);
+        FAIL(SNELLEN_E_USAGE, "%s: unknown option '%.100s'; did you mean --%s? (snellen %s --help lists all)",
+             verb->name, word, near, verb->name);
     FAIL(SNELLEN_E_USAGE, "%s: unknown option '%.100s' (snellen %s --help lists all)", verb->name, word, verb->name);
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static bool choice_known(const char *choices, const char *value)
 {
@@ -216,7 +220,7 @@ static bool opt_store(const struct opt *o, const char *value)
     }
 }
 
-/* ---- the command line -------------------------------------------------------------------------------------------------- */
+/* ---- the command line -------------------------------------------------------------------------------------------- */
 
 struct reader {
     const struct verb *verb;

@@ -57,7 +57,8 @@ struct opt {
 #define OPT_FLAG(letter_, name_, to_, ...)                                                                             \
     { .kind = OPT_KIND_FLAG, .letter = (letter_), .name = (name_), .to.flag = (to_), .help = __VA_ARGS__ }
 #define OPT_TEXT(letter_, name_, arg_, to_, ...)                                                                       \
-    { .kind = OPT_KIND_TEXT, .letter = (letter_), .name = (name_), .arg = (arg_), .to.text = (to_), .help = __VA_ARGS__ }
+    { .kind = OPT_KIND_TEXT, .letter = (letter_), .name = (name_), .arg = (arg_), .to.text = (to_),                    \
+      .help = __VA_ARGS__ }
 #define OPT_INT(letter_, name_, arg_, to_, low_, high_, ...)                                                           \
     { .kind = OPT_KIND_INT, .letter = (letter_), .name = (name_), .arg = (arg_), .to.integer = (to_), .low = (low_),   \
       .high = (high_), .help = __VA_ARGS__ }

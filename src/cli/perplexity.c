@@ -8,10 +8,10 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- the value of each token ------------------------------------------------------------------------------------------------ */
+/* ---- the value of each token ------------------------------------------------------------------------------------- */
 
-/* The number of tokens is known only at the end, the file's header needs it first: values wait in temporary files without
- * a name, which vanish with the process. */
+/* The number of tokens is known only at the end, the file's header needs it first: values wait in temporary files
+ * without a name, which vanish with the process. */
 struct values {
     FILE *nll, *ids;
     uint64_t n;
@@ -47,8 +47,8 @@ static snellen_status values_room(struct values *v, size_t n, snellen_error *err
 
 static snellen_status values_put(struct values *v, const int32_t *ids, size_t n, snellen_error *err)
 {
-    FAIL_IF(fwrite(v->piece, sizeof(float), n, v->nll) != n || fwrite(ids, sizeof(int32_t), n, v->ids) != n, SNELLEN_E_IO,
-            "temporary file: %s", strerror(errno));
+    FAIL_IF(fwrite(v->piece, sizeof(float), n, v->nll) != n || fwrite(ids, sizeof(int32_t), n, v->ids) != n,
+            SNELLEN_E_IO, "temporary file: %s", strerror(errno));
     v->n += n;
     return SNELLEN_OK;
 }
@@ -81,7 +81,7 @@ static snellen_status values_write(struct values *v, const char *path, snellen_e
     return safetensors_writer_commit(w, err);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 struct work {
     struct token_stream *stream;
@@ -124,7 +124,7 @@ static snellen_status feed_all(struct work *w, snellen_error *err)
     return status;
 }
 
-/* ---- telling ---------------------------------------------------------------------------------------------------------------- */
+/* ---- telling ----------------------------------------------------------------------------------------------------- */
 
 static void print_buckets(const char *title, const uint64_t *count, const double *sum)
 {
@@ -156,22 +156,23 @@ static json_t *buckets_json(const uint64_t *count, const double *sum)
     json_t *list = json_array();
     for (int i = 0; list && i < SNELLEN_PPL_BUCKETS; i++)
         if (count[i])
-            json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:o}", "from",
-                                                  i ? (json_int_t)1 << i : (json_int_t)0, "to",
-                                                  ((json_int_t)1 << (i + 1)) - 1, "tokens", (json_int_t)count[i], "nll",
-                                                  cli_json_number(sum[i] / (double)count[i])));
+            json_array_append_new(list,
+                                  json_pack("{s:I, s:I, s:I, s:o}", "from", i ? (json_int_t)1 << i : (json_int_t)0,
+                                            "to", ((json_int_t)1 << (i + 1)) - 1, "tokens", (json_int_t)count[i],
+                                            "nll", cli_json_number(sum[i] / (double)count[i])));
     return list;
 }
 
 static bool print_json(const snellen_perplexity_result *r, const struct work *w)
 {
-    json_t *o = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:f, s:o, s:o, s:I}", "perplexity",
-                          cli_json_number(exp(r->nll)), "nll", cli_json_number(r->nll), "nll_stderr",
-                          cli_json_number(r->nll_stderr), "tokens", (json_int_t)r->n_tokens, "scored",
-                          (json_int_t)r->n_scored, "windows", (json_int_t)r->n_windows, "seconds", w->seconds,
-                          "by_position", buckets_json(r->position_count, r->position_nll), "by_distance",
-                          buckets_json(r->distance_count, r->distance_nll), "first_tokens", (json_int_t)r->first_count);
-    if (o && r->first_count) json_object_set_new(o, "first_nll", cli_json_number(r->first_nll / (double)r->first_count));
+    json_t *o = json_pack(
+        "{s:o, s:o, s:o, s:I, s:I, s:I, s:f, s:o, s:o, s:I}", "perplexity", cli_json_number(exp(r->nll)), "nll",
+        cli_json_number(r->nll), "nll_stderr", cli_json_number(r->nll_stderr), "tokens", (json_int_t)r->n_tokens,
+        "scored", (json_int_t)r->n_scored, "windows", (json_int_t)r->n_windows, "seconds", w->seconds, "by_position",
+        buckets_json(r->position_count, r->position_nll), "by_distance",
+        buckets_json(r->distance_count, r->distance_nll), "first_tokens", (json_int_t)r->first_count);
+    if (o && r->first_count)
+        json_object_set_new(o, "first_nll", cli_json_number(r->first_nll / (double)r->first_count));
     return ui_json(o);
 }
 
@@ -188,9 +189,10 @@ static snellen_status score(struct work *w, const char *path, int64_t context, c
     }
     TRY(status);
     FAIL_IF(!r.n_scored && context, SNELLEN_E_USAGE,
-            "%s: %" PRIu64 " tokens, at least one window of --context %" PRId64 " expected", path, r.n_tokens, context);
-    FAIL_IF(!r.n_scored, SNELLEN_E_FORMAT, "%s: %" PRIu64 " tokens, at least 2 expected: the first cannot be predicted",
-            path, r.n_tokens);
+            "%s: %" PRIu64 " tokens, at least one window of --context %" PRId64 " expected", path, r.n_tokens,
+            context);
+    FAIL_IF(!r.n_scored, SNELLEN_E_FORMAT,
+            "%s: %" PRIu64 " tokens, at least 2 expected: the first cannot be predicted", path, r.n_tokens);
     if (nll) TRY(values_write(&w->values, nll, err));
     if (ui.json) print_json(&r, w);
     else print_text(&r);
@@ -198,11 +200,11 @@ static snellen_status score(struct work *w, const char *path, int64_t context, c
     return SNELLEN_OK;
 }
 
-static snellen_status perplexity(const snellen_model *model, const char *path, const snellen_perplexity_options *options,
-                                 const char *nll, snellen_error *err)
+static snellen_status perplexity(const snellen_model *model, const char *path,
+                                 const snellen_perplexity_options *options, const char *nll, snellen_error *err)
 {
     struct work w = { .want_values = nll != NULL };
-    /* With windows the text starts as llama.cpp starts it; else the library puts the begin token before each window. */
+    /* With windows the text starts as llama.cpp starts it; else the library begins each window with the begin token. */
     unsigned flags = options->context ? SNELLEN_BOS : 0;
     snellen_status status = token_stream_open(path, model, flags, &w.stream, err);
     if (!status) status = snellen_perplexity_new(model, options, &w.ppl, err);
@@ -222,10 +224,12 @@ static int run(int argc, char **argv)
         OPT_GROUP("what to do"),
         OPT_TEXT('f', "file", "FILE", &file, "text to score, of any length; - is standard input"),
         OPT_INT(0, "context", "N", &context, 4, CLI_MAX_TOKENS,
-                "windows of N tokens that do not overlap, of each the second half is scored, a last window that is not "
-                "full is left out: the way of llama.cpp, to compare with it", .shown = "none: every token is scored"),
-        OPT_TEXT(0, "nll", "FILE", &nll, "safetensors file with each token's value: nll [tokens] f32 (NaN where it was "
-                 "not scored), tokens [tokens] i32"),
+                "windows of N tokens that do not overlap, of each the second half is scored, a last window that is "
+                "not full is left out: the way of llama.cpp, to compare with it",
+                .shown = "none: every token is scored"),
+        OPT_TEXT(0, "nll", "FILE", &nll,
+                 "safetensors file with each token's value: nll [tokens] f32 (NaN where it was not scored), tokens "
+                 "[tokens] i32"),
         OPTS_MEMORY(&common),
         OPTS_NUMBERS(&common),
         OPTS_THREADS(&common),
@@ -249,9 +253,9 @@ const struct verb verb_perplexity = {
     .run = run,
     .works = true,
     .usage = "MODEL -f FILE [--context N] [options]",
-    .about = "Full memory reads windows as long as the model's context and scores every token but a window's first; swa "
-             "and sink read one endless stream. Position counts tokens in the window or stream; distance counts back to "
-             "the same token's last occurrence, so it shows how far the model makes use of what it has seen.",
+    .about = "Full memory reads windows as long as the model's context and scores every token but a window's first; "
+             "swa and sink read one endless stream. Position counts tokens in the window or stream; distance counts "
+             "back to the same token's last occurrence, so it shows how far the model makes use of what it has seen.",
     .args = "MODEL",
     .min_args = 1,
     .max_args = 1,

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- telling ---------------------------------------------------------------------------------------------------------------- */
+/* ---- telling ----------------------------------------------------------------------------------------------------- */
 
 static double rate(uint64_t n, double seconds)
 {
@@ -20,31 +20,31 @@ static bool print_json(const struct runner *r)
     return ui_json(json_pack("{s:o, s:o, s:s, s:I, s:f, s:I, s:f, s:I, s:I, s:I}", "text",
                              cli_json_text(g->text.text ? g->text.text : "", g->text.n), "tokens", ids, "stop",
                              stop_name(g->stop), "prompt_tokens", (json_int_t)r->n_prompt, "prompt_seconds",
-                             r->prompt_seconds, "new_tokens", (json_int_t)g->n, "new_seconds", g->seconds, "cache_bytes",
-                             (json_int_t)r->cost.cache_bytes, "weight_bytes", (json_int_t)r->cost.model_bytes,
-                             "scratch_bytes", (json_int_t)r->cost.scratch_bytes));
+                             r->prompt_seconds, "new_tokens", (json_int_t)g->n, "new_seconds", g->seconds,
+                             "cache_bytes", (json_int_t)r->cost.cache_bytes, "weight_bytes",
+                             (json_int_t)r->cost.model_bytes, "scratch_bytes", (json_int_t)r->cost.scratch_bytes));
 }
 
 static void print_summary(const struct runner *r)
 {
     const struct generation *g = &r->generation;
     char weights[32], cache[32], scratch[32];
-    ui_note("prompt: %" PRIu64 " tokens in %.2f s, %.0f tokens/s; new: %zu tokens in %.2f s, %.1f tokens/s", r->n_prompt,
-            r->prompt_seconds, rate(r->n_prompt, r->prompt_seconds), r->n_made, r->made_seconds,
+    ui_note("prompt: %" PRIu64 " tokens in %.2f s, %.0f tokens/s; new: %zu tokens in %.2f s, %.1f tokens/s",
+            r->n_prompt, r->prompt_seconds, rate(r->n_prompt, r->prompt_seconds), r->n_made, r->made_seconds,
             rate(r->n_made, r->made_seconds));
     ui_note("memory: weights %s, keys and values %s (%s, %s), scratch %s%s", ui_bytes(r->cost.model_bytes, weights),
             ui_bytes(r->cost.cache_bytes, cache), r->common.memory, r->common.cache,
             ui_bytes(r->cost.scratch_bytes, scratch), g->stop == STOP_END ? "; stopped at an end token" : "");
 }
 
-/* ---- reading the prompt ----------------------------------------------------------------------------------------------------- */
+/* ---- reading the prompt ------------------------------------------------------------------------------------------ */
 
 snellen_status runner_feed(struct runner *r, const int32_t *ids, size_t n, snellen_error *err)
 {
     int64_t length = snellen_session_length(r->session), capacity = snellen_session_capacity(r->session);
     FAIL_IF((int64_t)n > capacity - length, SNELLEN_E_CONTEXT,
-            "the prompt of %lld tokens%s is longer than the context of %lld; --context N makes it longer (the model was "
-            "made for %lld), --memory sink goes on without end and sees the last --window tokens",
+            "the prompt of %lld tokens%s is longer than the context of %lld; --context N makes it longer (the model "
+            "was made for %lld), --memory sink goes on without end and sees the last --window tokens",
             (long long)(length + (int64_t)n), r->streaming ? " so far" : "", (long long)capacity,
             (long long)r->info->n_context);
     double start = ui_seconds();
@@ -82,12 +82,13 @@ static snellen_status feed_stream(struct runner *r, const char *path, snellen_er
     }
     snellen_session_set_progress(r->session, NULL);
     if (!status && token_stream_bytes(stream) == 0)
-        status = error_set(err, SNELLEN_E_FORMAT, "%s: the prompt is empty", strcmp(path, "-") ? path : "standard input");
+        status =
+            error_set(err, SNELLEN_E_FORMAT, "%s: the prompt is empty", strcmp(path, "-") ? path : "standard input");
     token_stream_close(stream);
     return status;
 }
 
-/* ---- one answer ------------------------------------------------------------------------------------------------------------- */
+/* ---- one answer -------------------------------------------------------------------------------------------------- */
 
 snellen_status runner_answer(struct runner *r, snellen_error *err)
 {
@@ -113,14 +114,14 @@ static snellen_status one_shot(struct runner *r, snellen_error *err)
     print_summary(r);
     int64_t capacity = snellen_session_capacity(r->session);
     FAIL_IF(r->generation.stop == STOP_CONTEXT, SNELLEN_E_CONTEXT,
-            "the context of %lld tokens is full after %zu new ones; --context N makes it longer (the model was made for "
-            "%lld), --memory sink goes on without end", (long long)capacity, r->generation.n,
-            (long long)r->info->n_context);
+            "the context of %lld tokens is full after %zu new ones; --context N makes it longer (the model was made "
+            "for %lld), --memory sink goes on without end",
+            (long long)capacity, r->generation.n, (long long)r->info->n_context);
     FAIL_IF(r->generation.stop == STOP_INTERRUPTED, SNELLEN_E_CANCELLED, "interrupted");
     return SNELLEN_OK;
 }
 
-/* ---- the verb --------------------------------------------------------------------------------------------------------------- */
+/* ---- the verb ---------------------------------------------------------------------------------------------------- */
 
 static snellen_status start(struct runner *r, const snellen_sampling *sampling, snellen_error *err)
 {
@@ -167,12 +168,14 @@ static int run(int argc, char **argv)
         OPT_GROUP("what to read (standard input, without end, when neither is given)"),
         OPT_TEXT('p', "prompt", "TEXT", &r.text, "text to continue, or with --chat the question"),
         OPT_TEXT('f', "file", "FILE", &r.file, "the same from a file of any length; - is standard input"),
-        OPT_FLAG(0, "chat", &r.chat, "answer in the form of the model's chat template; on a terminal without -p and -f: a "
-                 "conversation, line by line"),
+        OPT_FLAG(0, "chat", &r.chat,
+                 "answer in the form of the model's chat template; on a terminal without -p and -f: a conversation, "
+                 "line by line"),
         OPT_TEXT(0, "system", "TEXT", &r.system, "--chat: the system message"),
         OPT_GROUP("what to make"),
-        OPT_INT('n', "predict", "N", &r.generation.limit, 0, CLI_MAX_TOKENS, "tokens to make at most; an end token stops "
-                "earlier", .shown = "256, with --chat 1024"),
+        OPT_INT('n', "predict", "N", &r.generation.limit, 0, CLI_MAX_TOKENS,
+                "tokens to make at most; an end token stops earlier",
+                .shown = "256, with --chat 1024"),
         OPT_FLAG(0, "ignore-eos", &r.generation.ignore_end, "go on after end tokens until -n"),
         OPT_REAL(0, "temp", "T", &temp, 0, 100, "0: always the likeliest token; above 1: more surprising ones"),
         OPT_INT(0, "top-k", "K", &top_k, 0, INT32_MAX, "only the K likeliest; 0 = off"),
@@ -190,7 +193,10 @@ static int run(int argc, char **argv)
     if (r.system && !r.chat) return ui_wrong("run: --system needs --chat");
     if (r.text && !*r.text) return ui_wrong("run: -p: the prompt is empty");
     if (r.generation.limit < 0) r.generation.limit = r.chat ? 1024 : 256;
-    s = (snellen_sampling){ .temp = (float)temp, .top_k = (int32_t)top_k, .top_p = (float)top_p, .min_p = (float)min_p,
+    s = (snellen_sampling){ .temp = (float)temp,
+                            .top_k = (int32_t)top_k,
+                            .top_p = (float)top_p,
+                            .min_p = (float)min_p,
                             .seed = r.common.seed };
     bool from_terminal = !r.text && !r.file && isatty(0);
     bool conversation = from_terminal && r.chat && !ui.json;
@@ -212,8 +218,8 @@ const struct verb verb_run = {
     .run = run,
     .works = true,
     .usage = "MODEL [-p TEXT | -f FILE] [--chat] [-n N] [options]",
-    .about = "Only what the model adds is printed, token by token. When full memory's context is full the run ends with an "
-             "error that says so; --memory sink reads and writes without end in fixed space.",
+    .about = "Only what the model adds is printed, token by token. When full memory's context is full the run ends "
+             "with an error that says so; --memory sink reads and writes without end in fixed space.",
     .args = "MODEL",
     .min_args = 1,
     .max_args = 1,

@@ -1,9 +1,10 @@
 /* A text of any length as tokens, in bounded memory.
  *
- * Bytes are read in blocks of a fixed size, so that the tokens do not depend on how they arrive. Each block is cut after
- * a single line end between two characters that are no white space: no tokenizer that is supported joins across it. What
- * follows such a cut may still be read differently at the beginning of a text (SentencePiece puts a space there), so each
- * piece is tokenised together with the line before it, and the line's own tokens are taken away again. */
+ * Bytes are read in blocks of a fixed size, so that the tokens do not depend on how they arrive. Each block is cut
+ * after a single line end between two characters that are no white space: no tokenizer that is supported joins across
+ * it. What follows such a cut may still be read differently at the beginning of a text (SentencePiece puts a space
+ * there), so each piece is tokenised together with the line before it, and the line's own tokens are taken away
+ * again. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -80,7 +81,8 @@ static snellen_status fill(struct token_stream *s, snellen_error *err)
         ssize_t got = read(s->fd, s->buffer + s->n, s->line + BLOCK - s->n);
         FAIL_IF(ui.interrupted, SNELLEN_E_CANCELLED, "%s: interrupted", s->name);
         if (got < 0 && errno == EINTR) continue;
-        FAIL_IF(got < 0, SNELLEN_E_IO, "%s: byte %llu: %s", s->name, (unsigned long long)s->bytes_read, strerror(errno));
+        FAIL_IF(got < 0, SNELLEN_E_IO, "%s: byte %llu: %s", s->name, (unsigned long long)s->bytes_read,
+                strerror(errno));
         if (got == 0) s->ended = true;
         s->n += (size_t)got;
         s->bytes_read += (uint64_t)got;

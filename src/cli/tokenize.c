@@ -80,12 +80,14 @@ static int run(int argc, char **argv)
     const struct opt table[] = {
         OPT_GROUP("what to read (standard input without -p and -f)"),
         OPT_TEXT('p', "prompt", "TEXT", &w.text, "this text"),
-        OPT_TEXT('f', "file", "FILE", &w.file, "this file's bytes as they are, the last line end included; - is standard input"),
+        OPT_TEXT('f', "file", "FILE", &w.file,
+                 "this file's bytes as they are, the last line end included; - is standard input"),
         OPT_GROUP("what to make of it"),
         OPT_FLAG(0, "ids", &w.ids, "only the ids, in one line with spaces between; else a table of pieces"),
         OPT_FLAG(0, "decode", &w.decode, "the other way: ids, separated by commas or white space, to text"),
         OPT_FLAG(0, "bos", &w.bos, "put the begin-of-sequence token first, if the model was made to see one"),
-        OPT_FLAG(0, "plain", &w.plain, "<|im_start|> and its like are text like any other; with --decode they are dropped"),
+        OPT_FLAG(0, "plain", &w.plain,
+                 "<|im_start|> and its like are text like any other; with --decode they are dropped"),
         OPTS_OUTPUT(),
     };
     int status = opts_parse(&verb_tokenize, table, COUNT_OF(table), argc, argv, args);
@@ -119,8 +121,8 @@ const struct verb verb_tokenize = {
     .summary = "text to token ids, and back",
     .run = run,
     .usage = "MODEL [-p TEXT | -f FILE] [--ids | --decode] [options]",
-    .about = "Text that spells a special token becomes that token, and no begin-of-sequence token is added, unless the "
-             "options below say otherwise.",
+    .about = "Text that spells a special token becomes that token, and no begin-of-sequence token is added, unless "
+             "the options below say otherwise.",
     .args = "MODEL",
     .min_args = 1,
     .max_args = 1,

@@ -31,7 +31,7 @@ double ui_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* ---- signals ----------------------------------------------------------------------------------------------------------- */
+/* ---- signals ----------------------------------------------------------------------------------------------------- */
 
 static void on_signal(int number)
 {
@@ -39,7 +39,7 @@ static void on_signal(int number)
     ui.interrupted = 1;
 }
 
-/* ---- the command line, as a shell would take it ------------------------------------------------------------------------ */
+/* ---- the command line, as a shell would take it ------------------------------------------------------------------ */
 
 static bool plain_word(const char *word)
 {
@@ -85,7 +85,7 @@ const char *ui_command(void)
     return state.command ? state.command : "snellen";
 }
 
-/* ---- progress ---------------------------------------------------------------------------------------------------------- */
+/* ---- progress ---------------------------------------------------------------------------------------------------- */
 
 bool ui_colour(void)
 {
@@ -136,7 +136,8 @@ static void draw(const char *what, uint64_t done, uint64_t total, double now)
     int columns = !ioctl(2, TIOCGWINSZ, &size) && size.ws_col ? size.ws_col : 80;
     double passed = now - state.work_start, rate = passed > 0 ? (double)(done - state.work_first) / passed : 0;
     progress_text(text, sizeof(text), what, done, total, rate);
-    int room = columns - 2 - (int)strlen(text), width = total ? MIN(WIDTH, MAX(room, 0)) : 0;   /* one line, never two */
+    int room = columns - 2 - (int)strlen(text),
+        width = total ? MIN(WIDTH, MAX(room, 0)) : 0; /* one line, never two */
     int full = total ? (int)((double)width * (double)MIN(done, total) / (double)total) : 0;
     for (int i = 0; i < width; i++) bar[i] = i < full ? '#' : '.';
     const char *on = ui_colour() ? "\033[36m" : "", *off = ui_colour() ? "\033[0m" : "";
@@ -192,7 +193,7 @@ bool ui_step(const char *what, uint64_t done, uint64_t total)
     return step(NULL, what, done, total);
 }
 
-/* ---- messages ---------------------------------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
 
 void ui_note(const char *fmt, ...)
 {
@@ -239,7 +240,7 @@ const char *ui_bytes(uint64_t n, char buffer[32])
     return buffer;
 }
 
-/* ---- standard output and the end ----------------------------------------------------------------------------------------- */
+/* ---- standard output and the end --------------------------------------------------------------------------------- */
 
 bool ui_flush(void)
 {

@@ -85,8 +85,8 @@ static void refused(struct outcome o, const char *expected)
 static void test_values(void **unused)
 {
     (void)unused;
-    struct outcome o = PARSE("-q", "model", "-p", "-x", "--memory=sink", "--predict", "4K", "--seed=9223372036854775807",
-                             "--temp", "1.25", "file");
+    struct outcome o = PARSE("-q", "model", "-p", "-x", "--memory=sink", "--predict", "4K",
+                             "--seed=9223372036854775807", "--temp", "1.25", "file");
     assert_int_equal(o.status, SNELLEN_OK);
     assert_string_equal(o.args[0], "model");
     assert_string_equal(o.args[1], "file");
@@ -131,7 +131,8 @@ static void test_lists(void **unused)
     int_list_free(&o.v.list);
     static const char *const wrong[] = { "", ",", "1,", "1,,2", "5..1", "1..5:0", "1..5:-1", "1:2..5", "1..", "..5",
                                          "10001", "-1", "1x", "1..20000", "1..5:", "1 2" };
-    for (size_t i = 0; i < COUNT_OF(wrong); i++) refused(PARSE("m", "--lengths", wrong[i]), "numbers from 0 to 10000");
+    for (size_t i = 0; i < COUNT_OF(wrong); i++)
+        refused(PARSE("m", "--lengths", wrong[i]), "numbers from 0 to 10000");
 }
 
 static void test_refused_numbers(void **unused)
@@ -210,8 +211,9 @@ static void test_help(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),          cmocka_unit_test(test_end_of_options), cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_refused_numbers), cmocka_unit_test(test_refused_calls),  cmocka_unit_test(test_suffixes),
+        cmocka_unit_test(test_values),        cmocka_unit_test(test_end_of_options),
+        cmocka_unit_test(test_lists),         cmocka_unit_test(test_refused_numbers),
+        cmocka_unit_test(test_refused_calls), cmocka_unit_test(test_suffixes),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* Texts read in pieces: the tokens are those of the whole text, however its bytes arrive. The tokenizers here are small
- * ones of the test's own, strict about what the real ones are strict about: white space and the beginning of a text. */
+/* Texts read in pieces: the tokens are those of the whole text, however its bytes arrive. The tokenizers here are
+ * small ones of the test's own, strict about what the real ones are strict about: white space and the beginning of a
+ * text. */
 #include "cli/cli.h"
 
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 struct ui ui;
 static bool space_first;   /* as SentencePiece: a text begins with a space of its own */
 
-/* ---- the tokenizer: words with the space before them; runs of white space but their last character -------------------- */
+/* ---- the tokenizer: words with the space before them; runs of white space but their last character --------------- */
 
 static bool blank(char c)
 {
@@ -43,7 +44,8 @@ snellen_status snellen_tokenize(const snellen_model *model, const char *text, si
     if (flags & SNELLEN_BOS) out[count++] = 1;
     for (size_t i = 0, end; i < n; i = end) {
         end = i + 1;
-        if (blank(t[i]) && (t[i] != ' ' || end == n || blank(t[end]))) {   /* white space, of which a word takes a space */
+        if (blank(t[i]) &&
+            (t[i] != ' ' || end == n || blank(t[end]))) { /* white space, of which a word takes a space */
             while (end < n && blank(t[end])) end++;
             if (end < n && t[end - 1] == ' ' && end - 1 > i) end--;
         } else {
@@ -57,7 +59,7 @@ snellen_status snellen_tokenize(const snellen_model *model, const char *text, si
     return SNELLEN_OK;
 }
 
-/* ---- texts --------------------------------------------------------------------------------------------------------------- */
+/* ---- texts ------------------------------------------------------------------------------------------------------- */
 
 static char *make_text(size_t n, const char *alphabet, uint64_t seed)
 {
