@@ -52,7 +52,7 @@ static int run(int argc, char **argv)
     struct common_opts common = common_opts_default();
     snellen_checkup_options options = snellen_checkup_options_default();
     const char *args[1], *folder = NULL, *database = NULL;
-    bool quick = false, no_database = false;
+    bool quick = false;
     int64_t n_prompts = 0, budget = (int64_t)options.budget;
     const struct opt table[] = {
         OPT_GROUP("what to do"),
@@ -64,9 +64,10 @@ static int run(int argc, char **argv)
         OPT_INT(0, "prompts", "N", &n_prompts, 1, 1000, "prompts a cell", .shown = "--full: 20; --quick: by the budget"),
         OPT_INT(0, "budget", "N", &budget, 1, CLI_MAX_TOKENS, "--quick: tokens to spend beyond the least, a written "
                 "one counts as four; no clock is asked, so the numbers do not depend on the machine's speed"),
-        OPT_TEXT(0, "db", "FILE", &database, "results database",
-                 .shown = "SNELLEN_DB, else snellen/runs.db in the user's data folder"),
-        OPT_FLAG(0, "no-db", &no_database, "keep nothing in the results database"),
+        OPT_CHOICE(0, "only", "PART", &options.only, "collapse copying counting", "that part alone, with the numbers that the "
+                   "whole exam gives: redraws its figures", .shown = "all"),
+        OPT_TEXT(0, "db", "FILE", &database, "database that keeps the numbers; '' for none",
+                 .shown = "the one of `snellen runs`"),
         OPT_INT(0, "chunk", "N", &common.chunk, 1, 8192, "tokens processed at a time", .shown = "512"),
         OPTS_THREADS(&common),
         OPTS_SEED(&common),
@@ -75,13 +76,12 @@ static int run(int argc, char **argv)
     int status = opts_parse(&verb_checkup, table, COUNT_OF(table), argc, argv, args);
     if (status >= 0) return status;
     if (quick && options.full) return ui_wrong("checkup: --quick and --full exclude each other");
-    if (database && no_database) return ui_wrong("checkup: --db and --no-db exclude each other");
     char place[256];
     if (!folder && !default_folder(args[0], place, sizeof place)) return ui_wrong("checkup: --out DIR is missing");
     snellen_error err;
     if (common_session(&common, &options.session, &err)) return ui_fail(&err);
     options.folder = folder ? folder : place;
-    options.database = no_database ? "" : database;
+    options.database = database;
     options.model_name = args[0];
     options.command = ui_command();
     options.n_prompts = (uint32_t)n_prompts;

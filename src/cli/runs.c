@@ -148,7 +148,7 @@ static int run(int argc, char **argv)
     const struct opt table[] = {
         OPT_GROUP("which database"),
         OPT_TEXT(0, "db", "FILE", &database, "results database",
-                 .shown = "SNELLEN_DB, else snellen/runs.db in the user's data folder"),
+                 .shown = "$SNELLEN_DB, else snellen/runs.db in the user's data folder"),
         OPTS_OUTPUT(),
     };
     int status = opts_parse(&verb_runs, table, COUNT_OF(table), argc, argv, args);

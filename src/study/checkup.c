@@ -26,6 +26,8 @@ static snellen_status prepare(struct checkup *c, snellen_error *err)
     FAIL_IF(o->session.memory != SNELLEN_MEMORY_FULL, SNELLEN_E_UNSUPPORTED,
             "a checkup needs full memory: its questions branch off one another");
     FAIL_IF(o->n_prompts > 1000, SNELLEN_E_USAGE, "%u prompts a cell, at most 1000 expected", o->n_prompts);
+    FAIL_IF(!checkup_wants(c, "collapse") && !checkup_wants(c, "copying") && !checkup_wants(c, "counting"), SNELLEN_E_USAGE,
+            "part '%s' is not known: collapse, copying or counting", o->only);
     c->chat = c->info->chat[0] && strcmp(c->info->chat, "other");
     if (!o->model_name) o->model_name = c->info->path;
     if (!o->command)
@@ -78,6 +80,7 @@ snellen_status snellen_checkup_run(const snellen_model *model, const snellen_che
 {
     struct checkup c = {.model = model, .info = snellen_model_get_info(model), .progress = progress,
                         .options = options ? *options : snellen_checkup_options_default()};
+    *result = NULL;
     struct owned_checkup *owned = calloc(1, sizeof *owned);
     FAIL_IF(!owned, SNELLEN_E_MEMORY, "checkup: memory ran out");
     double start = now();
@@ -92,9 +95,14 @@ snellen_status snellen_checkup_run(const snellen_model *model, const snellen_che
     if (!status) status = reported ? reported : recorded;
     if (reported || (status && !stopped)) snellen_checkup_free(&owned->result);
     else *result = &owned->result;
-    checkup_plan_free(&c.plan);
-    arena_free(&c.arena);
+    checkup_free(&c);
     return status;
+}
+
+void checkup_free(struct checkup *c)
+{
+    checkup_plan_free(&c->plan);
+    arena_free(&c->arena);
 }
 
 void snellen_checkup_free(snellen_checkup *result)

@@ -67,6 +67,7 @@ struct checkup {
     const snellen_model *model;
     const snellen_model_info *info;
     snellen_checkup_options options;
+    const snellen_collapse_options *probe; /* a probe alone: what its user set; NULL in an exam */
     const snellen_progress *progress;
     struct arena arena;          /* texts, items, grids */
     bool chat;
@@ -78,6 +79,8 @@ struct checkup {
 };
 
 snellen_status checkup_plan(struct checkup *c, snellen_error *err);
+/* True when options.only leaves this part in. */
+bool checkup_wants(const struct checkup *c, const char *part);
 void checkup_plan_free(struct checkup_plan *plan);
 /* Lengths 1..max: all up to 8, then about five an octave, with the paper's and the powers of two. Returns their number. */
 size_t checkup_grid(int64_t max, int64_t grid[CHECKUP_MAX_GRID]);
@@ -175,5 +178,21 @@ snellen_status checkup_page(struct checkup *c, bool complete, const char *summar
 snellen_status checkup_json(struct checkup *c, bool complete, const char *summary, char **json, snellen_error *err);
 
 const char *checkup_precision_name(snellen_precision precision);
+
+/* ---- a probe alone (probe.c) --------------------------------------------------------------------------------------------------- */
+
+struct probe_request {
+    const char *sequence;             /* one, or "all" */
+    const char *precision;            /* one, or "all" */
+    snellen_collapse_options collapse;/* everything else; lengths NULL = checkup_grid(up_to) */
+    int64_t up_to;
+    const char *numbers;              /* safetensors file; NULL = none */
+};
+
+/* Fills c (model, options and progress are set) with the probe's results, its figures in options.folder when that is
+ * set, its numbers in the database and in request->numbers. After SNELLEN_E_CANCELLED the plan holds what was finished
+ * and no file was written. Free with checkup_free() in any case. */
+snellen_status checkup_probe(struct checkup *c, const struct probe_request *request, snellen_error *err);
+void checkup_free(struct checkup *c);
 
 #endif

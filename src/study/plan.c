@@ -216,6 +216,11 @@ static snellen_status plan_quick(struct checkup *c, snellen_error *err)
     return add_batch(c, &more, &b, err);
 }
 
+bool checkup_wants(const struct checkup *c, const char *part)
+{
+    return !c->options.only || !strcmp(c->options.only, part);
+}
+
 snellen_status checkup_plan(struct checkup *c, snellen_error *err)
 {
     plan_collapses(c);

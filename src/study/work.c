@@ -150,7 +150,7 @@ snellen_status checkup_merge(struct checkup_task *task, struct arena *arena, con
 
 static snellen_status work_collapse(struct checkup *c, struct checkup_collapse *k, snellen_error *err)
 {
-    snellen_collapse_options o = snellen_collapse_options_default();
+    snellen_collapse_options o = c->probe ? *c->probe : snellen_collapse_options_default();
     o.sequence = k->sequence;
     o.lengths = k->lengths;
     o.n_lengths = k->n_lengths;
@@ -159,7 +159,7 @@ static snellen_status work_collapse(struct checkup *c, struct checkup_collapse *
     o.seed = c->options.seed;
     o.session = c->options.session;
     o.session.precision = k->precision;
-    o.session.n_context = 0;
+    if (!c->probe) o.session.n_context = 0; /* what the questions need is not what the longest sequence does */
     struct part part = {c, k->tokens};
     const snellen_progress progress = {part_step, &part};
     TRY(snellen_probe_collapse(c->model, &o, &progress, &k->result, err));
@@ -168,6 +168,18 @@ static snellen_status work_collapse(struct checkup *c, struct checkup_collapse *
     TRY(save_numbers(c, &numbers, err));
     c->work_done += k->tokens;
     return SNELLEN_OK;
+}
+
+/* The items of a batch that belong to the parts wanted; they move to its front. */
+static void keep_wanted(const struct checkup *c, struct checkup_batch *b)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < b->n_items; i++) {
+        if (!checkup_wants(c, strncmp(b->items[i].task, "copy", 4) ? "counting" : "copying")) continue;
+        b->items[kept] = b->items[i];
+        b->task_of[kept++] = b->task_of[i];
+    }
+    b->n_items = kept;
 }
 
 /* A cancelled batch hands over the answers it has; they are kept, and the status goes on up. */
@@ -201,7 +213,11 @@ static snellen_status work_batch(struct checkup *c, const struct checkup_batch *
 snellen_status checkup_work(struct checkup *c, snellen_error *err)
 {
     struct checkup_plan *plan = &c->plan;
-    for (size_t i = 0; i < plan->n_collapses; i++) TRY(work_collapse(c, &plan->collapses[i], err));
-    for (size_t i = 0; i < plan->n_batches; i++) TRY(work_batch(c, &plan->batches[i], err));
+    for (size_t i = 0; i < plan->n_collapses && checkup_wants(c, "collapse"); i++)
+        TRY(work_collapse(c, &plan->collapses[i], err));
+    for (size_t i = 0; i < plan->n_batches; i++) {
+        keep_wanted(c, &plan->batches[i]);
+        if (plan->batches[i].n_items) TRY(work_batch(c, &plan->batches[i], err));
+    }
     return SNELLEN_OK;
 }

@@ -1,0 +1,148 @@
+/* A collapse probe on its own: one sequence or all, one precision or all; numbers to a file, figures to a folder. The
+ * work and the pictures are those of the exam. */
+#include "study/checkup.h"
+#include "format/format.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- the request as a plan ------------------------------------------------------------------------------------------------------ */
+
+static snellen_status request_lengths(struct checkup *c, const struct probe_request *r, const int64_t **lengths, size_t *n,
+                                      snellen_error *err)
+{
+    struct checkup_plan *plan = &c->plan;
+    if (r->collapse.lengths) {
+        FAIL_IF(r->collapse.n_lengths > CHECKUP_MAX_GRID, SNELLEN_E_USAGE, "%zu lengths, at most %d expected",
+                r->collapse.n_lengths, CHECKUP_MAX_GRID);
+        *lengths = r->collapse.lengths;
+        *n = r->collapse.n_lengths;
+        return SNELLEN_OK;
+    }
+    plan->n_grid = checkup_grid(r->up_to, plan->grid);
+    *lengths = plan->grid;
+    *n = plan->n_grid;
+    FAIL_IF(!*n, SNELLEN_E_USAGE, "no lengths to measure at");
+    return SNELLEN_OK;
+}
+
+static snellen_status request_plan(struct checkup *c, const struct probe_request *r, snellen_error *err)
+{
+    const int64_t *lengths = NULL;
+    size_t n = 0;
+    TRY(request_lengths(c, r, &lengths, &n, err));
+    snellen_collapse_sequence sequence;
+    for (int p = 0; p < CHECKUP_PRECISIONS; p++)
+        for (size_t i = 0; snellen_collapse_list(i, &sequence); i++) {
+            if (strcmp(r->precision, "all") && strcmp(r->precision, checkup_precision_name((snellen_precision)p))) continue;
+            if (strcmp(r->sequence, "all") && strcmp(r->sequence, sequence.name)) continue;
+            c->plan.collapses[c->plan.n_collapses++] = (struct checkup_collapse){
+                .sequence = sequence.name, .precision = (snellen_precision)p, .lengths = lengths, .n_lengths = n,
+                .n_prompts = r->collapse.n_prompts,
+                .tokens = r->collapse.n_prompts * (uint64_t)lengths[n - 1]};
+            c->plan.work += c->plan.collapses[c->plan.n_collapses - 1].tokens;
+        }
+    FAIL_IF(!c->plan.n_collapses, SNELLEN_E_USAGE, "sequence '%s', precision '%s' are not known", r->sequence, r->precision);
+    return SNELLEN_OK;
+}
+
+/* ---- numbers to a file -------------------------------------------------------------------------------------------------------------- */
+
+static double linf_mean(const snellen_collapse_row *row) { return row->linf_mean; }
+static double linf_min(const snellen_collapse_row *row) { return row->linf_min; }
+static double linf_max(const snellen_collapse_row *row) { return row->linf_max; }
+static double l1(const snellen_collapse_row *row) { return row->l1; }
+static double relative(const snellen_collapse_row *row) { return row->relative; }
+static double mean_abs(const snellen_collapse_row *row) { return row->mean_abs; }
+static double bit_equal(const snellen_collapse_row *row) { return row->bit_equal; }
+static double same_logits(const snellen_collapse_row *row) { return row->same_logits; }
+static double same_top(const snellen_collapse_row *row) { return row->same_top; }
+static double shift(const snellen_collapse_row *row) { return row->shift; }
+
+static const struct {
+    const char *name;
+    double (*of)(const snellen_collapse_row *row);
+} METRICS[] = {
+    {"linf_mean", linf_mean}, {"linf_min", linf_min},   {"linf_max", linf_max},       {"l1", l1},
+    {"relative", relative},   {"mean_abs", mean_abs},   {"bit_equal", bit_equal},     {"same_logits", same_logits},
+    {"same_top", same_top},   {"shift", shift},
+};
+enum { TENSORS = COUNT_OF(METRICS) + 2 }; /* of one probe: metrics [prompts, lengths, layers], n [lengths], vectors */
+
+static snellen_status put_probe(struct safetensors_writer *w, size_t first, const struct checkup_collapse *k,
+                                int64_t d, snellen_error *err)
+{
+    for (size_t m = 0; m < COUNT_OF(METRICS); m++)
+        for (size_t i = 0; i < k->result->n_rows; i++) {
+            double value = METRICS[m].of(&k->result->rows[i]);
+            TRY(safetensors_writer_put(w, first + m, i * sizeof value, &value, sizeof value, err));
+        }
+    TRY(safetensors_writer_put(w, first + COUNT_OF(METRICS), 0, k->lengths, k->n_lengths * sizeof *k->lengths, err));
+    uint64_t bytes = k->n_prompts * k->n_lengths * 2 * (uint64_t)d * sizeof(float);
+    return safetensors_writer_put(w, first + COUNT_OF(METRICS) + 1, 0, k->result->vectors, bytes, err);
+}
+
+static snellen_status write_numbers(struct checkup *c, const char *path, snellen_error *err)
+{
+    const struct checkup_plan *plan = &c->plan;
+    int64_t n_layers = c->info->n_layers + 2, d = c->info->d_model;
+    struct safetensors_spec *specs = arena_alloc(&c->arena, plan->n_collapses * TENSORS * sizeof *specs);
+    FAIL_IF(!specs, SNELLEN_E_MEMORY, "numbers: memory ran out");
+    for (size_t i = 0; i < plan->n_collapses; i++) {
+        const struct checkup_collapse *k = &plan->collapses[i];
+        struct safetensors_spec *s = specs + i * TENSORS;
+        int64_t prompts = k->n_prompts, lengths = (int64_t)k->n_lengths;
+        for (size_t m = 0; m < TENSORS; m++) {
+            const char *name = m < COUNT_OF(METRICS) ? METRICS[m].name : m == COUNT_OF(METRICS) ? "n" : "vectors";
+            s[m].name = arena_printf(&c->arena, "%s.%s.%s", k->sequence, checkup_precision_name(k->precision), name);
+            FAIL_IF(!s[m].name, SNELLEN_E_MEMORY, "numbers: memory ran out");
+            s[m].type = "F64";
+            s[m].n_dims = 3;
+            memcpy(s[m].shape, (int64_t[4]){prompts, lengths, n_layers, 0}, sizeof s[m].shape);
+        }
+        s[TENSORS - 2] = (struct safetensors_spec){s[TENSORS - 2].name, "I64", 1, {lengths}};
+        s[TENSORS - 1] = (struct safetensors_spec){s[TENSORS - 1].name, "F32", 4, {prompts, lengths, 2, d}};
+    }
+    struct safetensors_writer *w;
+    TRY(safetensors_writer_new(path, specs, plan->n_collapses * TENSORS, &w, err));
+    for (size_t i = 0; i < plan->n_collapses; i++) {
+        snellen_status status = put_probe(w, i * TENSORS, &plan->collapses[i], d, err);
+        if (status) {
+            safetensors_writer_abort(w);
+            return status;
+        }
+    }
+    return safetensors_writer_commit(w, err);
+}
+
+/* ---- the probe ------------------------------------------------------------------------------------------------------------------------ */
+
+static snellen_status probe_and_write(struct checkup *c, const struct probe_request *r, snellen_error *err)
+{
+    TRY(checkup_work(c, err));
+    if (r->numbers) TRY(write_numbers(c, r->numbers, err));
+    struct checkup_figure *figures;
+    size_t n_figures;
+    return c->options.folder ? checkup_figures(c, &figures, &n_figures, err) : SNELLEN_OK;
+}
+
+snellen_status checkup_probe(struct checkup *c, const struct probe_request *r, snellen_error *err)
+{
+    c->info = snellen_model_get_info(c->model);
+    c->probe = &r->collapse;
+    c->chat = r->collapse.chat;
+    FAIL_IF(!c->info->has_tokenizer, SNELLEN_E_UNSUPPORTED, "%s: has no tokenizer: a probe's sequence is text", c->info->path);
+    TRY(request_plan(c, r, err));
+    if (c->options.folder) TRY(folder_make(c->options.folder, err));
+    if (!c->options.database || *c->options.database) {
+        const snellen_run_start start = {.verb = "probe", .command = c->options.command,
+                                         .model_name = c->options.model_name, .seed = c->options.seed,
+                                         .n_threads = r->collapse.session.n_threads};
+        TRY(snellen_record_begin(c->options.database, c->model, &start, &c->recorder, err));
+    }
+    snellen_status status = probe_and_write(c, r, err);
+    const char *word = !status ? "done" : status == SNELLEN_E_CANCELLED ? "incomplete" : "failed";
+    snellen_status recorded = snellen_record_finish(c->recorder, word, status ? NULL : err);
+    c->recorder = NULL;
+    return status ? status : recorded;
+}
