@@ -38,7 +38,7 @@ static inline double worst_difference(const float *a, const float *b, size_t n)
     double worst = 0;
     for (size_t i = 0; i < n; i++) {
         double difference = fabs((double)a[i] - (double)b[i]);
-        if (!(difference <= worst)) worst = isnan(difference) ? INFINITY : difference;
+        if (!(difference <= worst)) worst = isnan(difference) ? (double)INFINITY : difference;
     }
     return worst;
 }

@@ -117,6 +117,11 @@ bool snellen_model_tensor(const snellen_model *model, size_t i, snellen_tensor_i
     return true;
 }
 
+const char *snellen_isa(void)
+{
+    return kernels_isa();
+}
+
 snellen_status snellen_model_hash(const snellen_model *model, char hash[33], snellen_error *err)
 {
     return model_file_hash(model->file, hash, err);
