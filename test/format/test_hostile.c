@@ -148,6 +148,7 @@ static const char config_text[] =
 static void cut_everywhere(attempt *try, const uint8_t *bytes, size_t n)
 {
     assert_int_equal(try(bytes, n), SNELLEN_OK);
+    assert_true(taken > 0);  /* the counter counts */
     for (size_t i = 0; i < n; i++) {
         uint8_t *part = malloc(i ? i : 1);
         assert_non_null(part);
@@ -298,6 +299,25 @@ static void expect_no_tree(const char *open, const char *unit, const char *close
     strbuf_free(&b);
 }
 
+/* The densest JSON that is let through: a tree is built of it, and expect_modest() measures that. */
+static void stays_modest_for_dense_json(void **state)
+{
+    (void)state;
+    static const char *const units[] = {"1,  ", "[],         ", "{},         ", "\"\",  ", "[1],        ", "1.5,"};
+    for (size_t i = 0; i < COUNT_OF(units); i++) {
+        struct strbuf b = {0};
+        strbuf_puts(&b, "{\"a\":[");
+        for (int j = 0; j < 50000; j++) strbuf_puts(&b, units[i]);
+        strbuf_puts(&b, "0]}");
+        size_t n;
+        uint8_t *bytes = safetensors_file(b.text, b.n, 0, &n);
+        assert_int_equal(try_safetensors(bytes, n), SNELLEN_E_FORMAT);
+        assert_true(taken > n);
+        mem_free(bytes);
+        strbuf_free(&b);
+    }
+}
+
 static void refuses_json_of_brackets(void **state)
 {
     (void)state;
@@ -316,6 +336,7 @@ int main(void)
         cmocka_unit_test(survives_absurd_counts),
         cmocka_unit_test(refuses_counts_that_the_file_cannot_hold),
         cmocka_unit_test(stays_modest_for_dense_files),
+        cmocka_unit_test(stays_modest_for_dense_json),
         cmocka_unit_test(refuses_json_of_brackets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
