@@ -274,9 +274,9 @@ static void panels_block(const struct call *c, const struct item *it, struct wor
     }
 }
 
-/* Keys [begin, end) of one block for each of the rows by itself. */
+/* Keys [begin, end) of one block for each of the rows by itself; keys to `last` come after them. */
 static void rows_block(const struct call *c, const struct item *it, struct work *w, const struct attn_span *s,
-                       struct range rows, int64_t begin, int64_t end)
+                       struct range rows, int64_t begin, int64_t end, int64_t last)
 {
     bool half = c->shape->kv_type == DT_F16;
     size_t size = half ? sizeof(uint16_t) : sizeof(float);
@@ -292,7 +292,7 @@ static void rows_block(const struct call *c, const struct item *it, struct work 
                                       w->row_sum + lane0, w->row_out + lane0 * c->stride };
         size_t offset = (size_t)(it->kv_head * s->head_stride + from * c->shape->head_dim) * size;
         c->row->attn_queries(&state, (const char *)s->k + offset, (const char *)s->v + offset, half, to - from,
-                             c->shape->head_dim, &rule);
+                             MIN(last - to, ATTN_KEY_BLOCK), c->shape->head_dim, &rule);
     }
 }
 
@@ -318,7 +318,7 @@ static void attend_span(const struct call *c, struct item *it, struct work *w, c
     for (int64_t to; begin < end; begin = to) {
         to = MIN(end, (begin / ATTN_KEY_BLOCK + 1) * ATTN_KEY_BLOCK);
         if (by_rows) {
-            rows_block(c, it, w, s, rows, begin, to);
+            rows_block(c, it, w, s, rows, begin, to, end);
             continue;
         }
         int64_t at = it->kv_head * s->head_stride + begin * dim;

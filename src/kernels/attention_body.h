@@ -139,6 +139,14 @@ INLINE vf kv_load_part(const void *x, const bool half, int64_t i, int64_t part)
     return half ? v_load_half_part((const uint16_t *)x + i, part) : v_load_part((const float *)x + i, part);
 }
 
+/* Asks the second-level cache for n keys from key j on. */
+INLINE void kv_prefetch(const void *x, const bool half, int64_t j, int64_t n, int64_t head_dim)
+{
+    int64_t size = half ? 2 : 4;
+    const char *at = (const char *)x + j * head_dim * size;
+    for (int64_t b = 0; b < n * head_dim * size; b += 64) __builtin_prefetch(at + b, 0, 2);
+}
+
 /* scores [nq, ATTN_KEY_BLOCK] of KEY_TILE keys from key j, of which the first n_keys count. */
 INLINE void query_score_tile(const int nq, const bool half, float *scores, const float *q, int64_t q_stride,
                              const void *k, int64_t j, int64_t n_keys, int64_t head_dim)
@@ -212,15 +220,20 @@ INLINE void query_value_tile(const int nq, const int n_vectors, const bool half,
         }
 }
 
-/* nq queries from query i0, one block of keys. */
+/* nq queries from query i0, one block of keys. Where heads are wide V is read in several passes of short stretches, which
+ * the processor does not foresee: V and the next block's K are asked for while the scores are computed. */
 INLINE void query_step(const int nq, const bool half, const struct attn_queries *s, int64_t i0, const void *k,
-                       const void *v, int64_t n_keys, int64_t head_dim, const struct attn_rule *rule)
+                       const void *v, int64_t n_keys, int64_t n_next, int64_t head_dim, const struct attn_rule *rule)
 {
     float scores[MAX_QUERIES * ATTN_KEY_BLOCK], shrink[MAX_QUERIES];
     const float *q = s->q + i0 * s->stride;
     float *out = s->out + i0 * s->stride;
-    for (int64_t j = 0; j < n_keys; j += KEY_TILE)
+    bool ahead = i0 == 0 && head_dim > VALUE_TILE * VL;
+    for (int64_t j = 0; j < n_keys; j += KEY_TILE) {
+        if (ahead) kv_prefetch(v, half, j, MIN(n_keys - j, KEY_TILE), head_dim);
+        if (ahead && j < n_next) kv_prefetch(k, half, n_keys + j, MIN(n_next - j, KEY_TILE), head_dim);
         query_score_tile(nq, half, scores + j, q, s->stride, k, j, n_keys - j, head_dim);
+    }
     for (int i = 0; i < nq; i++) {
         float *row = scores + i * ATTN_KEY_BLOCK;
         if (rule->cap > 0) map_with(row, n_keys, tanh_times, rule->cap);
@@ -238,25 +251,25 @@ INLINE void query_step(const int nq, const bool half, const struct attn_queries 
 }
 
 INLINE void query_steps(const bool half, const struct attn_queries *s, const void *k, const void *v, int64_t n_keys,
-                        int64_t head_dim, const struct attn_rule *rule)
+                        int64_t n_next, int64_t head_dim, const struct attn_rule *rule)
 {
     int64_t i = 0;
     while (i < s->n) {
         /* four queries are two and two where three is the most */
         int64_t left = s->n - i, n = left > MAX_QUERIES ? (left == MAX_QUERIES + 1 ? 2 : MAX_QUERIES) : left;
         switch (n) {
-        case 1: query_step(1, half, s, i, k, v, n_keys, head_dim, rule); break;
-        case 2: query_step(2, half, s, i, k, v, n_keys, head_dim, rule); break;
-        case 3: query_step(3, half, s, i, k, v, n_keys, head_dim, rule); break;
-        default: query_step(MAX_QUERIES, half, s, i, k, v, n_keys, head_dim, rule); break;
+        case 1: query_step(1, half, s, i, k, v, n_keys, n_next, head_dim, rule); break;
+        case 2: query_step(2, half, s, i, k, v, n_keys, n_next, head_dim, rule); break;
+        case 3: query_step(3, half, s, i, k, v, n_keys, n_next, head_dim, rule); break;
+        default: query_step(MAX_QUERIES, half, s, i, k, v, n_keys, n_next, head_dim, rule); break;
         }
         i += n;
     }
 }
 
 static void attn_queries(const struct attn_queries *s, const void *k, const void *v, bool half, int64_t n_keys,
-                         int64_t head_dim, const struct attn_rule *rule)
+                         int64_t n_next, int64_t head_dim, const struct attn_rule *rule)
 {
-    if (half) query_steps(true, s, k, v, n_keys, head_dim, rule);
-    else query_steps(false, s, k, v, n_keys, head_dim, rule);
+    if (half) query_steps(true, s, k, v, n_keys, n_next, head_dim, rule);
+    else query_steps(false, s, k, v, n_keys, n_next, head_dim, rule);
 }

@@ -1,5 +1,6 @@
 /* rows_body: kernels on one row, written once over the vector words of the file that includes it (vf, VL, v_load, ..;
  * scalar_rows.c lists them). Everything is static: no code of one instruction set can reach another. */
+#include "base/base.h"
 #include "kernels/rows_table.h"
 
 #include <math.h>

@@ -65,9 +65,9 @@ struct row_kernels {
     /* n_keys <= ATTN_KEY_BLOCK keys and values of one head in f32, [n_keys, head_dim] */
     void (*attn_panel)(const struct attn_panel *p, const float *k, const float *v, int64_t n_keys, int64_t head_dim,
                        const struct attn_rule *rule);
-    /* the same for the queries of one row; k and v are f16 when `half` */
+    /* the same for the queries of one row; k and v are f16 when `half`; n_next keys follow that come next */
     void (*attn_queries)(const struct attn_queries *s, const void *k, const void *v, bool half, int64_t n_keys,
-                         int64_t head_dim, const struct attn_rule *rule);
+                         int64_t n_next, int64_t head_dim, const struct attn_rule *rule);
 };
 
 extern const struct row_kernels row_kernels_scalar;
