@@ -31,8 +31,9 @@ static snellen_status check_sizes(const struct model_desc *d, const char *file, 
     FAIL_IF(d->n_heads % d->n_kv_heads, SNELLEN_E_FORMAT,
             "%s: %lld attention heads cannot share %lld key and value heads evenly", file, (long long)d->n_heads,
             (long long)d->n_kv_heads);
-    FAIL_IF(d->rope_dim % 2, SNELLEN_E_FORMAT, "%s: rotary dimensions: %lld, an even number expected", file,
-            (long long)d->rope_dim);
+    int64_t turning = d->rope_dim || d->rope_theta == 0 ? d->rope_dim : d->head_dim;
+    FAIL_IF(turning % 2, SNELLEN_E_FORMAT, "%s: rotary dimensions: %lld, an even number expected", file,
+            (long long)turning);
     return SNELLEN_OK;
 }
 
