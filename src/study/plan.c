@@ -5,43 +5,50 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FULL_PROMPTS = 20, FULL_OTHER_PROMPTS = 5, FULL_LONG_ANSWERS = 2, COARSE_STEP = 4 };
+enum { FULL_PROMPTS = 20, FULL_OTHER_PROMPTS = 3, FULL_LONG_ANSWERS = 2, COARSE_STEP = 4 };
 /* Room for the wording of a collapse prompt in its template. */
 enum { WORDING_TOKENS = 100, COLLAPSE_PREFIX = 24 };
 
-/* Longest n in a quick exam, by sequence and precision, about half of the budget in all; a full one goes to 2001. */
+/* Longest n in a quick exam, by sequence and precision; 0 = only in a full one, which goes to 2001. */
 static const struct {
     const char *sequence;
     snellen_precision precision;
     int64_t quick;
 } COLLAPSES[] = {
-    {"ones", SNELLEN_F32, 2001},      {"commas", SNELLEN_F32, 1100},   {"copy", SNELLEN_F32, 1100},
-    {"digits", SNELLEN_F32, 1100},    {"alternate", SNELLEN_F32, 600}, {"ones", SNELLEN_BF16, 2001},
-    {"commas", SNELLEN_BF16, 600},    {"copy", SNELLEN_BF16, 600},     {"digits", SNELLEN_BF16, 600},
-    {"alternate", SNELLEN_BF16, 600}, {"ones", SNELLEN_F16, 2001},     {"commas", SNELLEN_F16, 600},
-    {"copy", SNELLEN_F16, 600},       {"digits", SNELLEN_F16, 600},    {"alternate", SNELLEN_F16, 600},
+    {"ones", SNELLEN_F32, 2001},  {"commas", SNELLEN_F32, 1100},  {"copy", SNELLEN_F32, 1100},
+    {"digits", SNELLEN_F32, 520}, {"alternate", SNELLEN_F32, 260}, {"ones", SNELLEN_BF16, 1100},
+    {"commas", SNELLEN_BF16, 260}, {"copy", SNELLEN_BF16, 260},   {"digits", SNELLEN_BF16, 260},
+    {"alternate", SNELLEN_BF16, 0}, {"ones", SNELLEN_F16, 1100},  {"commas", SNELLEN_F16, 260},
+    {"copy", SNELLEN_F16, 260},   {"digits", SNELLEN_F16, 260},   {"alternate", SNELLEN_F16, 0},
 };
 _Static_assert(COUNT_OF(COLLAPSES) <= CHECKUP_MAX_COLLAPSES, "room for every collapse");
 static const int64_t LONGEST = 2001; /* paper, Fig 5 */
 
+enum task_part {
+    PART_ALWAYS,    /* a margin in every cell */
+    PART_WRITTEN,   /* the same, and in a quick exam some written answers and, if the budget allows, further prompts */
+    PART_COARSE,    /* in a quick exam on the coarse grid only: ours, beyond the paper's cells */
+    PART_FULL,      /* only in a full exam: ours, too */
+};
+
 /* The lines of the figures. copy-alternating is copy-last with the cure `alternate` and not asked twice. */
 static const struct {
     const char *task, *style, *cure;
-    bool generate;  /* answers are written out in a quick exam, too, and further prompts asked */
+    enum task_part part;
 } TASKS[] = {
-    {"copy-last", "plain", "", true},         {"copy-last", "plain", "hint", true},
-    {"copy-last", "plain", "commas", true},   {"copy-last", "plain", "alternate", true},
-    {"copy-first", "plain", "", true},        {"copy-first", "plain", "hint", false},
-    {"copy-first", "plain", "commas", false}, {"copy-first", "plain", "alternate", false},
-    {"copy-last-end-a", "plain", "", false},  {"copy-last-end-a", "plain", "hint", false},
-    {"copy-last-end-b", "plain", "", false},  {"copy-last-end-b", "plain", "hint", false},
-    {"count-sum", "plain", "", true},         {"count-sum", "step", "", false},
-    {"count-sum", "examples", "", false},     {"count-ones", "plain", "", true},
-    {"count-ones", "step", "", false},        {"count-ones", "examples", "", false},
-    {"count-ones", "plain", "commas", true},  {"count-bernoulli", "plain", "", true},
-    {"count-bernoulli", "step", "", false},   {"count-bernoulli", "examples", "", false},
-    {"count-car", "plain", "", true},         {"count-car", "step", "", false},
-    {"count-car", "examples", "", false},
+    {"copy-last", "plain", "", PART_WRITTEN},          {"copy-last", "plain", "hint", PART_WRITTEN},
+    {"copy-last", "plain", "commas", PART_COARSE},     {"copy-last", "plain", "alternate", PART_ALWAYS},
+    {"copy-first", "plain", "", PART_WRITTEN},         {"copy-first", "plain", "hint", PART_ALWAYS},
+    {"copy-first", "plain", "commas", PART_FULL},      {"copy-first", "plain", "alternate", PART_ALWAYS},
+    {"copy-last-end-a", "plain", "", PART_ALWAYS},     {"copy-last-end-a", "plain", "hint", PART_FULL},
+    {"copy-last-end-b", "plain", "", PART_ALWAYS},     {"copy-last-end-b", "plain", "hint", PART_FULL},
+    {"count-sum", "plain", "", PART_WRITTEN},          {"count-sum", "step", "", PART_ALWAYS},
+    {"count-sum", "examples", "", PART_ALWAYS},        {"count-ones", "plain", "", PART_WRITTEN},
+    {"count-ones", "step", "", PART_ALWAYS},           {"count-ones", "examples", "", PART_ALWAYS},
+    {"count-ones", "plain", "commas", PART_COARSE},    {"count-bernoulli", "plain", "", PART_WRITTEN},
+    {"count-bernoulli", "step", "", PART_ALWAYS},      {"count-bernoulli", "examples", "", PART_ALWAYS},
+    {"count-car", "plain", "", PART_WRITTEN},          {"count-car", "step", "", PART_ALWAYS},
+    {"count-car", "examples", "", PART_ALWAYS},
 };
 _Static_assert(COUNT_OF(TASKS) <= CHECKUP_MAX_TASKS, "room for every task");
 
@@ -96,9 +103,10 @@ static void plan_collapses(struct checkup *c)
         *k = (struct checkup_collapse){.sequence = COLLAPSES[i].sequence, .precision = COLLAPSES[i].precision,
                                        .lengths = plan->grid};
         while (k->n_lengths < plan->n_grid && plan->grid[k->n_lengths] <= MIN(max, room)) k->n_lengths++;
-        if (!k->n_lengths) continue; /* a model with hardly any context */
+        if (!k->n_lengths) continue; /* not in a quick exam, or a model with hardly any context */
         k->n_prompts = 1;
-        if (full) k->n_prompts = k->precision == SNELLEN_F32 ? FULL_PROMPTS : FULL_OTHER_PROMPTS;
+        bool ours = !strcmp(k->sequence, "alternate");
+        if (full) k->n_prompts = k->precision == SNELLEN_F32 && !ours ? FULL_PROMPTS : FULL_OTHER_PROMPTS;
         int64_t longest = plan->grid[k->n_lengths - 1];
         k->tokens = k->n_prompts * (uint64_t)(COLLAPSE_PREFIX + longest + (commas ? longest / 3 : 0));
         plan->work += k->tokens;
@@ -134,38 +142,44 @@ static snellen_status coarse_lengths(struct checkup *c, struct task_item *item, 
     return SNELLEN_OK;
 }
 
+/* Which lines of TASKS a batch asks, and how often. */
 struct batch_form {
     const char *what;
     const char *family;       /* beginning of the task's name; "" = all */
-    bool generate_only;       /* only the lines that are marked so */
-    bool coarse;
-    int long_answers;         /* 1 only those, 0 only the others, -1 all: styles that reason before they answer */
+    enum { ANY_ANSWER, SHORT_ANSWER, LONG_ANSWER } answer; /* long: styles that reason before they answer */
     uint32_t n_prompts, n_generate;
+    /* PART_WRITTEN once more on the coarse grid: questions share their prefixes with the others of the batch. */
+    uint32_t coarse_prompts, coarse_generate;
 };
 
+static snellen_status add_item(struct checkup *c, struct checkup_batch *b, size_t task, uint32_t n_prompts,
+                               uint32_t n_generate, bool coarse, snellen_error *err)
+{
+    struct task_item item = {.task = TASKS[task].task, .style = TASKS[task].style, .cure = TASKS[task].cure,
+                             .n_prompts = n_prompts, .n_generate = n_generate};
+    if (coarse) TRY(coarse_lengths(c, &item, err));
+    if (!n_prompts || (coarse && !item.n_lengths)) return SNELLEN_OK;
+    b->task_of[b->n_items] = task;
+    b->items[b->n_items++] = item;
+    return SNELLEN_OK;
+}
+
 /* Fills one batch; its cost is asked of the tasks. A batch without items (no length fits the model) is dropped. */
-static snellen_status add_batch(struct checkup *c, const struct batch_form *form, struct checkup_batch **out,
-                                snellen_error *err)
+static snellen_status add_batch(struct checkup *c, const struct batch_form *form, snellen_error *err)
 {
     struct checkup_batch *b = &c->plan.batches[c->plan.n_batches];
     *b = (struct checkup_batch){.what = form->what};
-    *out = b;
-    b->items = arena_alloc(&c->arena, COUNT_OF(TASKS) * sizeof *b->items);
-    b->task_of = arena_alloc(&c->arena, COUNT_OF(TASKS) * sizeof *b->task_of);
+    b->items = arena_alloc(&c->arena, 2 * COUNT_OF(TASKS) * sizeof *b->items);
+    b->task_of = arena_alloc(&c->arena, 2 * COUNT_OF(TASKS) * sizeof *b->task_of);
     FAIL_IF(!b->items || !b->task_of, SNELLEN_E_MEMORY, "plan: memory ran out");
     for (size_t i = 0; i < COUNT_OF(TASKS); i++) {
         bool is_long = strcmp(TASKS[i].style, "plain");
         if (strncmp(TASKS[i].task, form->family, strlen(form->family))) continue;
-        if (form->generate_only && !TASKS[i].generate) continue;
-        if (form->long_answers >= 0 && form->long_answers != is_long) continue;
-        struct task_item item = {.task = TASKS[i].task, .style = TASKS[i].style, .cure = TASKS[i].cure,
-                                 .n_prompts = form->n_prompts, .n_generate = form->n_generate};
-        if (form->coarse) {
-            TRY(coarse_lengths(c, &item, err));
-            if (!item.n_lengths) continue;
-        }
-        b->task_of[b->n_items] = i;
-        b->items[b->n_items++] = item;
+        if (!c->options.full && TASKS[i].part == PART_FULL) continue;
+        if (form->answer != ANY_ANSWER && (form->answer == LONG_ANSWER) != is_long) continue;
+        bool coarse = !c->options.full && TASKS[i].part == PART_COARSE;
+        TRY(add_item(c, b, i, form->n_prompts, form->n_generate, coarse, err));
+        if (TASKS[i].part == PART_WRITTEN) TRY(add_item(c, b, i, form->coarse_prompts, form->coarse_generate, true, err));
     }
     if (!b->n_items) return SNELLEN_OK;
     const struct task_setting setting = {.chat = c->chat, .seed = c->options.seed, .session = c->options.session};
@@ -178,42 +192,43 @@ static snellen_status add_batch(struct checkup *c, const struct batch_form *form
 static snellen_status plan_full(struct checkup *c, snellen_error *err)
 {
     uint32_t n = c->options.n_prompts ? c->options.n_prompts : FULL_PROMPTS;
-    uint32_t few = MIN(n, FULL_LONG_ANSWERS);
     const struct batch_form forms[] = {
-        {.what = "copying", .family = "copy", .long_answers = -1, .n_prompts = n, .n_generate = n},
-        {.what = "counting", .family = "count", .long_answers = 0, .n_prompts = n, .n_generate = n},
-        {.what = "counting with reasons", .family = "count", .long_answers = 1, .n_prompts = n, .n_generate = few},
+        {.what = "copying", .family = "copy", .n_prompts = n, .n_generate = n},
+        {.what = "counting", .family = "count", .answer = SHORT_ANSWER, .n_prompts = n, .n_generate = n},
+        {.what = "counting with reasons", .family = "count", .answer = LONG_ANSWER, .n_prompts = n,
+         .n_generate = MIN(n, FULL_LONG_ANSWERS)},
     };
-    struct checkup_batch *b;
-    for (size_t i = 0; i < COUNT_OF(forms); i++) TRY(add_batch(c, &forms[i], &b, err));
+    for (size_t i = 0; i < COUNT_OF(forms); i++) TRY(add_batch(c, &forms[i], err));
     return SNELLEN_OK;
 }
 
 static snellen_status plan_quick(struct checkup *c, snellen_error *err)
 {
-    uint32_t n = MAX(1, c->options.n_prompts);
-    struct checkup_batch *b;
-    struct batch_form copy = {.what = "copying", .family = "copy", .long_answers = -1, .n_prompts = n};
-    struct batch_form count = {.what = "counting", .family = "count", .long_answers = -1, .n_prompts = n};
-    struct batch_form more = {.what = "answers and further prompts", .family = "", .generate_only = true, .coarse = true,
-                              .long_answers = 0, .n_prompts = 1, .n_generate = 1};
-    TRY(add_batch(c, &copy, &b, err));
-    TRY(add_batch(c, &count, &b, err));
-    /* What one prompt on the coarse grid costs, and a second one; the rest of the budget says how many there are. */
     struct checkup_plan *plan = &c->plan;
+    uint32_t n = MAX(1, c->options.n_prompts);
+    const struct batch_form copy = {.what = "copying", .family = "copy", .n_prompts = n, .coarse_prompts = 1,
+                                    .coarse_generate = 1};
+    const struct batch_form count = {.what = "counting", .family = "count", .n_prompts = n, .coarse_prompts = 1,
+                                     .coarse_generate = 1};
+    TRY(add_batch(c, &copy, err));
+    TRY(add_batch(c, &count, err));
+    plan->coarse_prompts = n;
+    if (c->options.n_prompts) return SNELLEN_OK;
+    /* What one prompt on the coarse grid costs, and a second one; the rest of the budget says how many there are. */
+    struct batch_form more = {.what = "further prompts", .family = "", .answer = SHORT_ANSWER};
     uint64_t before = plan->work, cost[2];
-    for (int k = 0; k < 2; k++) {
-        more.n_prompts = (uint32_t)k + 1; /* one answer is written out, further prompts have a margin only */
-        size_t n_batches = plan->n_batches;
-        TRY(add_batch(c, &more, &b, err));
+    size_t n_batches = plan->n_batches;
+    for (uint32_t k = 0; k < 2; k++) {
+        more.coarse_prompts = k + 1;
+        TRY(add_batch(c, &more, err));
         cost[k] = plan->work - before;
         plan->work = before;
         plan->n_batches = n_batches;
     }
-    more.n_prompts = checkup_prompts_for(c->options.budget, before + cost[0], cost[1] - MIN(cost[1], cost[0]), FULL_PROMPTS);
-    if (c->options.n_prompts) more.n_prompts = c->options.n_prompts;
-    plan->coarse_prompts = more.n_prompts;
-    return add_batch(c, &more, &b, err);
+    more.coarse_prompts = checkup_prompts_for(c->options.budget, before + cost[0], cost[1] - MIN(cost[1], cost[0]),
+                                              FULL_PROMPTS);
+    plan->coarse_prompts = more.coarse_prompts;
+    return more.coarse_prompts > 1 ? add_batch(c, &more, err) : SNELLEN_OK;
 }
 
 bool checkup_wants(const struct checkup *c, const char *part)
