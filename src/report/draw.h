@@ -1,0 +1,59 @@
+/* draw: what the parts of a figure share: the pen, scales from values to places, text. */
+#ifndef REPORT_DRAW_H
+#define REPORT_DRAW_H
+
+#include "report/plot.h"
+
+#include <cairo.h>
+
+/* A rectangle of the sheet, in CSS pixels. */
+struct box {
+    double left, top, right, bottom;
+};
+
+struct colour {
+    double r, g, b;
+};
+
+/* An axis with its range decided. */
+struct scale {
+    enum plot_scale kind;
+    double low, high;       /* range in the values' own unit */
+    bool has_zero;          /* log: zeros are drawn at `low` */
+    double from, to;        /* places of low and high */
+};
+
+enum { MAX_TICKS = 64 };
+struct tick {
+    double value;
+    bool minor;             /* a small line without a label */
+    char label[24];
+};
+
+/* The range of an axis over all values given with scale_see(), then its ends. */
+struct extent {
+    double low, high, smallest;  /* smallest: the least positive one */
+    bool any, zero;
+};
+void extent_see(struct extent *e, double value);
+struct scale scale_of(const struct plot_axis *axis, const struct extent *e);
+double scale_place(const struct scale *s, double value);
+size_t scale_ticks(const struct scale *s, struct tick ticks[MAX_TICKS]);
+/* A number as a person writes it: 1,000; 0.05; 10 with a raised -3. */
+void number_text(double value, char text[24]);
+
+extern const char draw_font[];
+void draw_colour(cairo_t *cr, struct colour c, double alpha);
+/* Text with its anchor at (x, y): ax 0 left, 0.5 middle, 1 right; ay 0 baseline, 0.5 middle of capitals. */
+void draw_text(cairo_t *cr, double x, double y, double ax, double ay, double size, bool bold, const char *text);
+double text_width(cairo_t *cr, double size, bool bold, const char *text);
+/* A copy with invalid UTF-8 replaced, as Cairo demands; at most `most` characters, then an ellipsis. */
+void text_clean(const char *text, char *out, size_t room, size_t most);
+
+/* Parts (lines.c, heat.c). Each draws into the box below the title. */
+void draw_lines(cairo_t *cr, const struct plot_figure *f, struct box sheet);
+void draw_heat(cairo_t *cr, const struct plot_figure *f, struct box sheet);
+/* Frame, grid, ticks and labels of both axes. */
+void draw_axes(cairo_t *cr, const struct plot_figure *f, struct box area, const struct scale *x, const struct scale *y);
+
+#endif

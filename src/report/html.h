@@ -1,0 +1,52 @@
+/* html: the report as one page that carries everything it needs: figures inline, no scripts, no network. */
+#ifndef REPORT_HTML_H
+#define REPORT_HTML_H
+
+#include "report/plot.h"
+
+enum report_level { REPORT_GOOD, REPORT_WARN, REPORT_BAD, REPORT_PLAIN };
+
+/* A finding in plain words, with the figure that shows it. */
+struct report_finding {
+    enum report_level level;
+    const char *text;
+    const char *figure;     /* id, NULL = none */
+};
+
+struct report_fact {
+    const char *name, *value;
+};
+
+struct report_table {
+    const char *caption;
+    const char *const *header;  /* [n_columns] */
+    const char *const *cells;   /* [n_rows][n_columns] */
+    size_t n_columns, n_rows;
+};
+
+struct report_section {
+    const char *heading, *lead; /* lead: a paragraph; "" = none */
+    const struct plot_figure *const *figures;
+    size_t n_figures;
+    const struct report_table *tables;
+    size_t n_tables;
+};
+
+struct report_page {
+    const char *title, *subtitle;
+    const char *warning;        /* such as: the exam was stopped; NULL = none */
+    const struct report_finding *findings;
+    size_t n_findings;
+    const struct report_fact *facts;    /* of the model, beside the findings */
+    size_t n_facts;
+    const struct report_section *sections;
+    size_t n_sections;
+    const struct report_fact *footer;   /* version, command, machine .. */
+    size_t n_footer;
+};
+
+/* All texts are UTF-8 and written as text, never as markup. Each figure links to ID.png, ID.svg and ID.csv beside the
+ * page and has its points in a table behind it. */
+snellen_status report_write_html(const struct report_page *page, const char *path, snellen_error *err);
+
+#endif

@@ -1,0 +1,246 @@
+/* Lines, points, bars and bands over two axes, with a legend below them. */
+#include "report/draw.h"
+
+#include <math.h>
+
+/* Eight colours that stay apart for colour-blind eyes (Okabe and Ito 2008), darkest enough on white; each series also has a
+ * marker of its own. */
+static const struct colour palette[] = {
+    {0.000, 0.447, 0.698}, {0.835, 0.369, 0.000}, {0.000, 0.620, 0.451}, {0.800, 0.475, 0.655},
+    {0.337, 0.706, 0.914}, {0.902, 0.624, 0.000}, {0.250, 0.250, 0.250}, {0.600, 0.400, 0.200},
+};
+static const struct colour grey = {0.45, 0.47, 0.50}, ink = {0.13, 0.15, 0.18};
+
+static struct colour colour_of(const struct plot_figure *f, size_t i)
+{
+    size_t n = 0;   /* series that are aside take no colour of the palette */
+    for (size_t j = 0; j < i; j++) n += !f->series[j].aside;
+    return f->series[i].aside ? grey : palette[n % COUNT_OF(palette)];
+}
+
+/* ---- one series ------------------------------------------------------------------------------------------------------- */
+
+static void marker(cairo_t *cr, size_t shape, double x, double y, double r, struct colour c, bool hollow)
+{
+    cairo_new_path(cr);
+    switch (shape % 4) {
+    case 0: cairo_arc(cr, x, y, r, 0, 2 * acos(-1)); break;
+    case 1: cairo_rectangle(cr, x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8); break;
+    case 2:
+        cairo_move_to(cr, x, y - r * 1.2);
+        cairo_line_to(cr, x + r * 1.1, y + r * 0.8);
+        cairo_line_to(cr, x - r * 1.1, y + r * 0.8);
+        break;
+    default:
+        cairo_move_to(cr, x, y - r * 1.3);
+        cairo_line_to(cr, x + r * 1.3, y);
+        cairo_line_to(cr, x, y + r * 1.3);
+        cairo_line_to(cr, x - r * 1.3, y);
+    }
+    cairo_close_path(cr);
+    draw_colour(cr, hollow ? (struct colour){1, 1, 1} : c, 1);
+    cairo_fill_preserve(cr);
+    draw_colour(cr, c, 1);
+    cairo_set_line_width(cr, 1.2);
+    cairo_stroke(cr);
+}
+
+static bool drawn(const struct scale *x, const struct scale *y, double vx, double vy)
+{
+    return isfinite(vx) && isfinite(vy) && (x->kind != PLOT_LOG || vx > 0 || x->has_zero) &&
+           (y->kind != PLOT_LOG || vy >= 0);
+}
+
+static bool banded(const struct plot_series *s, size_t i)
+{
+    return s->low && s->high && isfinite(s->low[i]) && isfinite(s->high[i]);
+}
+
+/* Points i.. that follow each other without a gap. */
+static size_t run_length(const struct plot_series *s, const struct scale *x, const struct scale *y, size_t i)
+{
+    size_t n = 0;
+    while (i + n < s->n && drawn(x, y, s->x[i + n], s->y[i + n])) n++;
+    return n;
+}
+
+static void draw_band(cairo_t *cr, const struct plot_series *s, const struct scale *x, const struct scale *y, size_t i,
+                      size_t n, struct colour c)
+{
+    cairo_new_path(cr);
+    for (size_t j = 0; j < n; j++)
+        if (banded(s, i + j)) cairo_line_to(cr, scale_place(x, s->x[i + j]), scale_place(y, s->high[i + j]));
+    for (size_t j = n; j-- > 0;)
+        if (banded(s, i + j)) cairo_line_to(cr, scale_place(x, s->x[i + j]), scale_place(y, s->low[i + j]));
+    cairo_close_path(cr);
+    draw_colour(cr, c, 0.16);
+    cairo_fill(cr);
+}
+
+static void draw_bar(cairo_t *cr, double x, double low, double high, struct colour c)
+{
+    draw_colour(cr, c, 0.7);
+    cairo_set_line_width(cr, 1.2);
+    cairo_move_to(cr, x, low);
+    cairo_line_to(cr, x, high);
+    cairo_stroke(cr);
+}
+
+static void draw_run(cairo_t *cr, const struct plot_series *s, const struct scale *x, const struct scale *y, size_t i,
+                     size_t n, struct colour c)
+{
+    static const double dashes[] = {7, 4};
+    if (n > 1) draw_band(cr, s, x, y, i, n, c);
+    if (n == 1 && banded(s, i)) draw_bar(cr, scale_place(x, s->x[i]), scale_place(y, s->low[i]), scale_place(y, s->high[i]), c);
+    cairo_new_path(cr);
+    for (size_t j = 0; j < n; j++) cairo_line_to(cr, scale_place(x, s->x[i + j]), scale_place(y, s->y[i + j]));
+    draw_colour(cr, c, 1);
+    cairo_set_line_width(cr, 2);
+    cairo_set_line_join(cr, CAIRO_LINE_JOIN_ROUND);
+    cairo_set_dash(cr, dashes, s->dashed || s->aside ? 2 : 0, 0);
+    cairo_stroke(cr);
+    cairo_set_dash(cr, NULL, 0, 0);
+}
+
+static void draw_bars(cairo_t *cr, const struct plot_series *s, const struct scale *x, const struct scale *y, struct colour c,
+                      struct box area)
+{
+    double narrowest = area.right - area.left;
+    for (size_t i = 1; i < s->n; i++) {
+        double gap = fabs(scale_place(x, s->x[i]) - scale_place(x, s->x[i - 1]));
+        if (gap > 0.5) narrowest = fmin(narrowest, gap);
+    }
+    double half = fmax(1, fmin(narrowest * 0.42, 22)), zero = fmin(scale_place(y, fmax(y->low, 0)), area.bottom);
+    for (size_t i = 0; i < s->n; i++) {
+        if (!drawn(x, y, s->x[i], s->y[i])) continue;
+        double at = scale_place(x, s->x[i]), top = scale_place(y, s->y[i]);
+        cairo_rectangle(cr, at - half, fmin(top, zero), 2 * half, fabs(zero - top));
+        draw_colour(cr, c, 0.75);
+        cairo_fill(cr);
+    }
+}
+
+static void draw_series(cairo_t *cr, const struct plot_figure *f, size_t k, const struct scale *x, const struct scale *y,
+                        struct box area)
+{
+    const struct plot_series *s = &f->series[k];
+    struct colour c = colour_of(f, k);
+    if (s->style == PLOT_BARS) {
+        draw_bars(cr, s, x, y, c, area);
+        return;
+    }
+    for (size_t i = 0; i < s->n && s->style == PLOT_LINE;) {
+        size_t n = run_length(s, x, y, i);
+        if (n) draw_run(cr, s, x, y, i, n, c);
+        i += n + 1;
+    }
+    bool crowded = s->n > 60;
+    for (size_t i = 0; i < s->n; i++) {
+        if (!drawn(x, y, s->x[i], s->y[i])) continue;
+        double px = scale_place(x, s->x[i]), py = scale_place(y, s->y[i]);
+        if (s->style == PLOT_POINTS && banded(s, i)) draw_bar(cr, px, scale_place(y, s->low[i]), scale_place(y, s->high[i]), c);
+        if (s->style == PLOT_POINTS || !crowded) marker(cr, k, px, py, crowded ? 2 : 3.4, c, s->aside);
+    }
+}
+
+/* ---- rules and legend --------------------------------------------------------------------------------------------------- */
+
+static void draw_rule(cairo_t *cr, const struct plot_rule *r, const struct scale *x, const struct scale *y, struct box area)
+{
+    static const double dashes[] = {2, 3};
+    const struct scale *s = r->vertical ? x : y;
+    if (!isfinite(r->at) || r->at < s->low || r->at > s->high) return;
+    double at = scale_place(s, r->at);
+    draw_colour(cr, ink, 0.75);
+    cairo_set_line_width(cr, 1.2);
+    cairo_set_dash(cr, dashes, 2, 0);
+    cairo_move_to(cr, r->vertical ? at : area.left, r->vertical ? area.top : at);
+    cairo_line_to(cr, r->vertical ? at : area.right, r->vertical ? area.bottom : at);
+    cairo_stroke(cr);
+    cairo_set_dash(cr, NULL, 0, 0);
+    if (!r->label) return;
+    if (r->vertical)
+        draw_text(cr, at + 5, area.top + 14, 0, 0, 11, false, r->label);
+    else
+        draw_text(cr, area.right - 4, at - 5 < area.top + 10 ? at + 14 : at - 5, 1, 0, 11, false, r->label);
+}
+
+enum { LEGEND_ROW = 20, LEGEND_SAMPLE = 28, LEGEND_GAP = 22, LEGEND_TEXT = 12 };
+
+/* Rows of entries from left to right; draws only when `cr_draw`, returns the number of rows. */
+static int legend(cairo_t *cr, const struct plot_figure *f, double left, double right, double top, bool draw)
+{
+    double x = left;
+    int row = 0;
+    for (size_t i = 0; i < f->n_series; i++) {
+        const struct plot_series *s = &f->series[i];
+        double width = LEGEND_SAMPLE + 6 + text_width(cr, LEGEND_TEXT, false, s->name);
+        if (x > left && x + width > right) {
+            x = left;
+            row++;
+        }
+        if (draw) {
+            double y = top + row * LEGEND_ROW;
+            struct colour c = colour_of(f, i);
+            draw_colour(cr, c, s->style == PLOT_BARS ? 0.75 : 1);
+            cairo_set_line_width(cr, s->style == PLOT_BARS ? 9 : 2);
+            static const double dashes[] = {7, 4};
+            cairo_set_dash(cr, dashes, (s->dashed || s->aside) && s->style == PLOT_LINE ? 2 : 0, 0);
+            if (s->style != PLOT_POINTS) {
+                cairo_move_to(cr, x, y);
+                cairo_line_to(cr, x + LEGEND_SAMPLE, y);
+                cairo_stroke(cr);
+            }
+            cairo_set_dash(cr, NULL, 0, 0);
+            if (s->style != PLOT_BARS) marker(cr, i, x + LEGEND_SAMPLE / 2.0, y, 3.4, c, s->aside);
+            draw_colour(cr, ink, 1);
+            draw_text(cr, x + LEGEND_SAMPLE + 6, y, 0, 0.5, LEGEND_TEXT, false, s->name);
+        }
+        x += width + LEGEND_GAP;
+    }
+    return f->n_series ? row + 1 : 0;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------------------ */
+
+static void see_all(const struct plot_figure *f, struct extent *x, struct extent *y)
+{
+    for (size_t k = 0; k < f->n_series; k++) {
+        const struct plot_series *s = &f->series[k];
+        for (size_t i = 0; i < s->n; i++) {
+            extent_see(x, s->x[i]);
+            if (!isnan(s->y[i])) extent_see(y, s->y[i]);
+            if (banded(s, i) && (f->y.scale != PLOT_LOG || s->low[i] > 0)) extent_see(y, s->low[i]);
+            if (banded(s, i)) extent_see(y, s->high[i]);
+        }
+        if (s->style == PLOT_BARS) extent_see(y, 0);
+    }
+    for (size_t i = 0; i < f->n_rules; i++) extent_see(f->rules[i].vertical ? x : y, f->rules[i].at);
+}
+
+void draw_lines(cairo_t *cr, const struct plot_figure *f, struct box sheet)
+{
+    struct extent seen_x = {0}, seen_y = {0};
+    see_all(f, &seen_x, &seen_y);
+    struct scale x = scale_of(&f->x, &seen_x), y = scale_of(&f->y, &seen_y);
+    struct tick ticks[MAX_TICKS];
+    size_t n_ticks = scale_ticks(&y, ticks);
+    double widest = 0;
+    for (size_t i = 0; i < n_ticks; i++) widest = fmax(widest, text_width(cr, 12, false, ticks[i].label));
+    struct box area = {.left = 44 + widest, .top = sheet.top + 6, .right = sheet.right - 18};
+    int rows = legend(cr, f, area.left, area.right, 0, false);
+    area.bottom = sheet.bottom - 56 - rows * LEGEND_ROW;
+    x.from = area.left;
+    x.to = area.right;
+    y.from = area.bottom;
+    y.to = area.top;
+
+    draw_axes(cr, f, area, &x, &y);
+    cairo_save(cr);
+    cairo_rectangle(cr, area.left, area.top - 6, area.right - area.left + 6, area.bottom - area.top + 12);
+    cairo_clip(cr);
+    for (size_t i = 0; i < f->n_rules; i++) draw_rule(cr, &f->rules[i], &x, &y, area);
+    for (size_t i = 0; i < f->n_series; i++) draw_series(cr, f, i, &x, &y, area);
+    cairo_restore(cr);
+    legend(cr, f, area.left, area.right, area.bottom + 64, true);
+}
