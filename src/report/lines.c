@@ -158,11 +158,21 @@ static void draw_rule(cairo_t *cr, const struct plot_rule *r, const struct scale
     cairo_line_to(cr, r->vertical ? at : area.right, r->vertical ? area.bottom : at);
     cairo_stroke(cr);
     cairo_set_dash(cr, NULL, 0, 0);
-    if (!r->label) return;
-    if (r->vertical)
-        draw_text(cr, at + 5, area.top + 14, 0, 0, 11, false, r->label);
-    else
-        draw_text(cr, area.right - 4, at - 5 < area.top + 10 ? at + 14 : at - 5, 1, 0, 11, false, r->label);
+}
+
+/* The words of a rule, over all that is drawn, on a light ground. */
+static void label_rule(cairo_t *cr, const struct plot_rule *r, const struct scale *x, const struct scale *y, struct box area)
+{
+    const struct scale *s = r->vertical ? x : y;
+    if (!r->label || !isfinite(r->at) || r->at < s->low || r->at > s->high) return;
+    double place = scale_place(s, r->at), width = text_width(cr, 11, false, r->label);
+    double left = r->vertical ? MIN(place + 5, area.right - width - 4) : area.right - 4 - width;
+    double base = r->vertical ? area.top + 14 : place - 5 < area.top + 10 ? place + 14 : place - 5;
+    draw_colour(cr, (struct colour){1, 1, 1}, 0.8);
+    cairo_rectangle(cr, left - 3, base - 10, width + 6, 13);
+    cairo_fill(cr);
+    draw_colour(cr, ink, 0.85);
+    draw_text(cr, left, base, 0, 0, 11, false, r->label);
 }
 
 enum { LEGEND_ROW = 20, LEGEND_SAMPLE = 28, LEGEND_GAP = 22, LEGEND_TEXT = 12 };
@@ -241,6 +251,7 @@ void draw_lines(cairo_t *cr, const struct plot_figure *f, struct box sheet)
     cairo_clip(cr);
     for (size_t i = 0; i < f->n_rules; i++) draw_rule(cr, &f->rules[i], &x, &y, area);
     for (size_t i = 0; i < f->n_series; i++) draw_series(cr, f, i, &x, &y, area);
+    for (size_t i = 0; i < f->n_rules; i++) label_rule(cr, &f->rules[i], &x, &y, area);
     cairo_restore(cr);
     legend(cr, f, area.left, area.right, area.bottom + 64, true);
 }
