@@ -100,6 +100,7 @@ static snellen_status run_tests(struct bench *b, struct measure *tests, size_t n
         const struct measure *t = &tests[i];
         b->total += (uint64_t)(t->n_tokens * t->reps + MIN(t->n_tokens, 8) + t->depth);
     }
+    ui_step("tokens", 0, b->total);   /* the bar's clock starts here */
     for (size_t i = 0; i < n; i++) {
         TRY(measure(b, &tests[i], err));
         if (ui.json) json_array_append_new(rows, row_json(&tests[i]));

@@ -36,6 +36,7 @@ static snellen_status put_hidden(const struct work *w, int64_t at, int64_t n, sn
 static snellen_status feed_all(struct work *w, snellen_error *err)
 {
     uint64_t row = (uint64_t)w->info->n_vocab * sizeof(float);
+    ui_step("tokens", 0, (uint64_t)w->n_tokens);   /* the bar's clock starts here */
     for (int64_t at = 0; at < w->n_tokens; at += w->piece) {
         int64_t n = MIN(w->piece, w->n_tokens - at);
         const snellen_outputs outputs = { .logits = w->logits, .hidden = w->hidden };

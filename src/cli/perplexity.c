@@ -91,7 +91,7 @@ struct work {
     double seconds;
 };
 
-enum { STEP = 512 };   /* tokens between two looks at the clock */
+enum { STEP = 256 };   /* tokens between two steps of the bar */
 
 /* Scores n tokens of one piece. */
 static snellen_status feed_piece(struct work *w, const int32_t *ids, size_t n, uint64_t *done, snellen_error *err)
@@ -118,6 +118,7 @@ static snellen_status feed_all(struct work *w, snellen_error *err)
     snellen_status status;
     const int32_t *ids;
     size_t n;
+    ui_step("tokens", 0, 0);   /* the bar's clock starts here */
     while (!(status = token_stream_next(w->stream, &ids, &n, err)) && n)
         if ((status = feed_piece(w, ids, n, &done, err))) break;
     w->seconds = ui_seconds() - start;

@@ -59,6 +59,7 @@ snellen_status runner_feed_text(struct runner *r, const char *text, size_t n_byt
     int32_t *ids;
     size_t n;
     TRY(cli_tokenize_prompt(r->model, text, n_bytes, &ids, &n, err));
+    ui_step("tokens", 0, n);   /* the bar's clock starts here */
     snellen_session_set_progress(r->session, ui_progress());
     snellen_status status = runner_feed(r, ids, n, err);
     snellen_session_set_progress(r->session, NULL);
@@ -76,6 +77,7 @@ static snellen_status feed_stream(struct runner *r, const char *path, snellen_er
     snellen_status status;
     const int32_t *ids;
     size_t n;
+    ui_step("bytes", 0, token_stream_size(stream));   /* the bar's clock starts here */
     while (!(status = token_stream_next(stream, &ids, &n, err)) && n) {
         if ((status = runner_feed(r, ids, n, err))) break;
         ui_step("bytes", token_stream_bytes(stream), token_stream_size(stream));
