@@ -20,8 +20,11 @@
     VERB(run)                                                                                                          \
     VERB(logits)                                                                                                       \
     VERB(perplexity)                                                                                                   \
+    VERB(checkup)                                                                                                      \
+    VERB(probe)                                                                                                        \
     VERB(task)                                                                                                         \
-    VERB(bench)
+    VERB(bench)                                                                                                        \
+    VERB(runs)
 
 #define CLI_DECLARE_VERB(name) extern const struct verb verb_##name;
 CLI_VERBS(CLI_DECLARE_VERB)

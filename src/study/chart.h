@@ -6,20 +6,27 @@
 
 enum { CHART_MAX_LINES = 8, CHART_MAX = 32 };
 
+/* What is said about a chart. */
+struct chart_text {
+    const char *name;        /* file name without ending */
+    const char *section;     /* "collapse", "copying", "counting" */
+    const char *title, *caption, *alt, *command;
+};
+
 struct chart_line {
     const char *label;
     size_t n;
     double *x, *y;           /* [n] */
     double *low, *high;      /* [n] a band; NULL = none */
     bool paper;              /* read off the paper's figure: drawn apart from ours */
-    bool marks;              /* points only */
+    bool bars;               /* how often, not how much */
 };
 
 enum chart_kind { CHART_LINES, CHART_HEAT };
 
 struct chart {
     enum chart_kind kind;
-    struct checkup_figure text;
+    struct chart_text text;
     const char *x_label, *y_label;
     bool log_x, log_y;
     struct chart_line lines[CHART_MAX_LINES];

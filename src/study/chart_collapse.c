@@ -165,7 +165,7 @@ static snellen_status by_rounding(struct checkup *c, struct chart *charts, size_
 
 static snellen_status by_comma(struct checkup *c, struct chart *charts, size_t *n, snellen_error *err)
 {
-    struct chart *chart = new_chart(charts, n, "collapse-commas", "A comma every 3 digits");
+    struct chart *chart = new_chart(charts, n, "comma-cure", "A comma every 3 digits");
     TRY(add_linf(c, chart, checkup_find_collapse(&c->plan, "copy", SNELLEN_F32), "ones", true, err));
     TRY(add_linf(c, chart, checkup_find_collapse(&c->plan, "commas", SNELLEN_F32), "with commas", true, err));
     bool both = chart->n_lines == 2;
@@ -234,7 +234,7 @@ static snellen_status by_layer(struct checkup *c, const char *sequence, snellen_
     *chart = (struct chart){.kind = CHART_HEAT, .x_label = "n, items in the sequence", .y_label = "layer",
                             .log_y = true, .n_x = k->n_lengths, .n_y = n_layers,
                             .value_label = "mean |difference| / mean |v|"};
-    chart->text = (struct checkup_figure){
+    chart->text = (struct chart_text){
         .name = arena_printf(&c->arena, "layers-%s-%s", sequence, type), .section = "collapse",
         .title = arena_printf(&c->arena, "Every layer: %s, %s", sequence, type),
         .caption = "Measure (c) after each layer; the top row is after the final norm.",

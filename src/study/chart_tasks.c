@@ -89,14 +89,14 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* How often each number is said (bin 1), and how often it is true: points, since most bins are empty. */
+/* How often each number is said (bin 1), and how often it is true. */
 static snellen_status add_histogram(struct checkup *c, struct chart *chart, const char *label, double *values, size_t n,
                                     snellen_error *err)
 {
     struct chart_line *l;
     qsort(values, n, sizeof *values, by_value);
     TRY(chart_add_line(&c->arena, chart, label, n, false, &l, err));
-    l->marks = true;
+    l->bars = true;
     for (size_t i = 0, end; i < n; i = end) {
         for (end = i + 1; end < n && !(values[end] > values[i]);) end++;
         l->x[l->n] = values[i];

@@ -51,25 +51,34 @@ struct owned_checkup {
     char *summary, *json, *page;
 };
 
+static snellen_status write_report(struct checkup *c, bool complete, const struct checkup_words *words, const char *json,
+                                   struct strbuf *page, snellen_error *err)
+{
+    struct plot_figure *figures;
+    size_t n_figures;
+    const char *path = arena_printf(&c->arena, "%s/results.json", c->options.folder);
+    FAIL_IF(!path, SNELLEN_E_MEMORY, "report: memory ran out");
+    TRY(file_write_atomic(path, json, strlen(json), err));
+    TRY(checkup_figures(c, &figures, &n_figures, err));
+    TRY(checkup_page(c, complete, words, figures, n_figures, err));
+    strbuf_printf(page, "%s/index.html", c->options.folder);
+    return SNELLEN_OK;
+}
+
 static snellen_status report(struct checkup *c, bool complete, struct owned_checkup *owned, snellen_error *err)
 {
-    struct strbuf b = {0};
-    checkup_summary(c, complete, &b);
-    TRY(strbuf_take(&b, &owned->summary, NULL, err));
-    TRY(checkup_json(c, complete, owned->summary, &owned->json, err));
-    if (c->options.folder) {
-        struct checkup_figure *figures;
-        size_t n_figures;
-        strbuf_printf(&b, "%s/results.json", c->options.folder);
-        TRY(strbuf_take(&b, &owned->page, NULL, err));
-        TRY(file_write_atomic(owned->page, owned->json, strlen(owned->json), err));
-        snellen_free(owned->page);
-        owned->page = NULL;
-        TRY(checkup_figures(c, &figures, &n_figures, err));
-        TRY(checkup_page(c, complete, owned->summary, figures, n_figures, err));
-        strbuf_printf(&b, "%s/index.html", c->options.folder);
-    }
-    TRY(strbuf_take(&b, &owned->page, NULL, err));
+    struct checkup_words words = {.n_lines = 0};
+    struct strbuf page = {0};
+    checkup_summary(c, complete, &words);
+    strbuf_puts(&words.text, "");
+    snellen_status status = words.text.failed ? error_set(err, SNELLEN_E_MEMORY, "summary: memory ran out")
+                                              : checkup_json(c, complete, words.text.text, &owned->json, err);
+    if (!status && c->options.folder) status = write_report(c, complete, &words, owned->json, &page, err);
+    if (!status) status = strbuf_take(&page, &owned->page, NULL, err);
+    if (!status) status = strbuf_take(&words.text, &owned->summary, NULL, err);
+    strbuf_free(&page);
+    strbuf_free(&words.text);
+    TRY(status);
     owned->result = (snellen_checkup){.complete = complete, .summary = owned->summary, .json = owned->json,
                                       .page = owned->page, .run = c->recorder ? snellen_record_id(c->recorder) : 0};
     return SNELLEN_OK;

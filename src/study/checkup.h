@@ -13,6 +13,7 @@
 #define STUDY_CHECKUP_H
 
 #include "base/base.h"
+#include "report/html.h"
 #include "tasks/tasks.h"
 
 /* ---- the plan --------------------------------------------------------------------------------------------------------- */
@@ -161,20 +162,26 @@ struct cure_finding checkup_judge_cure(const struct checkup_task *with, const st
 void checkup_put_reach(struct strbuf *b, const struct reach *reach);
 /* 12345 -> "12,345". */
 void checkup_put_count(struct strbuf *b, int64_t n);
-/* The findings, one a line, no markup. */
-void checkup_summary(const struct checkup *c, bool complete, struct strbuf *b);
-
-/* A figure that was written to the folder. */
-struct checkup_figure {
-    const char *name;            /* file name without ending */
-    const char *section;         /* "collapse", "copying", "counting" */
-    const char *title, *caption, *command;
-    const char *alt;             /* what is seen, in words */
+/* The findings in words: text is one line each, no markup; lines tell where each is and how good it is. */
+struct checkup_line {
+    size_t start, length;        /* in text, without the line's end */
+    enum report_level level;
+    const char *figure;          /* id of the one that shows it, NULL = none */
 };
-/* Draws all figures there are numbers for into options.folder. *figures lives in c->arena. */
-snellen_status checkup_figures(struct checkup *c, struct checkup_figure **figures, size_t *n, snellen_error *err);
-snellen_status checkup_page(struct checkup *c, bool complete, const char *summary, const struct checkup_figure *figures,
-                            size_t n_figures, snellen_error *err);
+enum { CHECKUP_MAX_LINES = 48 };
+struct checkup_words {
+    struct strbuf text;
+    struct checkup_line lines[CHECKUP_MAX_LINES];
+    size_t n_lines;
+};
+void checkup_summary(const struct checkup *c, bool complete, struct checkup_words *words);
+
+/* All charts there are numbers for, as figures and in files in options.folder: PNG, SVG, CSV of each. They live in
+ * c->arena. */
+snellen_status checkup_figures(struct checkup *c, struct plot_figure **figures, size_t *n, snellen_error *err);
+/* index.html; `figures` as above. */
+snellen_status checkup_page(struct checkup *c, bool complete, const struct checkup_words *words,
+                            const struct plot_figure *figures, size_t n_figures, snellen_error *err);
 snellen_status checkup_json(struct checkup *c, bool complete, const char *summary, char **json, snellen_error *err);
 
 const char *checkup_precision_name(snellen_precision precision);

@@ -121,7 +121,7 @@ static snellen_status probe_and_write(struct checkup *c, const struct probe_requ
 {
     TRY(checkup_work(c, err));
     if (r->numbers) TRY(write_numbers(c, r->numbers, err));
-    struct checkup_figure *figures;
+    struct plot_figure *figures;
     size_t n_figures;
     return c->options.folder ? checkup_figures(c, &figures, &n_figures, err) : SNELLEN_OK;
 }

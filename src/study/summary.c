@@ -44,23 +44,39 @@ static void put_number(struct strbuf *b, double x)
     strbuf_printf(b, "%.*f", size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.995 ? 2 : size >= 0.0995 ? 2 : 3, x);
 }
 
+/* Ends a line: everything in the text since the last one. */
+static void end_line(struct checkup_words *w, enum report_level level, const char *figure)
+{
+    size_t start = 0;
+    if (w->n_lines) start = w->lines[w->n_lines - 1].start + w->lines[w->n_lines - 1].length + 1;
+    strbuf_puts(&w->text, "\n");
+    if (w->n_lines == CHECKUP_MAX_LINES || w->text.failed) return;
+    w->lines[w->n_lines++] =
+        (struct checkup_line){.start = start, .length = w->text.n - 1 - start, .level = level, .figure = figure};
+}
+
 /* ---- collapse -------------------------------------------------------------------------------------------------------------- */
 
-static void put_precisions(struct strbuf *b, const struct checkup *c)
+static void put_precisions(struct checkup_words *w, const struct checkup *c)
 {
-    unsigned said = 0;
+    struct strbuf *b = &w->text;
+    unsigned said = 0, blind = 0;
     for (int p = 0; p < CHECKUP_PRECISIONS; p++) {
         struct collapse_finding f = checkup_judge_collapse(&c->plan, "ones", (snellen_precision)p, c->info);
         if (!f.known) continue;
         strbuf_puts(b, said++ ? "; " : "Tells n from n+1 ones ");
         checkup_put_reach(b, &f.tells);
         strbuf_printf(b, " in %s", checkup_precision_name((snellen_precision)p));
+        blind += f.tells.fails_at >= 0;
     }
-    if (said) strbuf_puts(b, ".\n");
+    if (!said) return;
+    strbuf_puts(b, ".");
+    end_line(w, blind ? REPORT_WARN : REPORT_GOOD, "collapse-ones");
 }
 
-static void put_bits(struct strbuf *b, const struct checkup *c)
+static void put_bits(struct checkup_words *w, const struct checkup *c)
 {
+    struct strbuf *b = &w->text;
     struct strbuf equal = {0};
     unsigned known = 0;
     for (int p = 0; p < CHECKUP_PRECISIONS; p++) {
@@ -72,32 +88,37 @@ static void put_bits(struct strbuf *b, const struct checkup *c)
         if (f.bits.again) strbuf_puts(&equal, " (not at every longer one)");
     }
     if (known && equal.n)
-        strbuf_printf(b, "The two vectors become equal bit for bit: %s.\n", equal.text);
+        strbuf_printf(b, "The two vectors become equal bit for bit: %s.", equal.text);
     else if (known)
-        strbuf_puts(b, "Bit for bit the two vectors never become equal at the lengths tried.\n");
+        strbuf_puts(b, "Bit for bit the two vectors never become equal at the lengths tried.");
+    if (known) end_line(w, equal.n ? REPORT_WARN : REPORT_PLAIN, "collapse-ones");
     strbuf_free(&equal);
 }
 
-static void put_noise(struct strbuf *b, const struct checkup *c)
+static void put_noise(struct checkup_words *w, const struct checkup *c)
 {
+    struct strbuf *b = &w->text;
     for (int p = SNELLEN_BF16; p < CHECKUP_PRECISIONS; p++) {
         struct collapse_finding f = checkup_judge_collapse(&c->plan, "ones", (snellen_precision)p, c->info);
         if (!f.known || !f.has_noise) continue;
         const char *name = checkup_precision_name((snellen_precision)p);
         if (f.noise.fails_at < 0) {
-            strbuf_printf(b, "One more 1 moves the vector further than rounding to %s does, at every length tried.\n", name);
+            strbuf_printf(b, "One more 1 moves the vector further than rounding to %s does, at every length tried.", name);
+            end_line(w, REPORT_GOOD, "collapse-rounding");
             continue;
         }
         strbuf_printf(b, "One more 1 moves the vector further than rounding to %s does ", name);
         checkup_put_reach(b, &f.noise);
-        strbuf_puts(b, "; from there on the difference drowns in the format's own error.\n");
+        strbuf_puts(b, "; from there on the difference drowns in the format's own error.");
+        end_line(w, REPORT_WARN, "collapse-rounding");
     }
 }
 
 /* A sequence beside the plain one it cures, at the longest length that both have. */
-static void put_collapse_cure(struct strbuf *b, const struct checkup *c, const char *cure, const char *plain,
-                              const char *words)
+static void put_collapse_cure(struct checkup_words *w, const struct checkup *c, const char *cure, const char *plain,
+                              const char *words, const char *figure)
 {
+    struct strbuf *b = &w->text;
     const struct checkup_collapse *with = checkup_find_collapse(&c->plan, cure, SNELLEN_F32);
     const struct checkup_collapse *without = checkup_find_collapse(&c->plan, plain, SNELLEN_F32);
     if (!with || !without) return;
@@ -125,21 +146,26 @@ static void put_collapse_cure(struct strbuf *b, const struct checkup *c, const c
         checkup_put_reach(b, &plain_f.tells);
         strbuf_puts(b, ")");
     }
-    strbuf_puts(b, ".\n");
+    strbuf_puts(b, ".");
+    end_line(w, a > v ? REPORT_GOOD : REPORT_WARN, figure);
 }
 
 /* ---- tasks ------------------------------------------------------------------------------------------------------------------- */
 
-static void put_task(struct strbuf *b, const struct checkup *c, const char *task, const char *what, const char *unit)
+static void put_task(struct checkup_words *w, const struct checkup *c, const char *task, const char *what, const char *unit)
 {
+    struct strbuf *b = &w->text;
+    enum report_level level = REPORT_WARN;
     struct task_finding f = checkup_judge_task(checkup_find_task(&c->plan, task, "plain", ""));
     if (!f.known) return;
     strbuf_puts(b, what);
     if (f.sees.up_to == 0 && !f.sees.again) {
+        level = REPORT_BAD;
         strbuf_printf(b, ": fails from the start (%lld %s", (long long)f.sees.fails_at, unit);
         if (f.sees.longest > f.sees.fails_at) strbuf_puts(b, " and all longer ones");
         strbuf_puts(b, ")");
     } else if (f.sees.fails_at < 0) {
+        level = REPORT_GOOD;
         strbuf_puts(b, ": right up to ");
         checkup_put_count(b, f.sees.up_to);
         strbuf_printf(b, " %s, the longest tried", unit);
@@ -161,12 +187,14 @@ static void put_task(struct strbuf *b, const struct checkup *c, const char *task
         checkup_put_count(b, f.favourite);
         strbuf_printf(b, " is named %u times", (unsigned)f.favourite_count);
     }
-    strbuf_puts(b, ".\n");
+    strbuf_puts(b, ".");
+    end_line(w, level, task);
 }
 
-static void put_cure(struct strbuf *b, const struct checkup *c, const char *task, const char *style, const char *cure,
-                     const char *what)
+static void put_cure(struct checkup_words *w, const struct checkup *c, const char *task, const char *style,
+                     const char *cure, const char *what)
 {
+    struct strbuf *b = &w->text;
     const struct checkup_task *with = checkup_find_task(&c->plan, task, style, cure);
     struct cure_finding f = checkup_judge_cure(with, checkup_find_task(&c->plan, task, "plain", ""));
     if (!f.known) return;
@@ -178,31 +206,35 @@ static void put_cure(struct strbuf *b, const struct checkup *c, const char *task
     put_number(b, f.low);
     strbuf_puts(b, " .. ");
     put_number(b, f.high);
-    strbuf_printf(b, "), right margins %u instead of %u of %u.\n", (unsigned)f.right_with, (unsigned)f.right_without,
+    strbuf_printf(b, "), right margins %u instead of %u of %u.", (unsigned)f.right_with, (unsigned)f.right_without,
                   (unsigned)f.n);
+    end_line(w, !clear ? REPORT_PLAIN : f.gain > 0 ? REPORT_GOOD : REPORT_WARN, task);
 }
 
-void checkup_summary(const struct checkup *c, bool complete, struct strbuf *b)
+void checkup_summary(const struct checkup *c, bool complete, struct checkup_words *words)
 {
-    if (!complete) strbuf_puts(b, "INCOMPLETE: the exam was stopped; what follows is of the parts that were finished.\n");
-    put_precisions(b, c);
-    put_bits(b, c);
-    put_noise(b, c);
-    put_collapse_cure(b, c, "commas", "copy", "A comma every 3 digits");
-    put_collapse_cure(b, c, "alternate", "ones", "Alternating digits");
-    put_task(b, c, "copy-last", "Copying, last digit", "digits");
-    put_task(b, c, "copy-first", "Copying, first digit", "digits");
-    put_cure(b, c, "copy-last", "plain", "hint", "  last digit, the hint");
-    put_cure(b, c, "copy-last", "plain", "commas", "  last digit, a comma every 3 digits");
-    put_cure(b, c, "copy-last", "plain", "alternate", "  last digit, alternating digits");
-    put_cure(b, c, "copy-first", "plain", "hint", "  first digit, the hint");
-    put_cure(b, c, "copy-first", "plain", "commas", "  first digit, a comma every 3 digits");
-    put_cure(b, c, "copy-first", "plain", "alternate", "  first digit, alternating digits");
-    put_task(b, c, "count-sum", "Counting, a sum of ones", "summands");
-    put_task(b, c, "count-ones", "Counting ones", "ones");
-    put_task(b, c, "count-bernoulli", "Counting ones among random bits", "bits");
-    put_task(b, c, "count-car", "Counting a word", "words");
-    put_cure(b, c, "count-ones", "plain", "commas", "  ones, a comma every 3 digits");
-    put_cure(b, c, "count-sum", "examples", "", "  sum, two worked examples");
-    put_cure(b, c, "count-sum", "step", "", "  sum, step by step");
+    if (!complete) {
+        strbuf_puts(&words->text, "INCOMPLETE: the exam was stopped; what follows is of the parts that were finished.");
+        end_line(words, REPORT_BAD, NULL);
+    }
+    put_precisions(words, c);
+    put_bits(words, c);
+    put_noise(words, c);
+    put_collapse_cure(words, c, "commas", "copy", "A comma every 3 digits", "comma-cure");
+    put_collapse_cure(words, c, "alternate", "ones", "Alternating digits", "collapse-sequences");
+    put_task(words, c, "copy-last", "Copying, last digit", "digits");
+    put_task(words, c, "copy-first", "Copying, first digit", "digits");
+    put_cure(words, c, "copy-last", "plain", "hint", "Last digit, the hint");
+    put_cure(words, c, "copy-last", "plain", "commas", "Last digit, a comma every 3 digits");
+    put_cure(words, c, "copy-last", "plain", "alternate", "Last digit, alternating digits");
+    put_cure(words, c, "copy-first", "plain", "hint", "First digit, the hint");
+    put_cure(words, c, "copy-first", "plain", "commas", "First digit, a comma every 3 digits");
+    put_cure(words, c, "copy-first", "plain", "alternate", "First digit, alternating digits");
+    put_task(words, c, "count-sum", "Counting, a sum of ones", "summands");
+    put_task(words, c, "count-ones", "Counting ones", "ones");
+    put_task(words, c, "count-bernoulli", "Counting ones among random bits", "bits");
+    put_task(words, c, "count-car", "Counting a word", "words");
+    put_cure(words, c, "count-ones", "plain", "commas", "Counting ones, a comma every 3 digits");
+    put_cure(words, c, "count-sum", "examples", "", "Sum, two worked examples");
+    put_cure(words, c, "count-sum", "step", "", "Sum, step by step");
 }

@@ -59,12 +59,20 @@ static void free_tasks(struct checkup_plan *plan)
 
 static void expect_summary(const struct checkup *c, bool complete, const char *line, bool there)
 {
-    struct strbuf b = {0};
-    checkup_summary(c, complete, &b);
-    strbuf_put(&b, "", 0);
-    if ((strstr(b.text, line) != NULL) != there)
-        fail_msg("'%s' %s in:\n%s", line, there ? "expected" : "not expected", b.text);
-    strbuf_free(&b);
+    struct checkup_words words = {.n_lines = 0};
+    checkup_summary(c, complete, &words);
+    strbuf_put(&words.text, "", 0);
+    if ((strstr(words.text.text, line) != NULL) != there)
+        fail_msg("'%s' %s in:\n%s", line, there ? "expected" : "not expected", words.text.text);
+    /* The lines are the text, cut at its line ends. */
+    size_t at = 0;
+    for (size_t i = 0; i < words.n_lines; i++) {
+        assert_int_equal(words.lines[i].start, at);
+        at += words.lines[i].length;
+        assert_int_equal(words.text.text[at++], '\n');
+    }
+    assert_int_equal(at, words.text.n);
+    strbuf_free(&words.text);
 }
 
 /* ---- tests -------------------------------------------------------------------------------------------------------------------- */
