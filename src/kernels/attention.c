@@ -5,7 +5,10 @@
  * pass over K and V. Within it, a span that many lanes see goes through panels (lanes side by side in vectors, K and V
  * widened to f32 once a block), one that few see through the dot products of attn_queries. Both keep a running softmax;
  * finish_item() adds them up. When there are few items (decoding), each is cut along the keys into parts whose results
- * are merged in order. Items and parts follow from the sizes of the call alone, so the thread count changes no byte. */
+ * are merged in order. Items and parts follow from the sizes of the call alone, so the thread count changes no byte.
+ *
+ * Hidden keys of a block that some row sees get the weight 0. That is as if they were not there, except that 0 times an
+ * infinity or NaN in V is NaN: such a value can reach rows of its block that do not see its key. */
 #include "base/base.h"
 #include "kernels/table.h"
 
@@ -65,7 +68,7 @@ struct range {
     int64_t begin, end;
 };
 
-/* ---- scratch --------------------------------------------------------------------------------------------------------------- */
+/* ---- scratch ----------------------------------------------------------------------------------------------------- */
 
 static size_t work_floats(int64_t head_dim, int64_t stride)
 {
@@ -102,7 +105,7 @@ static struct work work_at(float *p, int64_t head_dim, int64_t stride)
     return w;
 }
 
-/* ---- who sees what ------------------------------------------------------------------------------------------------------------ */
+/* ---- who sees what ----------------------------------------------------------------------------------------------- */
 
 /* a - b, or the nearest number that fits. */
 static int64_t difference(int64_t a, int64_t b)
@@ -137,7 +140,8 @@ static struct range span_rows(const struct attn_span *s, int64_t begin, int64_t 
     return r;
 }
 
-/* The keys that any of the rows sees; when `first` is given also each row's, as entries begin - row0 .. of first, end. */
+/* The keys that any of the rows sees; when `first` is given also those of each row, as entries row - row0 of first and
+ * end. */
 static struct range seen_by_rows(const struct call *c, const struct attn_span *s, struct range rows, int64_t row0,
                                  int64_t *first, int64_t *end)
 {
@@ -162,7 +166,7 @@ static struct range span_blocks(const struct call *c, const struct attn_span *s)
     return (struct range){ keys.begin / ATTN_KEY_BLOCK, (keys.end + ATTN_KEY_BLOCK - 1) / ATTN_KEY_BLOCK };
 }
 
-/* ---- one item ------------------------------------------------------------------------------------------------------------------- */
+/* ---- one item ---------------------------------------------------------------------------------------------------- */
 
 static struct item item_at(const struct call *c, int64_t index)
 {
@@ -332,7 +336,7 @@ static void attend_span(const struct call *c, struct item *it, struct work *w, c
     }
 }
 
-/* ---- putting results together ---------------------------------------------------------------------------------------------------- */
+/* ---- putting results together ------------------------------------------------------------------------------------ */
 
 /* A running softmax of one query: adds another one (max, sum, x [n] with steps of `step` elements). */
 static void merge(float *max, float *sum, float *out, float other_max, float other_sum, const float *x, int64_t step,
@@ -417,7 +421,7 @@ static void attend_item(const struct call *c, int64_t index, int64_t part, struc
     finish_item(c, &it, w, index, part);
 }
 
-/* ---- the call ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- the call ---------------------------------------------------------------------------------------------------- */
 
 /* Items, and parts of items where there are few. */
 static void plan(struct call *c)

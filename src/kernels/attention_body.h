@@ -1,10 +1,10 @@
 /* attention_body: one step of the running softmax, over the vector words of the file that includes it.
  *
- * For a block of keys: scores s = q.k, m' = max(m, s), then  sum = sum 2^(m - m') + sum_j 2^(s_j - m')  and the same for
- * out with v_j. Two forms: a panel of many queries (register tiles of keys x lanes and of widths x lanes), and the few
+ * For a block of keys: scores s_j = q.k_j, m' = max(m, s), sum' = sum 2^(m - m') + sum_j 2^(s_j - m') and out likewise
+ * with v_j. Two forms: a panel of many queries (register tiles of keys x lanes and of widths x lanes), and the few
  * queries of one row (dot products along the head width, K and V read once for all of them). */
 
-/* ---- a panel: lanes are queries ------------------------------------------------------------------------------------------ */
+/* ---- a panel: lanes are queries ---------------------------------------------------------------------------------- */
 
 #define PANEL (PANEL_VECTORS * VL)
 
@@ -123,7 +123,7 @@ static void attn_panel(const struct attn_panel *p, const float *k, const float *
         panel_value_tile(1, p->out + d * PANEL, shrink, p->scores, v + d, n_keys, head_dim);
 }
 
-/* ---- the queries of one row ------------------------------------------------------------------------------------------------- */
+/* ---- the queries of one row -------------------------------------------------------------------------------------- */
 
 /* Keys whose dot products run side by side, and vectors of V's width that do. */
 #define KEY_TILE 4
@@ -195,8 +195,8 @@ INLINE float query_weights(float *scores, int64_t n_keys, float *max, float *sum
     return shrink;
 }
 
-/* out [nq] columns [d, d + n_vectors * VL) = out shrink + weights [nq, ATTN_KEY_BLOCK] v; part > 0: one vector, of which
- * `part` elements exist (out has room for all). */
+/* out [nq] columns [d, d + n_vectors * VL) = out shrink + weights [nq, ATTN_KEY_BLOCK] v; part > 0: one vector, of
+ * which `part` elements exist (out has room for all). */
 INLINE void query_value_tile(const int nq, const int n_vectors, const bool half, float *out, int64_t out_stride,
                              const float *shrink, const float *weights, const void *v, int64_t d, int64_t part,
                              int64_t n_keys, int64_t head_dim)
@@ -220,8 +220,8 @@ INLINE void query_value_tile(const int nq, const int n_vectors, const bool half,
         }
 }
 
-/* nq queries from query i0, one block of keys. Where heads are wide V is read in several passes of short stretches, which
- * the processor does not foresee: V and the next block's K are asked for while the scores are computed. */
+/* nq queries from query i0, one block of keys. Where heads are wide V is read in several passes of short stretches,
+ * which the processor does not foresee: V and the next block's K are asked for while the scores are computed. */
 INLINE void query_step(const int nq, const bool half, const struct attn_queries *s, int64_t i0, const void *k,
                        const void *v, int64_t n_keys, int64_t n_next, int64_t head_dim, const struct attn_rule *rule)
 {

@@ -1,4 +1,5 @@
-/* avx2_rows: the row and attention kernels in vectors of 8 (AVX2, FMA, F16C). The words mean what scalar_rows.c says. */
+/* avx2_rows: the row and attention kernels in vectors of 8 (AVX2, FMA, F16C). What the words mean stands in
+ * scalar_rows.c. */
 #include "kernels/kernels.h"
 
 #include <float.h>

@@ -1,5 +1,5 @@
-/* avx512_rows: the row and attention kernels in vectors of 16 (AVX-512 F, VL, BW, DQ). The words mean what scalar_rows.c
- * says. */
+/* avx512_rows: the row and attention kernels in vectors of 16 (AVX-512 F, VL, BW, DQ). What the words mean stands in
+ * scalar_rows.c. */
 #include "kernels/kernels.h"
 
 #include <float.h>

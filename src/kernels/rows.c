@@ -76,7 +76,7 @@ void round_to(float *x, enum rounding to, int64_t n)
     for (int64_t at = 0; at < n; at += PIECE) k->round_to(x + at, to, PIECE_SIZE(at, n));
 }
 
-/* ---- rotary positions ------------------------------------------------------------------------------------------------ */
+/* ---- rotary positions -------------------------------------------------------------------------------------------- */
 
 void rope_angles(float *cos_sin, const int64_t *positions, int64_t n_rows, const double *inv_freq, int64_t half,
                  float scale)
@@ -100,10 +100,11 @@ void rope_apply(float *y, const float *cos_sin, int64_t n_rows, int64_t n_heads,
     const struct row_kernels *k = kernels()->row;
     int64_t n = n_heads * head_dim;
 #pragma omp parallel for schedule(static) if (n_rows * n >= SERIAL_ELEMENTS)
-    for (int64_t i = 0; i < n_rows; i++) k->rope(y + i * n, cos_sin + i * half * 2, n_heads, head_dim, half, interleaved);
+    for (int64_t i = 0; i < n_rows; i++)
+        k->rope(y + i * n, cos_sin + i * half * 2, n_heads, head_dim, half, interleaved);
 }
 
-/* ---- cross entropy ----------------------------------------------------------------------------------------------------- */
+/* ---- cross entropy ----------------------------------------------------------------------------------------------- */
 
 float cross_entropy(const float *logits, int64_t n, int64_t target)
 {

@@ -7,7 +7,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* ---- exponentials --------------------------------------------------------------------------------------------------- */
+/* ---- exponentials ------------------------------------------------------------------------------------------------ */
 
 #define LOG2E 1.44269504f
 /* ln 2 in two pieces; n * LN2_HIGH is exact for |n| < 2^15. */
@@ -56,7 +56,7 @@ INLINE vf tanh_of(vf x)
     return v_select_less(a, v_set1(0.625f), near, v_copysign(far, x));
 }
 
-/* ---- activations ------------------------------------------------------------------------------------------------------ */
+/* ---- activations ------------------------------------------------------------------------------------------------- */
 
 INLINE vf silu_of(vf x) { return v_div(x, v_add(v_set1(1), exp_of(v_sub(v_set1(0), x)))); }
 
@@ -67,8 +67,8 @@ INLINE vf gelu_tanh_of(vf x)
     return v_div(x, v_add(v_set1(1), exp_of(u2)));
 }
 
-/* x Phi(x), Phi the normal distribution. Its tail Phi(-t), t = |x|, is 2^Q(t) with one polynomial Q for t < 6, fitted to
- * the error of t Phi(-t): below 2e-9 before rounding. Beyond 6 the tail is below 1e-9 and taken as 0. */
+/* x Phi(x), Phi the normal distribution. Its tail Phi(-t), t = |x|, is 2^Q(t) with one polynomial Q for t < 6, fitted
+ * to the error of t Phi(-t): below 2e-9 before rounding. Beyond 6 the tail is below 1e-9 and taken as 0. */
 INLINE vf gelu_erf_of(vf x)
 {
     vf t = v_abs(x);
@@ -89,7 +89,7 @@ INLINE vf gelu_erf_of(vf x)
 /* NaN stays */
 INLINE vf relu_of(vf x) { return v_max(v_set1(0), x); }
 
-/* ---- element by element ----------------------------------------------------------------------------------------------- */
+/* ---- element by element ------------------------------------------------------------------------------------------ */
 
 INLINE vf add_of(vf y, vf x) { return v_add(y, x); }
 INLINE vf mul_of(vf y, vf a) { return v_mul(y, a); }
@@ -161,7 +161,7 @@ static void row_exp(float *y, const float *x, int64_t n)
     if (i < n) v_store_part(y + i, n - i, exp_of(v_load_part(x + i, n - i)));
 }
 
-/* ---- norms: sums in four vectors, so that chains of additions are short --------------------------------------------------- */
+/* ---- norms: sums in four vectors, so that chains of additions are short ------------------------------------------ */
 
 INLINE float sum_row(const float *x, int64_t n)
 {
@@ -221,7 +221,7 @@ static void row_layer_norm(float *y, const float *x, const float *w, const float
     }
 }
 
-/* ---- cross entropy ------------------------------------------------------------------------------------------------------- */
+/* ---- cross entropy ----------------------------------------------------------------------------------------------- */
 
 static float row_max(const float *x, int64_t n)
 {
@@ -251,7 +251,7 @@ static double row_sum_exp(const float *x, float max, int64_t n)
     return sum;
 }
 
-/* ---- rotary positions ------------------------------------------------------------------------------------------------------ */
+/* ---- rotary positions -------------------------------------------------------------------------------------------- */
 
 /* Pairs (i, i + half). The turn of VL pairs is sorted once and used for all heads of the row. */
 static void rope_halves(float *y, const float *cos_sin, int64_t n_heads, int64_t head_dim, int64_t half)
@@ -311,7 +311,7 @@ static void row_rope(float *y, const float *cos_sin, int64_t n_heads, int64_t he
     (interleaved ? rope_pairs : rope_halves)(y, cos_sin, n_heads, head_dim, half);
 }
 
-/* ---- the table ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 #include "kernels/attention_body.h"
 

@@ -8,7 +8,7 @@
 
 #include "kernels/kernels.h"
 
-/* ---- attention tiles ------------------------------------------------------------------------------------------------- */
+/* ---- attention tiles --------------------------------------------------------------------------------------------- */
 
 /* Keys that one step of the running softmax takes; blocks begin at multiples of it within a span. */
 #define ATTN_KEY_BLOCK 64
@@ -25,8 +25,8 @@ struct attn_rule {
     const float *end;
 };
 
-/* The running softmax of one panel of `panel` lanes. Lanes are contiguous: sums over keys need no shuffles, and any head
- * width is as good as another. max starts at -inf, sum and out at 0. */
+/* The running softmax of one panel of `panel` lanes. Lanes are contiguous: sums over keys need no shuffles, and any
+ * head width is as good as another. max starts at -inf, sum and out at 0. */
 struct attn_panel {
     const float *q;  /* [head_dim, panel] */
     float *scores;   /* [ATTN_KEY_BLOCK, panel], scratch */

@@ -17,7 +17,7 @@
 
 typedef float vf;
 
-/* ---- memory: VL elements, or the first n < VL of them and zeros ------------------------------------------------------ */
+/* ---- memory: VL elements, or the first n < VL of them and zeros -------------------------------------------------- */
 WORD vf v_load(const float *p) { return *p; }
 WORD void v_store(float *p, vf a) { *p = a; }
 WORD vf v_load_part(const float *p, int64_t n) { return n > 0 ? *p : 0; }
@@ -25,7 +25,7 @@ WORD void v_store_part(float *p, int64_t n, vf a) { if (n > 0) *p = a; }
 WORD vf v_load_half(const uint16_t *p) { return f16_to_f32(*p); }
 WORD vf v_load_half_part(const uint16_t *p, int64_t n) { return n > 0 ? f16_to_f32(*p) : 0; }
 
-/* ---- arithmetic; v_max and v_min give the second operand when one is NaN -------------------------------------------------- */
+/* ---- arithmetic; v_max and v_min give the second operand when one is NaN ----------------------------------------- */
 WORD vf v_set1(float a) { return a; }
 WORD vf v_first(float a) { return a; } /* a, 0, 0, .. */
 WORD float v_get_first(vf a) { return a; }
@@ -64,7 +64,7 @@ WORD void v_sum4(float *y, vf a, vf b, vf c, vf d)
 }
 WORD vf v_swap_pairs(vf a) { return a; } /* elements 2i and 2i + 1 change places; not for VL = 1 */
 
-/* ---- rounding ------------------------------------------------------------------------------------------------------------- */
+/* ---- rounding ---------------------------------------------------------------------------------------------------- */
 WORD vf v_round_bf16(vf a) { return bf16_to_f32(f32_to_bf16(a)); }
 WORD vf v_round_f16(vf a) { return f16_to_f32(f32_to_f16(a)); }
 

@@ -31,7 +31,7 @@ struct scene {
     size_t n_owned;
 };
 
-/* ---- random scenes -------------------------------------------------------------------------------------------------- */
+/* ---- random scenes ----------------------------------------------------------------------------------------------- */
 
 static void *own(struct scene *s, size_t bytes)
 {
@@ -108,7 +108,7 @@ static void scene_free(struct scene *s)
     free(s);
 }
 
-/* ---- the reference ------------------------------------------------------------------------------------------------------ */
+/* ---- the reference ----------------------------------------------------------------------------------------------- */
 
 static double value(const void *x, bool half, int64_t i)
 {
@@ -142,7 +142,7 @@ static double score(const struct scene *s, const struct attn_span *span, int64_t
 static double reference(const struct scene *s, double *out, int64_t row, int64_t head)
 {
     const struct attn_shape *a = &s->shape;
-    double max = -INFINITY, sum = 0, largest = 0;
+    double max = -HUGE_VAL, sum = 0, largest = 0;
     for (int64_t d = 0; d < a->head_dim; d++) out[d] = 0;
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < s->n_spans; i++) {
@@ -176,7 +176,7 @@ static double *reference_all(const struct scene *s, double *largest)
     return out;
 }
 
-/* ---- running ---------------------------------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static int64_t out_size(const struct scene *s) { return s->n_rows * s->shape.n_heads * s->shape.head_dim; }
 
@@ -342,6 +342,7 @@ static void steep_scores(void **state)
     }
 }
 
+/* Rows that see no key give zeros: keys in the future, a band of none, no spans at all. */
 static void sees_nothing(void **state)
 {
     (void)state;
@@ -349,31 +350,57 @@ static void sees_nothing(void **state)
     rng_seed(&r, 3, 6);
     for (int64_t rows = 1; rows <= 61; rows += 30) {
         struct scene *s = scene_new(&r, rows, 1, 3, 24);
-        for (int i = 0; i < 3; i++) scene_span(s, &r, 100, 0);
+        while (s->n_spans < 2) scene_span(s, &r, 100, 0);
         s->spans[0].rule = SPAN_CAUSAL, s->spans[0].first_position = INT64_MAX - 1000;
         s->spans[1].rule = SPAN_BAND, s->spans[1].band = 0;
-        s->spans[2].rule = SPAN_BAND, s->spans[2].first_position = INT64_MIN + 5, s->spans[2].band = INT64_MAX;
-        s->positions[0] = INT64_MIN;
-        if (rows > 1) s->positions[rows - 1] = -5000000000;
-        for (int pass = 0; pass < 2; pass++, s->n_spans = 0)
+        float *got = malloc((size_t)out_size(s) * sizeof(float));
+        for (s->n_spans = 0; s->n_spans <= 2; s->n_spans++)
             for (size_t k = 0; k < COUNT_OF(isas); k++) {
                 if (!kernels_choose(isas[k])) continue;
-                float *got = malloc((size_t)out_size(s) * sizeof(float));
-                if (pass == 0) s->n_spans = 2;
                 run(s, 0, rows, got, 2);
                 for (int64_t i = 0; i < out_size(s); i++) assert_true(got[i] == 0);
-                if (pass == 0) {
-                    /* the third is seen by rows that are at most INT64_MAX after it; extremes must only not crash */
-                    s->n_spans = 3;
-                    run(s, 0, rows, got, 2);
-                }
-                free(got);
             }
+        free(got);
         scene_free(s);
     }
 }
 
-/* NaN and infinities anywhere: it ends, and what no row sees changes nothing in other spans' rows. */
+/* Positions whose differences do not fit 64 bits. */
+static void extreme_positions(void **state)
+{
+    (void)state;
+    static const int64_t extremes[] = { INT64_MIN, INT64_MIN + 1, -1, 0, 1, INT64_MAX - 200, INT64_MAX };
+    struct rng r;
+    rng_seed(&r, 4, 6);
+    struct scene *s = scene_new(&r, 40, 1, 3, 24);
+    scene_span(s, &r, 100, 0);
+    struct attn_span *span = &s->spans[0];
+    assert_true(span->n_keys > 0 && span->n_keys < 200);
+    span->rows = 0;
+    float *got = malloc((size_t)out_size(s) * sizeof(float));
+    for (size_t first = 0; first + 1 < COUNT_OF(extremes); first++)
+        for (int rule = SPAN_CAUSAL; rule <= SPAN_BAND; rule++)
+            for (int wide = 0; wide < 2; wide++)
+                for (size_t k = 0; k < COUNT_OF(isas); k++) {
+                    if (!kernels_choose(isas[k])) continue;
+                    span->rule = (enum span_rule)rule;
+                    span->first_position = extremes[first];
+                    span->band = wide ? INT64_MAX : 5;
+                    for (int64_t i = 0; i < s->n_rows; i++) s->positions[i] = extremes[(size_t)i % COUNT_OF(extremes)];
+                    run(s, 0, s->n_rows, got, 2);
+                    int64_t width = out_size(s) / s->n_rows;
+                    for (int64_t i = 0; i < out_size(s); i++) {
+                        /* positions below the first see nothing, the first sees one key, all are finite */
+                        int64_t p = s->positions[i / width];
+                        assert_true(p < extremes[first] ? got[i] == 0 : isfinite(got[i]));
+                        assert_true(p != extremes[first] || got[i] != 0);
+                    }
+                }
+    free(got);
+    scene_free(s);
+}
+
+/* NaN and infinities in q, k or v: it ends, writes all of the output and nothing else. */
 static void not_numbers(void **state)
 {
     (void)state;
@@ -440,7 +467,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_spans), cmocka_unit_test(branches),     cmocka_unit_test(wide_groups),
         cmocka_unit_test(deep_decode),  cmocka_unit_test(steep_scores), cmocka_unit_test(sees_nothing),
-        cmocka_unit_test(not_numbers),  cmocka_unit_test(hidden_keys_are_not_touched),
+        cmocka_unit_test(extreme_positions), cmocka_unit_test(not_numbers),
+        cmocka_unit_test(hidden_keys_are_not_touched),
     };
     return cmocka_run_group_tests_name("kernels/attention", tests, NULL, NULL);
 }

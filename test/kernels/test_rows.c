@@ -59,7 +59,7 @@ static void check(double got, double want, double limit, const char *what)
     fail_msg("%s (%s): %.9g, not %.9g", what, kernels_isa(), got, want);
 }
 
-/* ---- norms ---------------------------------------------------------------------------------------------------------- */
+/* ---- norms ------------------------------------------------------------------------------------------------------- */
 
 static void norms(void **state)
 {
@@ -125,7 +125,7 @@ static void sums_and_scales(void **state)
     }
 }
 
-/* ---- exponential and activations --------------------------------------------------------------------------------------- */
+/* ---- exponential and activations --------------------------------------------------------------------------------- */
 
 static void exponential(void **state)
 {
@@ -156,7 +156,7 @@ static double act_reference(enum activation act, double x)
     case ACT_GELU_ERF: return 0.5 * x * erfc(-x / sqrt(2));
     case ACT_RELU: return x > 0 ? x : 0;
     }
-    return NAN;
+    return (double)NAN;
 }
 
 static void activations(void **state)
@@ -177,7 +177,7 @@ static void activations(void **state)
                 for (int64_t i = 0; i < n; i++) {
                     double want = act_reference((enum activation)act, (double)x.x[i]);
                     check((double)y.x[i], want, 2e-7, "activate");
-                    check((double)gate.x[i], want * (double)up.x[i], 2e-7 * (1 + fabs((double)up.x[i])), "activate_gated");
+                    check((double)gate.x[i], want * (double)up.x[i], 2e-7 * (1 + fabs((double)up.x[i])), "gated");
                 }
                 float bad[3] = { NAN, 1, NAN };
                 activate(bad, (enum activation)act, 3);
@@ -213,7 +213,7 @@ static void soft_caps(void **state)
     row_free(&x);
 }
 
-/* ---- rotary positions ------------------------------------------------------------------------------------------------------ */
+/* ---- rotary positions -------------------------------------------------------------------------------------------- */
 
 static void angles(void **state)
 {
@@ -277,7 +277,7 @@ static void turns(void **state)
     }
 }
 
-/* ---- rounding ------------------------------------------------------------------------------------------------------------------ */
+/* ---- rounding ---------------------------------------------------------------------------------------------------- */
 
 static float from_bits(uint32_t u)
 {
@@ -286,14 +286,14 @@ static float from_bits(uint32_t u)
     return f;
 }
 
-/* Nearest number with `digits` bits after the first, exponents from `least`, ties to even; beyond `largest` infinity. */
+/* Nearest number with `digits` bits after the first, exponents from `least`, ties to even; past `largest` infinity. */
 static double rounded(double x, int digits, int least, double largest)
 {
     if (isnan(x) || isinf(x) || x == 0) return x;
     int e;
     frexp(x, &e);
     double unit = ldexp(1, MAX(e - 1, least) - digits), r = rint(x / unit) * unit;
-    return fabs(r) > largest ? copysign(INFINITY, x) : r;
+    return fabs(r) > largest ? copysign(HUGE_VAL, x) : r;
 }
 
 static void check_rounding(const uint32_t *bits, int64_t n)
@@ -345,7 +345,7 @@ static void rounding(void **state)
     free(bits);
 }
 
-/* ---- cross entropy ---------------------------------------------------------------------------------------------------------------- */
+/* ---- cross entropy ----------------------------------------------------------------------------------------------- */
 
 static void entropy(void **state)
 {
@@ -356,7 +356,7 @@ static void entropy(void **state)
         int64_t n = l < COUNT_OF(lengths) ? lengths[l] : 49152;
         struct row x = row_random(&rng, n, 5);
         if (n == 100) x.x[3] = -INFINITY, x.x[50] = -1e30f;
-        double sum = 0, max = -INFINITY;
+        double sum = 0, max = -HUGE_VAL;
         for (int64_t i = 0; i < n; i++) max = fmax(max, (double)x.x[i]);
         for (int64_t i = 0; i < n; i++) sum += exp((double)x.x[i] - max);
         EACH_ISA(k)
@@ -375,7 +375,7 @@ static void entropy(void **state)
     }
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 /* Long arrays are cut into pieces for the threads: no byte may depend on how many there are. */
 static void threads(void **state)
