@@ -99,20 +99,22 @@ static void ring_store(struct memory *m, int64_t layer, const float *k, const fl
     if (start < ring->sinks) kv_put(&ring->kv, layer, ring->slots + start, k, v, 0, MIN(n, ring->sinks - start));
 }
 
-/* The first tokens as one span, then what lies in the window (two spans where the ring wraps). */
+/* The first tokens as one span, then what lies in the window (two spans where the ring wraps). A layer that the model gave
+ * a window of its own keeps just that: it never saw the first tokens from afar, and so a sink memory that holds the whole
+ * text is full attention for every model. */
 static size_t ring_spans(const struct memory *m, int64_t layer, struct attn_span *spans)
 {
     const struct ring *ring = (const struct ring *)m;
-    int64_t end = m->length + ring->batch->n_rows, window = ring->window;
-    if (ring->model_window > 0 && ring->windowed && ring->windowed[layer]) window = MIN(window, ring->model_window);
+    bool own = ring->windowed && ring->windowed[layer] && ring->model_window > 0 && ring->model_window <= ring->window;
+    int64_t end = m->length + ring->batch->n_rows, window = own ? ring->model_window : ring->window;
+    int64_t sinks = own ? 0 : ring->sinks, n_first = MIN(sinks, end);
     size_t n = 0;
-    int64_t n_first = MIN(ring->sinks, end);
     if (n_first > 0) {
         spans[n] = kv_span(&ring->kv, layer, ring->slots, n_first, 0);
         if (ring->shifted) spans[n].q_positions = ring->cache_positions;
         n++;
     }
-    for (int64_t at = MAX(m->length - window + 1, ring->sinks); at < end;) {
+    for (int64_t at = MAX(m->length - window + 1, sinks); at < end;) {
         int64_t slot = at % ring->slots, run = MIN(end - at, ring->slots - slot);
         spans[n] = kv_span(&ring->kv, layer, slot, run, at);
         spans[n].rule = SPAN_BAND;
