@@ -48,7 +48,7 @@ char *catalogue_folder(struct arena *arena)
     return cache ? arena_printf(arena, "%s/models", cache) : NULL;
 }
 
-/* ---- the list --------------------------------------------------------------------------------------------------------- */
+/* ---- the list ---------------------------------------------------------------------------------------------------- */
 
 /* A file of another length under the name is none of ours, or of another version. */
 static bool is_whole(const char *path, uint64_t n_bytes)
@@ -88,13 +88,13 @@ static snellen_status find_named(const char *name, snellen_named_model *model, s
 {
     for (size_t i = 0; snellen_models_list(i, model); i++) {
         if (strcmp(model->name, name)) continue;
-        FAIL_IF(!model->path[0], SNELLEN_E_IO, "%s: no folder for models: neither XDG_CACHE_HOME nor HOME is set", name);
+        FAIL_IF(!model->path[0], SNELLEN_E_IO, "%s: no folder for models: XDG_CACHE_HOME and HOME are not set", name);
         return SNELLEN_OK;
     }
     return unknown_name(name, err);
 }
 
-/* ---- by name ----------------------------------------------------------------------------------------------------------- */
+/* ---- by name ----------------------------------------------------------------------------------------------------- */
 
 snellen_status catalogue_resolve(const char *path_or_name, char **path, snellen_error *err)
 {

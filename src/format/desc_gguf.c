@@ -93,7 +93,7 @@ static snellen_status key_missing(const struct keys *k, const char *rest, snelle
     FAIL(SNELLEN_E_FORMAT, "%s: key '%s.%s' is missing", k->file, k->arch, rest);
 }
 
-/* ---- sizes ------------------------------------------------------------------------------------------------------------ */
+/* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 static snellen_status read_vocabulary(const struct keys *k, struct model_desc *d, snellen_error *err)
 {
@@ -144,7 +144,7 @@ static snellen_status read_sizes(const struct keys *k, struct model_desc *d, sne
     return read_vocabulary(k, d, err);
 }
 
-/* ---- rotary positions --------------------------------------------------------------------------------------------------- */
+/* ---- rotary positions -------------------------------------------------------------------------------------------- */
 
 static bool text_is(const char *text, size_t n, const char *other)
 {
@@ -194,7 +194,7 @@ static snellen_status read_rotary(const struct keys *k, struct model_desc *d, sn
     return SNELLEN_OK;
 }
 
-/* ---- windows --------------------------------------------------------------------------------------------------------------- */
+/* ---- windows ----------------------------------------------------------------------------------------------------- */
 
 /* Which layers have the window: `period` p means that layers p-1, 2p-1 .. see everything, 1 that all have it. */
 static snellen_status read_windows(const struct keys *k, struct model_desc *d, int64_t period, struct arena *arena,
@@ -225,16 +225,26 @@ static snellen_status read_windows(const struct keys *k, struct model_desc *d, i
     return SNELLEN_OK;
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the rest ---------------------------------------------------------------------------------------------------- */
 
 static void finish_gemma3(struct model_desc *d)
 {
-    /* Only the 27B model scales attention by its width a head rather than by the head's own; such files do not say so. */
+    /* Only the 27B model scales attention by its width a head instead of the head's own; its files do not say so. */
     if (d->attn_scale == 0 && d->n_layers == GEMMA_27B_LAYERS)
         d->attn_scale = 1 / sqrt((double)d->d_model / (double)d->n_heads);
     d->embedding_scale = sqrt((double)d->d_model);
     if (d->rope_theta_local == 0) d->rope_theta_local = 10000;
     d->rope_scaling_local = false;
+}
+
+/* Large models come in several files, each with a share of the tensors. */
+static snellen_status refuse_split(const struct gguf *g, const char *file, snellen_error *err)
+{
+    int64_t n_files = 1;
+    FAIL_IF(gguf_int(g, "split.count", &n_files) && n_files > 1, SNELLEN_E_UNSUPPORTED,
+            "%s: one of %lld files of a split model, which is not supported; join them into one", file,
+            (long long)n_files);
+    return SNELLEN_OK;
 }
 
 static snellen_status find_arch(const struct gguf *g, const char *file, const struct gguf_arch **arch,
@@ -258,6 +268,7 @@ snellen_status desc_from_gguf(const struct gguf *g, const char *file, struct are
 {
     const struct gguf_arch *arch = NULL;
     TRY(find_arch(g, file, &arch, err));
+    TRY(refuse_split(g, file, err));
     struct keys k = {g, arch->gguf, file};
     *d = (struct model_desc){.activation = arch->activation, .rope_interleaved = arch->interleaved,
                              .rope_theta = arch->theta, .norm_eps = 1e-5, .rope_scaling_local = true};

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- architectures ------------------------------------------------------------------------------------------------------ */
+/* ---- architectures ----------------------------------------------------------------------------------------------- */
 
 /* What all files of a model_type share. Numbers are the defaults; 0 = the file must say. */
 static const struct hf_arch {
@@ -18,7 +18,8 @@ static const struct hf_arch {
 } archs[] = {
     {"llama", {.arch = "llama", .n_context = 2048, .norm_eps = 1e-6, .rope_theta = 1e4}, 1, 0},
     {"mistral",
-     {.arch = "llama", .n_kv_heads = 8, .n_context = 131072, .norm_eps = 1e-6, .rope_theta = 1e4, .window = 4096}, 1, 0},
+     {.arch = "llama", .n_kv_heads = 8, .n_context = 131072, .norm_eps = 1e-6, .rope_theta = 1e4, .window = 4096},
+     1, 0},
     {"qwen2", {.arch = "qwen2", .n_context = 32768, .norm_eps = 1e-6, .rope_theta = 1e4, .window = 4096}, 1, 0},
     {"qwen3",
      {.arch = "qwen3", .n_context = 32768, .norm_eps = 1e-6, .rope_theta = 1e4, .head_dim = 128, .window = 4096}, 1, 0},
@@ -46,7 +47,7 @@ static const struct {
     {"gelu_fast", ACT_GELU_TANH}, {"relu", ACT_RELU},
 };
 
-/* ---- values by key --------------------------------------------------------------------------------------------------------- */
+/* ---- values by key ----------------------------------------------------------------------------------------------- */
 
 /* An object of the file. Keys that are missing or null leave the value alone. */
 struct config {
@@ -101,7 +102,8 @@ static snellen_status config_text(const struct config *c, const char *key, const
 static snellen_status config_object(const struct config *c, const char *key, struct config *out, snellen_error *err)
 {
     *out = (struct config){config_get(c, key), c->file};
-    FAIL_IF(out->object && !json_is_object(out->object), SNELLEN_E_FORMAT, "%s: '%s': an object expected", c->file, key);
+    FAIL_IF(out->object && !json_is_object(out->object), SNELLEN_E_FORMAT, "%s: '%s': an object expected", c->file,
+            key);
     return SNELLEN_OK;
 }
 
@@ -115,7 +117,7 @@ static snellen_status config_must_be(const struct config *c, const char *key, bo
     return SNELLEN_OK;
 }
 
-/* ---- sizes ----------------------------------------------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 static snellen_status read_sizes(const struct config *c, struct model_desc *d, snellen_error *err)
 {
@@ -178,7 +180,7 @@ static snellen_status read_activation(const struct config *c, struct model_desc 
          name_shown(shown, name, strlen(name)));
 }
 
-/* ---- rotary positions -------------------------------------------------------------------------------------------------------- */
+/* ---- rotary positions -------------------------------------------------------------------------------------------- */
 
 static double yarn_attention(double factor, double mscale)
 {
@@ -241,8 +243,8 @@ static snellen_status read_rope_object(const struct config *rope, struct model_d
     return read_scaling(rope, d, err);
 }
 
-/* rope_parameters with one object for each kind of layer: full is d's own, sliding has its base and either no scaling or
- * the same one. */
+/* rope_parameters with one object for each kind of layer: full is d's own, sliding has its base and either no scaling
+ * or the same one. */
 static snellen_status read_rope_by_kind(const struct config *rope, struct model_desc *d, double *part,
                                         snellen_error *err)
 {
@@ -294,7 +296,7 @@ static snellen_status read_rotary(const struct config *c, double part, struct mo
     return SNELLEN_OK;
 }
 
-/* ---- windows ------------------------------------------------------------------------------------------------------------------ */
+/* ---- windows ----------------------------------------------------------------------------------------------------- */
 
 /* layer_types: the kind of each layer by name. */
 static snellen_status read_layer_types(const struct config *c, const json_t *kinds, struct model_desc *d,
@@ -344,7 +346,7 @@ static snellen_status read_windows(const struct config *c, const struct hf_arch 
     return SNELLEN_OK;
 }
 
-/* ---- what single architectures add ---------------------------------------------------------------------------------------------- */
+/* ---- what single architectures add ------------------------------------------------------------------------------- */
 
 static snellen_status read_gemma3(const struct config *c, struct model_desc *d, snellen_error *err)
 {
@@ -392,7 +394,7 @@ static snellen_status read_details(const struct config *c, struct model_desc *d,
     return SNELLEN_OK;
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static snellen_status refuse_quantised(const struct config *c, snellen_error *err)
 {
@@ -402,8 +404,8 @@ static snellen_status refuse_quantised(const struct config *c, snellen_error *er
     if (!quantised.object) return SNELLEN_OK;
     TRY(config_text(&quantised, "quant_method", &method, err));
     char shown[SHOWN_BYTES];
-    FAIL(SNELLEN_E_UNSUPPORTED, "%s: weights quantised by '%s' are not supported; GGUF files of the model may be", c->file,
-         name_shown(shown, method, strlen(method)));
+    FAIL(SNELLEN_E_UNSUPPORTED, "%s: weights quantised by '%s' are not supported; GGUF files of the model may be",
+         c->file, name_shown(shown, method, strlen(method)));
 }
 
 static snellen_status find_arch(const struct config *c, const struct hf_arch **arch, snellen_error *err)

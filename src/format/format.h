@@ -18,7 +18,7 @@ struct tensor {
     uint64_t n_bytes;
 };
 
-/* ---- GGUF (gguf.c) ------------------------------------------------------------------------------------------------- */
+/* ---- GGUF (gguf.c) ----------------------------------------------------------------------------------------------- */
 
 struct gguf;   /* keys and values, tensors, the mapped bytes */
 
@@ -46,7 +46,7 @@ bool gguf_array_text(const struct gguf *g, const char *key, uint64_t i, const ch
 bool gguf_array_int(const struct gguf *g, const char *key, uint64_t i, int64_t *out);
 bool gguf_array_float(const struct gguf *g, const char *key, uint64_t i, double *out);
 
-/* ---- safetensors (safetensors.c) -------------------------------------------------------------------------------------- */
+/* ---- safetensors (safetensors.c) --------------------------------------------------------------------------------- */
 
 struct safetensors;
 /* Opens and checks one safetensors file. Tensors of types the project has no use for (I64, BOOL ..) are listed by
@@ -56,7 +56,8 @@ snellen_status safetensors_parse(const uint8_t *bytes, uint64_t size, const char
                                  snellen_error *err);
 void safetensors_close(struct safetensors *s);
 size_t safetensors_tensors(const struct safetensors *s, const struct tensor **tensors);
-/* Any tensor by name: its type as spelled in the file ("I64"), shape, bytes. False when it is not there. */
+/* Any tensor by name: its type as spelled in the file ("I64"), shape, bytes (at any address, even an odd one). False
+ * when it is not there. */
 bool safetensors_raw(const struct safetensors *s, const char *name, const char **type, int *n_dims,
                      const int64_t **shape, const void **data, uint64_t *n_bytes);
 
@@ -72,12 +73,12 @@ struct safetensors_writer;
 snellen_status safetensors_writer_new(const char *path, const struct safetensors_spec *specs, size_t n_specs,
                                       struct safetensors_writer **out, snellen_error *err);
 /* n bytes at byte offset `at` of tensor i. */
-snellen_status safetensors_writer_put(struct safetensors_writer *w, size_t i, uint64_t at, const void *bytes, uint64_t n,
-                                      snellen_error *err);
+snellen_status safetensors_writer_put(struct safetensors_writer *w, size_t i, uint64_t at, const void *bytes,
+                                      uint64_t n, snellen_error *err);
 snellen_status safetensors_writer_commit(struct safetensors_writer *w, snellen_error *err); /* frees w in any case */
 void safetensors_writer_abort(struct safetensors_writer *w);
 
-/* ---- what a model file says of itself (desc_gguf.c, desc_hf.c) ------------------------------------------------------- */
+/* ---- what a model file says of itself (desc_gguf.c, desc_hf.c) --------------------------------------------------- */
 
 enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN };
 
@@ -130,7 +131,7 @@ const struct tensor *model_file_find(const struct model_file *f, const char *nam
 /* XXH3-128 over all bytes of weights, config and tokenizer files, hex. */
 snellen_status model_file_hash(const struct model_file *f, char hash[33], snellen_error *err);
 
-/* ---- models that can be named (catalogue.c, fetch.c) ------------------------------------------------------------------ */
+/* ---- models that can be named (catalogue.c, fetch.c) ------------------------------------------------------------- */
 
 /* Resolves what the user typed: an existing path as it is, else a catalogue name to where it lies. *path by
  * snellen_free(). A name that is not fetched yet: the message says `snellen models get NAME`. */

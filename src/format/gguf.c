@@ -80,7 +80,7 @@ static uint64_t bytes_left(const struct parser *p)
     return p->c.size - p->c.pos;
 }
 
-/* ---- header ----------------------------------------------------------------------------------------------------------- */
+/* ---- header ------------------------------------------------------------------------------------------------------ */
 
 static snellen_status parse_head(struct parser *p)
 {
@@ -109,7 +109,7 @@ static snellen_status parse_head(struct parser *p)
     return SNELLEN_OK;
 }
 
-/* ---- keys and values ----------------------------------------------------------------------------------------------------- */
+/* ---- keys and values --------------------------------------------------------------------------------------------- */
 
 static bool take_text(struct cursor *c, const uint8_t **text, uint64_t *n)
 {
@@ -222,7 +222,7 @@ static snellen_status parse_values(struct parser *p)
     return SNELLEN_OK;
 }
 
-/* ---- tensors ---------------------------------------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
 static snellen_status parse_tensor_type(const struct parser *p, struct tensor *t, uint32_t type)
 {
@@ -346,7 +346,7 @@ static snellen_status parse_file(struct parser *p)
     return status;
 }
 
-/* ---- open and close --------------------------------------------------------------------------------------------------------- */
+/* ---- open and close ---------------------------------------------------------------------------------------------- */
 
 snellen_status gguf_parse(const uint8_t *bytes, uint64_t size, const char *name, struct gguf **out, snellen_error *err)
 {
@@ -393,7 +393,7 @@ size_t gguf_tensors(const struct gguf *g, const struct tensor **tensors)
     return g->n_tensors;
 }
 
-/* ---- values by key ------------------------------------------------------------------------------------------------------------ */
+/* ---- values by key ----------------------------------------------------------------------------------------------- */
 
 bool gguf_key(const struct gguf *g, size_t i, const char **key, size_t *n)
 {

@@ -18,7 +18,7 @@ struct hf {
     size_t n_tensors;
 };
 
-/* ---- what changes on the way ------------------------------------------------------------------------------------------------ */
+/* ---- what changes on the way ------------------------------------------------------------------------------------- */
 
 static snellen_status changed_data(struct hf *hf, const struct tensor *t, uint64_t n_bytes, void **out,
                                    snellen_error *err)
@@ -115,7 +115,7 @@ static snellen_status make_canonical(struct hf *hf, const struct model_desc *des
     }
 }
 
-/* ---- all tensors -------------------------------------------------------------------------------------------------------------- */
+/* ---- all tensors ------------------------------------------------------------------------------------------------- */
 
 /* A tensor that is wanted must be one that the decoder can use: say so here, not that it is missing later. */
 static snellen_status check_entries(const struct model_desc *desc, const struct safetensors *s, size_t *n,
@@ -172,7 +172,7 @@ static snellen_status open_files(struct hf *hf, const struct model_desc *desc, s
     return SNELLEN_OK;
 }
 
-/* ---- which files ------------------------------------------------------------------------------------------------------------------ */
+/* ---- which files ------------------------------------------------------------------------------------------------- */
 
 static bool is_plain_file_name(const char *name)
 {
@@ -251,7 +251,7 @@ static snellen_status find_files(struct hf *hf, const char *folder, snellen_erro
     return read_index(hf, folder, index, err);
 }
 
-/* ---- open and close ----------------------------------------------------------------------------------------------------------------- */
+/* ---- open and close ---------------------------------------------------------------------------------------------- */
 
 snellen_status hf_open(const char *folder, const struct model_desc *desc, struct hf **out, snellen_error *err)
 {

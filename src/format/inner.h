@@ -4,7 +4,7 @@
 
 #include "format/format.h"
 
-/* ---- names (names.c) ------------------------------------------------------------------------------------------------ */
+/* ---- names (names.c) --------------------------------------------------------------------------------------------- */
 
 /* Name -> index by hash; names are kept by reference. About 32 bytes a name. */
 struct name_table {
@@ -25,7 +25,7 @@ const char *name_shown(char buffer[SHOWN_BYTES], const char *text, size_t n);
 /* True for 1..255 bytes without control bytes: what a tensor may be called. */
 bool name_is_good(const char *text, size_t n);
 
-/* ---- tensors --------------------------------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
 /* Checks dimensions (1..4, each >= 1, their product in int64) and whole blocks, and sets t->n_bytes from t->type and
  * t->shape. `file` and t->name stand in the message. */
@@ -38,7 +38,7 @@ struct extent {
 /* Sorts the extents and refuses two that share a byte. */
 snellen_status extents_check(struct extent *extents, size_t n, const char *file, snellen_error *err);
 
-/* ---- descriptions ------------------------------------------------------------------------------------------------------ */
+/* ---- descriptions ------------------------------------------------------------------------------------------------ */
 
 /* desc_gguf.c: all of the description that stands in keys and tensors. desc.windowed lies in the arena. */
 snellen_status desc_from_gguf(const struct gguf *g, const char *file, struct arena *arena, struct model_desc *desc,
@@ -51,7 +51,7 @@ snellen_status desc_check(const struct model_desc *desc, const char *file, snell
 /* desc.c: an array desc.windowed [n_layers], all zero; n_layers is checked first. */
 snellen_status desc_windows(struct model_desc *desc, struct arena *arena, const char *file, snellen_error *err);
 
-/* ---- folders (hf.c) ------------------------------------------------------------------------------------------------------ */
+/* ---- folders (hf.c) ---------------------------------------------------------------------------------------------- */
 
 /* The weights of a Hugging Face folder under canonical names; desc decides how fused rows are put in order. */
 struct hf;

@@ -12,7 +12,7 @@ struct model_file_private {
     struct name_table names;   /* canonical name -> index into tensors */
 };
 
-/* ---- open ------------------------------------------------------------------------------------------------------------ */
+/* ---- open -------------------------------------------------------------------------------------------------------- */
 
 static snellen_status open_gguf(struct model_file *f, snellen_error *err)
 {
@@ -33,7 +33,7 @@ static snellen_status open_folder(struct model_file *f, snellen_error *err)
     f->folder = f->path;
     const char *config = arena_printf(&p->arena, "%s/config.json", f->path);
     FAIL_IF(!config, SNELLEN_E_MEMORY, "%s: memory ran out", f->path);
-    FAIL_IF(!file_exists(config), SNELLEN_E_IO, "%s: a folder without config.json; a model's folder has config.json and "
+    FAIL_IF(!file_exists(config), SNELLEN_E_IO, "%s: a folder without config.json; a model's folder has that and "
             "model.safetensors", f->path);
     char *json;
     size_t n;
@@ -123,7 +123,7 @@ const struct tensor *model_file_find(const struct model_file *f, const char *nam
     return i < 0 ? NULL : &f->tensors[i];
 }
 
-/* ---- fingerprint ------------------------------------------------------------------------------------------------------- */
+/* ---- fingerprint ------------------------------------------------------------------------------------------------- */
 
 static snellen_status hash_file(XXH3_state_t *state, const char *path, snellen_error *err)
 {
@@ -135,8 +135,8 @@ static snellen_status hash_file(XXH3_state_t *state, const char *path, snellen_e
     return SNELLEN_OK;
 }
 
-/* The files of a folder beside its weights that decide answers, in this order; each with its name and size before it, so
- * that bytes cannot move from one file into the next unseen. */
+/* The files of a folder beside its weights that decide answers, in this order; each with its name and size before it,
+ * so that bytes cannot move from one file into the next unseen. */
 static snellen_status hash_folder(XXH3_state_t *state, const struct model_file *f, snellen_error *err)
 {
     static const char *const names[] = {

@@ -48,7 +48,7 @@ struct header {
     uint64_t start, size;               /* of the data: where in the file, and how many bytes */
 };
 
-/* ---- one entry ----------------------------------------------------------------------------------------------------------- */
+/* ---- one entry --------------------------------------------------------------------------------------------------- */
 
 static bool json_size(const json_t *value, int64_t *out)
 {
@@ -122,7 +122,7 @@ static snellen_status read_entry(struct safetensors *s, const struct header *h, 
     return SNELLEN_OK;
 }
 
-/* ---- all entries ----------------------------------------------------------------------------------------------------------- */
+/* ---- all entries ------------------------------------------------------------------------------------------------- */
 
 /* Entries without elements or dimensions and those of other types stay out of the list of tensors. */
 static snellen_status list_tensor(struct safetensors *s, const struct header *h, const struct safetensors_entry *e,
@@ -194,7 +194,7 @@ static snellen_status parse_file(struct safetensors *s, const uint8_t *bytes, ui
     return status;
 }
 
-/* ---- open and close --------------------------------------------------------------------------------------------------------- */
+/* ---- open and close ---------------------------------------------------------------------------------------------- */
 
 snellen_status safetensors_parse(const uint8_t *bytes, uint64_t size, const char *name, struct safetensors **out,
                                  snellen_error *err)

