@@ -1,173 +1,193 @@
-/* Byte-pair encoding of one word: start from bytes or characters, and join the neighbours whose pair comes first (smallest
- * merge rank, or best score of the whole; the leftmost of equals) until no pair is left. Candidates wait in a heap, so that
- * a word of n symbols takes n log n steps. */
+/* Byte pair encoding: a word's symbols, bytes or characters, are merged pair by pair, always the pair of lowest rank (or
+ * highest score), of equal ones the leftmost, until no pair is left that has a merge.
+ *
+ * A heap of pairs over a linked list of symbols: n log n for a word of n bytes, however long. Pairs of symbols that have
+ * changed since stay in the heap and are recognised when they come up: symbols only grow, so a pair is as it was exactly
+ * if its length is. */
 #include "tokenize/vocab.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct bpe_symbol {
-    int32_t id;             /* -1: a character that is no token */
-    int32_t previous, next; /* -1 = none */
-    uint32_t at, n;         /* its bytes in the word; n = 0 once it was joined to its left neighbour */
+    uint32_t begin, n;        /* bytes of the word; n = 0: merged into the one before */
+    int32_t previous, next;   /* -1 = none */
+    int32_t id;               /* -1 = no such token */
 };
 
 struct bpe_pair {
-    double order;           /* smaller goes first */
-    int32_t left;           /* symbol; its right neighbour is its `next` */
-    uint32_t n;             /* bytes of both when the pair was found: the pair is stale when they changed */
-    int32_t result;
+    uint64_t key;             /* rank << 32 | index of the left symbol: the order of merging */
+    uint32_t n;               /* bytes of both */
+    int32_t id;               /* what they become */
 };
 
-/* ---- lists that grow ------------------------------------------------------------------------------------------------------ */
-
-static bool grow(void **items, size_t *capacity, size_t needed, size_t size)
+snellen_status id_list_put(struct id_list *list, int32_t id, snellen_error *err)
 {
-    if (needed <= *capacity) return true;
-    size_t larger = MAX(needed, MAX(*capacity * 2, 64));
-    void *p = realloc(*items, larger * size);
-    if (!p) return false;
-    *items = p;
-    *capacity = larger;
-    return true;
-}
-
-snellen_status ids_push(struct id_list *list, int32_t id, snellen_error *err)
-{
-    FAIL_IF(!grow((void **)&list->ids, &list->capacity, list->n + 1, sizeof *list->ids), SNELLEN_E_MEMORY,
-            "tokens: memory ran out");
+    if (list->n == list->capacity) {
+        size_t capacity = MAX(list->capacity * 2, 64);
+        int32_t *ids = capacity > SIZE_MAX / sizeof *ids ? NULL : realloc(list->ids, capacity * sizeof *ids);
+        FAIL_IF(!ids, SNELLEN_E_MEMORY, "tokens: %.1f MB cannot be had (%.1f MB available)",
+                (double)capacity * sizeof *ids / 1e6, (double)mem_available() / 1e6);
+        list->ids = ids;
+        list->capacity = capacity;
+    }
     list->ids[list->n++] = id;
     return SNELLEN_OK;
 }
 
-void bpe_work_free(struct bpe_work *work)
+void bpe_free(struct bpe *b)
 {
-    free(work->symbols);
-    free(work->heap);
+    mem_free(b->symbols);
+    mem_free(b->heap);
 }
 
-/* ---- heap of pairs ---------------------------------------------------------------------------------------------------------- */
-
-static bool goes_first(const struct bpe_pair *a, const struct bpe_pair *b)
+/* Room for n symbols. Each merge takes one pair from the heap and puts at most two there: 2 n pairs are enough. */
+static snellen_status bpe_reserve(struct bpe *b, size_t n, snellen_error *err)
 {
-    return a->order != b->order ? a->order < b->order : a->left < b->left;
+    if (n <= b->capacity) return SNELLEN_OK;
+    size_t capacity = MAX(n, MAX(b->capacity * 2, 256));
+    bpe_free(b);
+    b->symbols = NULL;
+    b->heap = NULL;
+    b->capacity = 0;
+    TRY(NEW_ARRAY(&b->symbols, capacity, "symbols of a word", err));
+    TRY(NEW_ARRAY(&b->heap, 2 * capacity, "pairs of a word", err));
+    b->capacity = capacity;
+    return SNELLEN_OK;
 }
 
-static void heap_push(struct bpe_work *w, struct bpe_pair pair)
+/* ---- the heap: smallest key on top ---------------------------------------------------------------------------------------- */
+
+static void heap_push(struct bpe_pair *heap, size_t *n, struct bpe_pair pair)
 {
-    size_t i = w->n_heap++;
-    for (; i > 0 && goes_first(&pair, &w->heap[(i - 1) / 2]); i = (i - 1) / 2) w->heap[i] = w->heap[(i - 1) / 2];
-    w->heap[i] = pair;
+    size_t i = (*n)++;
+    for (; i > 0 && heap[(i - 1) / 2].key > pair.key; i = (i - 1) / 2) heap[i] = heap[(i - 1) / 2];
+    heap[i] = pair;
 }
 
-static struct bpe_pair heap_pop(struct bpe_work *w)
+static struct bpe_pair heap_pop(struct bpe_pair *heap, size_t *n)
 {
-    struct bpe_pair first = w->heap[0], last = w->heap[--w->n_heap];
+    struct bpe_pair top = heap[0], last = heap[--*n];
     size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= w->n_heap) break;
-        if (child + 1 < w->n_heap && goes_first(&w->heap[child + 1], &w->heap[child])) child++;
-        if (!goes_first(&w->heap[child], &last)) break;
-        w->heap[i] = w->heap[child];
-        i = child;
+    for (size_t child; (child = 2 * i + 1) < *n; i = child) {
+        if (child + 1 < *n && heap[child + 1].key < heap[child].key) child++;
+        if (heap[child].key >= last.key) break;
+        heap[i] = heap[child];
     }
-    w->heap[i] = last;
-    return first;
+    heap[i] = last;
+    return top;
 }
 
-/* ---- merging ------------------------------------------------------------------------------------------------------------------ */
+/* ---- merging -------------------------------------------------------------------------------------------------------------- */
 
-/* The pair that begins at symbol `left`, if the vocabulary joins it. Every symbol enters the heap at most twice a change:
- * room is taken beforehand. */
-static void consider(const struct tokenizer *t, struct bpe_work *w, const char *word, int32_t left)
+/* What symbols `left` and the one after it become, if anything, goes to the heap. */
+static void offer_pair(struct bpe *b, const char *text, int32_t left, size_t *n_pairs)
 {
-    const struct bpe_symbol *a = &w->symbols[left], *b = &w->symbols[a->next];
-    uint32_t n = a->n + b->n;
-    struct bpe_pair pair = {.left = left, .n = n};
-    if (t->merges) {
-        const struct merge *m = a->id >= 0 && b->id >= 0 ? vocab_find_merge(t, a->id, b->id) : NULL;
-        if (!m) return;
-        pair.order = m->rank;
-        pair.result = m->result;
+    const struct tokenizer *t = b->t;
+    const struct bpe_symbol *s = &b->symbols[left];
+    if (s->next < 0) return;
+    const struct bpe_symbol *r = &b->symbols[s->next];
+    uint32_t rank, n = s->n + r->n;
+    int32_t id;
+    if (t->orders) {
+        id = piece_find(t, text + s->begin, n);
+        if (id < 0) return;
+        rank = t->orders[id];
     } else {
-        pair.result = vocab_find(t, word + a->at, n);
-        if (pair.result < 0) return;
-        pair.order = -(double)t->scores[pair.result];
+        const struct merge *m = s->id < 0 || r->id < 0 ? NULL : merge_find(t, s->id, r->id);
+        if (!m) return;
+        id = m->id;
+        rank = m->rank;
     }
-    heap_push(w, pair);
+    heap_push(b->heap, n_pairs, (struct bpe_pair){(uint64_t)rank << 32 | (uint32_t)left, n, id});
 }
 
-static void merge_all(const struct tokenizer *t, struct bpe_work *w, const char *word)
+static void merge_symbols(struct bpe *b, const char *text, int32_t n)
 {
-    struct bpe_symbol *s = w->symbols;
-    w->n_heap = 0;
-    for (size_t i = 0; i + 1 < w->n_symbols; i++) consider(t, w, word, (int32_t)i);
-    while (w->n_heap) {
-        struct bpe_pair pair = heap_pop(w);
-        struct bpe_symbol *a = &s[pair.left];
-        if (!a->n || a->next < 0 || a->n + s[a->next].n != pair.n) continue;
-        struct bpe_symbol *b = &s[a->next];
-        a->n = pair.n;
-        a->id = pair.result;
-        a->next = b->next;
-        b->n = 0;
-        if (a->next >= 0) s[a->next].previous = pair.left;
-        if (a->previous >= 0) consider(t, w, word, a->previous);
-        if (a->next >= 0) consider(t, w, word, pair.left);
+    size_t n_pairs = 0;
+    for (int32_t i = 0; i + 1 < n; i++) offer_pair(b, text, i, &n_pairs);
+    while (n_pairs) {
+        struct bpe_pair pair = heap_pop(b->heap, &n_pairs);
+        struct bpe_symbol *left = &b->symbols[(uint32_t)pair.key];
+        if (left->n == 0 || left->next < 0) continue;
+        struct bpe_symbol *right = &b->symbols[left->next];
+        if (left->n + right->n != pair.n) continue;
+        left->id = pair.id;
+        left->n = pair.n;
+        left->next = right->next;
+        right->n = 0;
+        if (left->next >= 0) b->symbols[left->next].previous = (int32_t)(uint32_t)pair.key;
+        offer_pair(b, text, (int32_t)(uint32_t)pair.key, &n_pairs);
+        if (left->previous >= 0) offer_pair(b, text, left->previous, &n_pairs);
     }
 }
 
-/* ---- in and out ------------------------------------------------------------------------------------------------------------------ */
-
-static void start_symbols(const struct tokenizer *t, struct bpe_work *w, const char *word, size_t n)
+/* The symbols that a part of a word begins as; their number. */
+static int32_t first_symbols(struct bpe *b, const char *text, size_t n)
 {
-    w->n_symbols = 0;
-    for (size_t at = 0; at < n;) {
-        size_t length = t->byte_level ? 1 : utf8_length(word + at, n - at);
-        int32_t i = (int32_t)w->n_symbols++;
-        int32_t id = t->byte_level ? t->byte_tokens[(unsigned char)word[at]] : vocab_find(t, word + at, length);
-        w->symbols[i] = (struct bpe_symbol){.id = id, .previous = i - 1, .next = i + 1, .at = (uint32_t)at,
-                                            .n = (uint32_t)length};
-        at += length;
+    const struct tokenizer *t = b->t;
+    int32_t count = 0;
+    for (size_t i = 0; i < n; count++) {
+        size_t size = t->symbols == SYMBOLS_BYTES ? 1 : MAX(utf8_next(text + i, n - i, NULL), 1);
+        int32_t id = t->symbols == SYMBOLS_BYTES ? t->byte_ids[(uint8_t)text[i]] : piece_find(t, text + i, size);
+        b->symbols[count] = (struct bpe_symbol){(uint32_t)i, (uint32_t)size, count - 1, count + 1, id};
+        i += size;
     }
-    w->symbols[w->n_symbols - 1].next = -1;
+    b->symbols[count - 1].next = -1;
+    return count;
 }
 
-/* A character without a token: its bytes, or the unknown token. */
-static snellen_status emit_unknown(const struct tokenizer *t, const char *bytes, size_t n, struct id_list *out,
-                                   snellen_error *err)
+/* ---- words ------------------------------------------------------------------------------------------------------------------ */
+
+/* What a symbol without a token of its own becomes: byte tokens if there is one for each of its bytes; the unknown
+ * token; else nothing for a character that the vocabulary cannot spell, and U+FFFD for a byte that is no text. */
+static snellen_status put_unknown(struct bpe *b, const char *text, size_t n, bool *after_unknown, snellen_error *err)
 {
-    for (size_t i = 0; t->byte_fallback && i < n; i++)
-        if (t->byte_tokens[(unsigned char)bytes[i]] < 0) goto unknown;
-    for (size_t i = 0; t->byte_fallback && i < n; i++) TRY(ids_push(out, t->byte_tokens[(unsigned char)bytes[i]], err));
-    if (t->byte_fallback) return SNELLEN_OK;
-unknown:
-    FAIL_IF(t->unknown < 0, SNELLEN_E_FORMAT, "%s: no token for byte 0x%02x and no unknown token", t->name,
-            (unsigned char)bytes[0]);
-    return ids_push(out, t->unknown, err);
+    const struct tokenizer *t = b->t;
+    bool spelled = t->byte_fallback;
+    for (size_t i = 0; i < n && spelled; i++) spelled = t->byte_ids[(uint8_t)text[i]] >= 0;
+    for (size_t i = 0; i < n && spelled; i++) TRY(id_list_put(b->out, t->byte_ids[(uint8_t)text[i]], err));
+    if (!spelled && t->unknown >= 0 && !(t->fuse_unknown && *after_unknown)) TRY(id_list_put(b->out, t->unknown, err));
+    *after_unknown = !spelled;
+    return SNELLEN_OK;
 }
 
-snellen_status bpe_word(const struct tokenizer *t, struct bpe_work *w, const char *word, size_t n, struct id_list *out,
-                        snellen_error *err)
+/* A part of a word that no piece reaches out of. */
+static snellen_status bpe_part(struct bpe *b, const char *text, size_t n, bool *after_unknown, snellen_error *err)
 {
-    if (!n) return SNELLEN_OK;
-    FAIL_IF(n > INT32_MAX / 4, SNELLEN_E_USAGE, "a word of %zu bytes", n);
-    if (t->whole_words || n == 1) {
-        int32_t id = vocab_find(t, word, n);
-        if (id >= 0) return ids_push(out, id, err);
+    TRY(bpe_reserve(b, n, err));
+    merge_symbols(b, text, first_symbols(b, text, n));
+    for (int32_t i = 0; i >= 0; i = b->symbols[i].next) {
+        const struct bpe_symbol *s = &b->symbols[i];
+        if (s->id < 0) {
+            TRY(put_unknown(b, text + s->begin, s->n, after_unknown, err));
+            continue;
+        }
+        TRY(id_list_put(b->out, s->id, err));
+        *after_unknown = false;
     }
-    FAIL_IF(!grow((void **)&w->symbols, &w->symbol_capacity, n, sizeof *w->symbols) ||
-                !grow((void **)&w->heap, &w->heap_capacity, 3 * n, sizeof *w->heap),
-            SNELLEN_E_MEMORY, "tokens: memory ran out");
-    start_symbols(t, w, word, n);
-    merge_all(t, w, word);
-    for (int32_t i = 0; i >= 0; i = w->symbols[i].next) {
-        const struct bpe_symbol *s = &w->symbols[i];
-        if (s->id >= 0)
-            TRY(ids_push(out, s->id, err));
-        else
-            TRY(emit_unknown(t, word + s->at, s->n, out, err));
+    return SNELLEN_OK;
+}
+
+/* No piece has the byte at i after the one before it: nothing is ever merged across, and both sides can be encoded on
+ * their own. Characters stay whole. */
+static bool is_seam(const struct tokenizer *t, const char *text, size_t i)
+{
+    uint32_t pair = (uint32_t)(uint8_t)text[i - 1] << 8 | (uint8_t)text[i];
+    if (t->joined[pair / 64] >> pair % 64 & 1) return false;
+    return t->symbols == SYMBOLS_BYTES || ((uint8_t)text[i] & 0xc0) != 0x80;
+}
+
+snellen_status bpe_word(struct bpe *b, const char *text, size_t n, snellen_error *err)
+{
+    int32_t whole = b->t->ignore_merges ? piece_find(b->t, text, n) : -1;
+    if (whole >= 0) return id_list_put(b->out, whole, err);
+    bool after_unknown = false;
+    for (size_t begin = 0, end; begin < n; begin = end) {
+        for (end = begin + 1; end < n && !is_seam(b->t, text, end);) end++;
+        FAIL_IF(end - begin > INT32_MAX, SNELLEN_E_UNSUPPORTED, "a word of %zu bytes: at most %d can be tokenised",
+                end - begin, INT32_MAX);
+        TRY(bpe_part(b, text + begin, end - begin, &after_unknown, err));
     }
     return SNELLEN_OK;
 }

@@ -1,126 +1,220 @@
-/* Text to words. A tokenizer has a list of regular expressions; each cuts what the one before it left into matches and the
- * stretches between them. Bytes that are no UTF-8 match nothing and so become words of their own, without loss. */
+/* Pre-tokenisers: a text is cut into words, and no token reaches from one word into the next.
+ *
+ * One engine for all: a list of regular expressions, each cutting what the one before it left. Those that GGUF files
+ * call by name stand in a table; tokenizer.json brings its own. All text given here is valid UTF-8, which the caller has
+ * seen to, and every byte of it comes out in some word, matched or not. */
+#define PCRE2_CODE_UNIT_WIDTH 8
 #include "tokenize/vocab.h"
 
+#include <pcre2.h>
 #include <string.h>
 
-/* ---- the patterns of the field ------------------------------------------------------------------------------------------ */
+/* Steps a match may take: what any sane expression needs for one word, and some for each byte that it may run over. */
+enum { FREE_STEPS = 1 << 20, STEPS_PER_BYTE = 32, LONGEST_PATTERN = 1 << 16 };
 
-const char split_gpt2[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-const char split_digits[] = "\\p{N}";
-static const char split_llama3[] =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
-    "\\s+(?!\\S)|\\s+";
-static const char split_qwen2[] =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
-    "\\s+(?!\\S)|\\s+";
-static const char split_bloom[] = " ?[^(\\s|.,!?\xe2\x80\xa6\xe3\x80\x82\xef\xbc\x8c\xe3\x80\x81\xe0\xa5\xa4\xdb\x94\xd8\x8c)]+";
-static const char split_punctuation[] = "[\\p{P}\\$\\+<=>\\^~\\|]+";
-static const char split_numbers[] = "\\p{N}+";
-static const char split_thousands[] = "[0-9][0-9][0-9]";
+/* ---- the named ones ------------------------------------------------------------------------------------------------------ */
 
-/* Names of tokenizer.ggml.pre. */
-static const struct {
-    const char *name;
-    const char *splits[4];
-} named_splits[] = {
-    {"gpt-2", {split_gpt2}},
-    {"gpt2", {split_gpt2}},
-    {"olmo", {split_gpt2}},
-    {"mpt", {split_gpt2}},
-    {"smollm", {split_digits, split_gpt2}},
-    {"starcoder", {split_digits, split_gpt2}},
-    {"refact", {split_digits, split_gpt2}},
-    {"command-r", {split_digits, split_gpt2}},
-    {"codeshell", {split_digits, split_gpt2}},
-    {"llama3", {split_llama3}},
-    {"llama-v3", {split_llama3}},
-    {"llama-bpe", {split_llama3}},
-    {"dbrx", {split_llama3}},
-    {"smaug-bpe", {split_llama3}},
-    {"qwen2", {split_qwen2}},
-    {"deepseek-r1-qwen", {split_qwen2}},
-    {"bloom", {split_bloom}},
-    {"default", {split_punctuation, split_gpt2, split_numbers, split_thousands}},
+/* The expressions are those that the models' authors published (tokenizer.json of GPT-2, SmolLM, Llama 3, Qwen2, BLOOM;
+ * "default" is llama.cpp's for files that do not say). */
+const char regex_gpt2[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+
+#define ELISIONS "'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|"
+#define OTHERS "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+static const char regex_llama3[] = ELISIONS "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" OTHERS;
+static const char regex_qwen2[] = ELISIONS "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" OTHERS;
+static const char regex_bloom[] = " ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+";
+
+struct named {
+    const char *names;        /* between spaces */
+    const char *patterns[4];
+    bool ignore_merges, bos;
+};
+static const struct named named[] = {
+    {" gpt-2 gpt2 olmo mpt jais phi-2 roberta-bpe gpt-neox exaone4 trillion granite-docling ", {regex_gpt2}, 0, 0},
+    {" smollm starcoder refact command-r codeshell exaone minerva-7b ", {"\\p{N}", regex_gpt2}, 0, 0},
+    {" llama3 llama-v3 llama-bpe falcon3 pixtral lfm2 ", {regex_llama3}, 1, 1},
+    {" dbrx smaug-bpe ", {regex_llama3}, 0, 0},
+    {" qwen2 deepseek-r1-qwen megrez stablelm2 hunyuan ", {regex_qwen2}, 0, 0},
+    {" bloom gpt3-finnish poro-chat ", {regex_bloom}, 0, 0},
+    {" default ", {"[\\p{P}\\$\\+<=>\\^~\\|]+", regex_gpt2, "\\p{N}+", "[0-9][0-9][0-9]"}, 0, 0},
 };
 
-snellen_status split_add(struct tokenizer *t, const char *regex, size_t n, snellen_error *err)
+snellen_status pretokenizer_named(struct pretokenizer *p, const char *name, bool *ignore_merges, bool *bos,
+                                  const char *file, snellen_error *err)
 {
-    int code;
-    PCRE2_SIZE at;
-    FAIL_IF(t->n_splits == MAX_SPLITS, SNELLEN_E_UNSUPPORTED, "%s: more than %d splits of the text", t->name, MAX_SPLITS);
-    FAIL_IF(n > 4096, SNELLEN_E_UNSUPPORTED, "%s: a regular expression of %zu bytes, at most 4096 expected", t->name, n);
-    pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)regex, n, PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF, &code, &at,
-                                         NULL);
-    if (!compiled) {
-        char why[200];
-        pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
-        FAIL(SNELLEN_E_FORMAT, "%s: regular expression of the pre-tokenizer: %s at byte %zu", t->name, why, at);
+    char between[64];
+    int n = snprintf(between, sizeof between, " %s ", name);
+    bool sane = n > 2 && (size_t)n < sizeof between && !strchr(name, ' ');
+    for (size_t i = 0; i < COUNT_OF(named) && sane; i++) {
+        if (!strstr(named[i].names, between)) continue;
+        *ignore_merges = named[i].ignore_merges;
+        *bos = named[i].bos;
+        for (size_t j = 0; j < COUNT_OF(named[i].patterns) && named[i].patterns[j]; j++) {
+            const char *pattern = named[i].patterns[j];
+            TRY(pretokenizer_add(p, pattern, strlen(pattern), false, CUT_ISOLATED, file, err));
+        }
+        return SNELLEN_OK;
     }
-    pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);    /* without it matching is slower, not different */
-    t->splits[t->n_splits++] = compiled;
+    FAIL(SNELLEN_E_UNSUPPORTED, "%s: tokenizer: the pre-tokeniser '%.40s' is not supported", file, name);
+}
+
+/* ---- expressions ---------------------------------------------------------------------------------------------------------- */
+
+/* tokenizer.json's expressions are written for Oniguruma. NULL, or what in this one means something else here. */
+static const char *foreign_syntax(const char *pattern, size_t n)
+{
+    bool in_class = false;
+    for (size_t i = 0; i < n; i++) {
+        char c = pattern[i], next = i + 1 < n ? pattern[i + 1] : 0;
+        if (c == '\\') {
+            if (next == 'h' || next == 'H') return "\\h";
+            i++;
+        } else if (!in_class) {
+            in_class = c == '[';
+            if (in_class && next == '^') i++;
+        } else if (c == ']') {
+            in_class = false;
+        } else if (c == '[' && next == ':') {
+            i++;
+            while (i + 1 < n && !(pattern[i] == ':' && pattern[i + 1] == ']')) i++;
+            i++;
+        } else if (c == '[') {
+            return "a class within a class";
+        } else if (c == '&' && next == '&') {
+            return "&& within a class";
+        }
+    }
+    return NULL;
+}
+
+snellen_status pretokenizer_add(struct pretokenizer *p, const char *pattern, size_t n, bool literal, enum cut cut,
+                                const char *file, snellen_error *err)
+{
+    FAIL_IF(p->n == MOST_CUTTERS, SNELLEN_E_UNSUPPORTED, "%s: tokenizer: more than %d pre-tokenisers in a row", file,
+            MOST_CUTTERS);
+    FAIL_IF(n == 0 || n > LONGEST_PATTERN, SNELLEN_E_FORMAT, "%s: tokenizer: a pattern of %zu bytes, 1 to %d expected",
+            file, n, LONGEST_PATTERN);
+    const char *foreign = literal ? NULL : foreign_syntax(pattern, n);
+    FAIL_IF(foreign, SNELLEN_E_UNSUPPORTED, "%s: tokenizer: the regular expression has %s, which is not supported", file,
+            foreign);
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    FAIL_IF(!context, SNELLEN_E_MEMORY, "%s: tokenizer: memory ran out", file);
+    pcre2_set_newline(context, PCRE2_NEWLINE_LF);
+    uint32_t options = PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
+    int why;
+    PCRE2_SIZE where;
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, n, options, &why, &where, context);
+    pcre2_compile_context_free(context);
+    if (!code) {
+        PCRE2_UCHAR message[160];
+        if (pcre2_get_error_message(why, message, sizeof message) < 0) message[0] = 0;
+        FAIL(SNELLEN_E_UNSUPPORTED, "%s: tokenizer: regular expression, at byte %zu: %s", file, (size_t)where,
+             (const char *)message);
+    }
+    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  /* where it cannot, matching is merely slower */
+    p->cutters[p->n++] = (struct cutter){code, cut};
     return SNELLEN_OK;
 }
 
-snellen_status split_add_named(struct tokenizer *t, const char *name, size_t n, snellen_error *err)
+void pretokenizer_free(struct pretokenizer *p)
 {
-    for (size_t i = 0; i < COUNT_OF(named_splits); i++) {
-        if (strlen(named_splits[i].name) != n || memcmp(named_splits[i].name, name, n)) continue;
-        for (size_t j = 0; j < COUNT_OF(named_splits[i].splits) && named_splits[i].splits[j]; j++)
-            TRY(split_add(t, named_splits[i].splits[j], strlen(named_splits[i].splits[j]), err));
-        return SNELLEN_OK;
-    }
-    FAIL(SNELLEN_E_UNSUPPORTED, "%s: pre-tokenizer '%.*s' is not supported", t->name, (int)MIN(n, 80), name);
+    for (int i = 0; i < p->n; i++) pcre2_code_free(p->cutters[i].code);
+    p->n = 0;
 }
 
-/* ---- cutting ---------------------------------------------------------------------------------------------------------------- */
+/* ---- cutting ------------------------------------------------------------------------------------------------------------------ */
 
-struct cutting {
-    const struct tokenizer *t;
-    pcre2_match_data *match[MAX_SPLITS];
-    pcre2_match_context *limits;
-    snellen_status (*word)(void *user, const char *text, size_t n, snellen_error *err);
-    void *user;
+struct run {
+    const struct pretokenizer *p;
+    const struct word_sink *sink;
+    pcre2_match_data *match;
+    pcre2_match_context *context;
 };
 
-static snellen_status cut(const struct cutting *c, int stage, const char *text, size_t n, snellen_error *err)
+static snellen_status cut_text(struct run *r, int k, const char *text, size_t n, snellen_error *err);
+
+/* The next match at or after `from`; *begin = *end = n when there is none. */
+static snellen_status next_match(struct run *r, const pcre2_code *code, const char *text, size_t n, size_t from,
+                                 size_t *begin, size_t *end, snellen_error *err)
 {
-    if (!n) return SNELLEN_OK;
-    if (stage == c->t->n_splits) return c->word(c->user, text, n, err);
-    size_t done = 0, at = 0;
-    while (at < n) {
-        int found = pcre2_match(c->t->splits[stage], (PCRE2_SPTR)text, n, at, 0, c->match[stage], c->limits);
-        FAIL_IF(found < 0 && found != PCRE2_ERROR_NOMATCH, SNELLEN_E_FORMAT,
-                "%s: the pre-tokenizer's regular expression gave up on the text (code %d)", c->t->name, found);
-        if (found < 0) break;
-        const PCRE2_SIZE *range = pcre2_get_ovector_pointer(c->match[stage]);
-        size_t start = range[0], end = range[1];
-        if (end <= start) {   /* an empty match cuts nothing */
-            at = MAX(end, at) + 1;
-            continue;
-        }
-        TRY(cut(c, stage + 1, text + done, start - done, err));
-        TRY(cut(c, stage + 1, text + start, end - start, err));
-        done = at = end;
+    uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY;
+    int found = pcre2_match(code, (PCRE2_SPTR)text, n, from, options, r->match, r->context);
+    if (found == PCRE2_ERROR_JIT_STACKLIMIT)
+        found = pcre2_match(code, (PCRE2_SPTR)text, n, from, options | PCRE2_NO_JIT, r->match, r->context);
+    *begin = *end = n;
+    if (found == PCRE2_ERROR_NOMATCH) return SNELLEN_OK;
+    if (found < 0) {
+        PCRE2_UCHAR message[160];
+        if (pcre2_get_error_message(found, message, sizeof message) < 0) message[0] = 0;
+        FAIL(SNELLEN_E_UNSUPPORTED, "the tokenizer's regular expression cannot cut this text: %s",
+             (const char *)message);
     }
-    return cut(c, stage + 1, text + done, n - done, err);
+    const PCRE2_SIZE *span = pcre2_get_ovector_pointer(r->match);
+    if (span[0] < from || span[1] <= span[0] || span[1] > n) return SNELLEN_OK;
+    *begin = span[0];
+    *end = span[1];
+    return SNELLEN_OK;
 }
 
-snellen_status split_words(const struct tokenizer *t, const char *text, size_t n,
-                           snellen_status (*word)(void *user, const char *text, size_t n, snellen_error *err), void *user,
-                           snellen_error *err)
+/* Stretches of one text, matched and not, put together as `cut` says. */
+struct joiner {
+    const char *text;
+    size_t begin, end;        /* not handed on yet */
+    bool matched;             /* the stretch added last */
+};
+
+static bool joins(enum cut cut, bool matched, bool before)
 {
-    enum { MATCH_LIMIT = 50000000 };
-    struct cutting c = {.t = t, .word = word, .user = user, .limits = pcre2_match_context_create(NULL)};
-    bool ready = c.limits != NULL;
-    if (ready) pcre2_set_match_limit(c.limits, MATCH_LIMIT);
-    for (int i = 0; i < t->n_splits; i++) {
-        c.match[i] = pcre2_match_data_create(1, NULL);
-        ready = ready && c.match[i];
+    switch (cut) {
+    case CUT_WITH_PREVIOUS: return matched && !before;
+    case CUT_WITH_NEXT: return !matched && before;
+    case CUT_CONTIGUOUS: return matched && before;
+    default: return false;
     }
-    snellen_status status = ready ? cut(&c, 0, text, n, err) : error_set(err, SNELLEN_E_MEMORY, "memory ran out");
-    for (int i = 0; i < t->n_splits; i++) pcre2_match_data_free(c.match[i]);
-    pcre2_match_context_free(c.limits);
+}
+
+static snellen_status add_stretch(struct run *r, int k, struct joiner *j, size_t end, bool matched, snellen_error *err)
+{
+    if (end == j->end) return SNELLEN_OK;
+    if (j->begin < j->end && !joins(r->p->cutters[k].cut, matched, j->matched)) {
+        TRY(cut_text(r, k + 1, j->text + j->begin, j->end - j->begin, err));
+        j->begin = j->end;
+    }
+    j->end = end;
+    j->matched = matched;
+    return SNELLEN_OK;
+}
+
+static snellen_status cut_text(struct run *r, int k, const char *text, size_t n, snellen_error *err)
+{
+    if (n == 0) return SNELLEN_OK;
+    if (k == r->p->n) return r->sink->word(r->sink->user, text, n, err);
+    struct joiner j = {.text = text};
+    while (j.end < n) {
+        size_t begin, end;
+        TRY(next_match(r, r->p->cutters[k].code, text, n, j.end, &begin, &end, err));
+        TRY(add_stretch(r, k, &j, begin, false, err));
+        TRY(add_stretch(r, k, &j, end, true, err));
+    }
+    return cut_text(r, k + 1, text + j.begin, n - j.begin, err);
+}
+
+snellen_status pretokenizer_run(const struct pretokenizer *p, const char *text, size_t n, const struct word_sink *sink,
+                                snellen_error *err)
+{
+    struct run r = {.p = p, .sink = sink};
+    if (p->n) {
+        r.match = pcre2_match_data_create(1, NULL);
+        r.context = pcre2_match_context_create(NULL);
+    }
+    snellen_status status;
+    if (p->n && (!r.match || !r.context)) {
+        status = error_set(err, SNELLEN_E_MEMORY, "tokenizer: memory ran out");
+    } else {
+        if (p->n) pcre2_set_match_limit(r.context, (uint32_t)MIN(FREE_STEPS + (uint64_t)n * STEPS_PER_BYTE, UINT32_MAX));
+        status = cut_text(&r, 0, text, n, err);
+    }
+    pcre2_match_data_free(r.match);
+    pcre2_match_context_free(r.context);
     return status;
 }

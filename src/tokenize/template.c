@@ -1,87 +1,254 @@
-/* Chat templates. Templates are programs; two families of them are recognised by what they contain and written out here:
- * ChatML turns (SmolLM, Qwen) and Gemma turns. Any other is told to be unsupported. */
+/* Chat templates: which of the known forms a template's text has, and that form put into practice.
+ *
+ * Templates are programs (Jinja). They are not run: what varies between the templates of one form is read off their
+ * text, above all off their string literals, which hold the default system message and the opening of an answer. A
+ * template that is neither ChatML nor Gemma's, or that does what these do not, is CHAT_OTHER. */
 #include "tokenize/vocab.h"
 
 #include <string.h>
 
+/* Real templates have some thousands of bytes and a handful of literals. */
+enum { LONGEST_TEMPLATE = 256 << 10, MOST_LITERALS = 64 };
+
+/* ---- reading a template ---------------------------------------------------------------------------------------------------- */
+
+static const char *find_from(const char *text, size_t n, size_t from, const char *what)
+{
+    return from <= n ? memmem(text + from, n - from, what, strlen(what)) : NULL;
+}
+
+static bool contains(const char *text, size_t n, const char *what)
+{
+    return find_from(text, n, 0, what) != NULL;
+}
+
+/* The value of the string literal whose first characters, after its quote, stand at `at`. NULL when that is no literal. */
+static char *literal_at(const char *text, size_t n, size_t at, struct arena *arena)
+{
+    char quote = at > 0 ? text[at - 1] : 0;
+    if (quote != '\'' && quote != '"') return NULL;
+    size_t end = at;
+    while (end < n && text[end] != quote) end += text[end] == '\\' && end + 1 < n ? 2 : 1;
+    if (end >= n) return NULL;
+    char *value = arena_alloc(arena, end - at + 1), *p = value;
+    for (size_t i = at; value && i < end; i++) {
+        char c = text[i];
+        if (c == '\\' && i + 1 < end) {
+            c = text[++i];
+            c = c == 'n' ? '\n' : c == 't' ? '\t' : c == 'r' ? '\r' : c;
+        }
+        *p++ = c;
+    }
+    return value;
+}
+
+/* The first literal at or after `from` that begins with `start` and has something between that and `end`, which it ends
+ * with; NULL when there is none. */
+static char *literal_like(const char *text, size_t n, size_t from, const char *begin, const char *start, const char *end,
+                          struct arena *arena)
+{
+    const char *p = text + from;
+    for (int i = 0; i < MOST_LITERALS && (p = find_from(text, n, (size_t)(p - text), begin)); i++, p++) {
+        char *value = literal_at(text, n, (size_t)(p - text), arena);
+        size_t n_value = value ? strlen(value) : 0, n_start = strlen(start), n_end = strlen(end);
+        if (n_value < n_start + n_end || strncmp(value, start, n_start)) continue;
+        if (!strcmp(value + n_value - n_end, end)) return value;
+    }
+    return NULL;
+}
+
+/* {{ bos_token }} in any spacing. */
+static bool writes_bos(const char *text, size_t n)
+{
+    for (const char *p = text; (p = find_from(text, n, (size_t)(p - text), "bos_token")); p++) {
+        const char *before = p;
+        while (before > text && (before[-1] == ' ' || before[-1] == '-')) before--;
+        if (before - text >= 2 && before[-1] == '{' && before[-2] == '{') return true;
+    }
+    return false;
+}
+
+/* ['content'] | trim or .content|trim */
+static bool trims_content(const char *text, size_t n)
+{
+    for (const char *p = text; (p = find_from(text, n, (size_t)(p - text), "content")); p++) {
+        const char *q = p + strlen("content"), *stop = text + n;
+        while (q < stop && strchr("'\"] ", *q) && *q) q++;
+        if (q == stop || *q++ != '|') continue;
+        while (q < stop && *q == ' ') q++;
+        if (stop - q >= 4 && !memcmp(q, "trim", 4)) return true;
+    }
+    return false;
+}
+
+/* ---- recognising ------------------------------------------------------------------------------------------------------------- */
+
+static const char im_start[] = "<|im_start|>", im_end[] = "<|im_end|>\n";
+
+static void recognise_chatml(struct chat *chat, const char *text, size_t n, struct arena *arena)
+{
+    const char *ask = find_from(text, n, 0, "add_generation_prompt");
+    size_t from = ask ? (size_t)(ask - text) : 0;
+    chat->opening = literal_like(text, n, from, "<|im_start|>assistant", "<|im_start|>assistant\n", "", arena);
+    /* Separators of its own, or today's date in the prompt: another form. */
+    bool other = !chat->opening || contains(text, n, "<|im_sep|>") || contains(text, n, "strftime_now");
+    chat->kind = other ? CHAT_OTHER : CHAT_CHATML;
+    char *system = literal_like(text, n, 0, "<|im_start|>system", "<|im_start|>system\n", im_end, arena);
+    if (system && strlen(system) > strlen("<|im_start|>system\n") + strlen(im_end)) {
+        system[strlen(system) - strlen(im_end)] = 0;
+        chat->system = system + strlen("<|im_start|>system\n");
+    }
+    if (contains(text, n, "split('</think>')[-1]"))
+        chat->thoughts = contains(text, n, "last_query_index") ? THOUGHTS_OF_LAST_TURN : THOUGHTS_DROPPED;
+}
+
+static void recognise_gemma(struct chat *chat, const char *text, size_t n)
+{
+    chat->kind = contains(text, n, "<start_of_turn>model") ? CHAT_GEMMA : CHAT_OTHER;
+    chat->opening = "<start_of_turn>model\n";
+    chat->refuses_system = contains(text, n, "System role not supported");
+}
+
+snellen_status chat_recognise(struct chat *chat, const char *text, size_t n, struct arena *arena, snellen_error *err)
+{
+    *chat = (struct chat){.kind = n ? CHAT_OTHER : CHAT_NONE};
+    if (n > LONGEST_TEMPLATE) return SNELLEN_OK;
+    char *copy = arena_text(arena, text, n);
+    FAIL_IF(!copy, SNELLEN_E_MEMORY, "chat template: memory ran out");
+    chat->bos = writes_bos(copy, n);
+    chat->trim = trims_content(copy, n);
+    if (contains(copy, n, "<start_of_turn>") && contains(copy, n, "<end_of_turn>"))
+        recognise_gemma(chat, copy, n);
+    else if (contains(copy, n, im_start) && contains(copy, n, "<|im_end|>"))
+        recognise_chatml(chat, copy, n, arena);
+    return SNELLEN_OK;
+}
+
 const char *tokenizer_chat(const struct tokenizer *t)
 {
-    const char *text = t->chat_template;
-    if (!text) return "";
-    if (strstr(text, "<|im_start|>")) return "chatml";
-    if (strstr(text, "<start_of_turn>")) return "gemma";
-    return "other";
+    static const char *const names[] = {[CHAT_NONE] = "", [CHAT_CHATML] = "chatml", [CHAT_GEMMA] = "gemma",
+                                        [CHAT_OTHER] = "other"};
+    return names[t->chat.kind];
 }
 
-/* ---- ChatML ----------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------------------------------- */
 
-/* Templates that put a system message of their own first spell it out as a turn: the text between "system\n" and the end of
- * the turn, unless an expression stands there. */
-static void put_default_system(const char *template, struct strbuf *out)
+static bool is_role(const snellen_message *m, const char *role)
 {
-    static const char *const openings[] = {"<|im_start|>system\\n", "<|im_start|>system\n"};
-    for (size_t i = 0; i < COUNT_OF(openings); i++)
-        for (const char *at = strstr(template, openings[i]); at; at = strstr(at + 1, openings[i])) {
-            const char *text = at + strlen(openings[i]), *end = strstr(text, "<|im_end|>");
-            size_t n = end ? (size_t)(end - text) : 0;
-            if (!n || n > 2000 || memchr(text, '{', n) || memchr(text, '\'', n)) continue;
-            strbuf_printf(out, "<|im_start|>system\n%.*s<|im_end|>\n", (int)n, text);
-            return;
+    return !strcmp(m->role, role);
+}
+
+static bool is_blank(int32_t code)
+{
+    return utf8_is_space(code) || (code >= 0x1c && code <= 0x1f);  /* what Python's strip() takes */
+}
+
+static void put_content(struct strbuf *b, const struct chat *chat, const char *text)
+{
+    size_t n = strlen(text), size;
+    int32_t code;
+    while (chat->trim && (size = utf8_next(text, n, &code)) && is_blank(code)) text += size, n -= size;
+    while (chat->trim && (size = utf8_last(text, n, &code)) && is_blank(code)) n -= size;
+    strbuf_put(b, text, n);
+}
+
+/* An answer of the model that holds, or may hold, its thoughts: what stands before the last </think> goes; in the turn
+ * that is not finished yet, Qwen3's template writes it anew. */
+static void put_answer(struct strbuf *b, const struct chat *chat, const char *text, bool last_turn, bool last)
+{
+    static const char open[] = "<think>", close[] = "</think>";
+    const char *first = strstr(text, close), *rest = text;
+    for (const char *p = first; p; p = strstr(rest, close)) rest = p + strlen(close);
+    while (first && *rest == '\n') rest++;
+    if (chat->thoughts == THOUGHTS_OF_LAST_TURN && last_turn) {
+        const char *thoughts = text;
+        for (const char *p; first && (p = strstr(thoughts, open)) && p < first;) thoughts = p + strlen(open);
+        const char *from = thoughts, *to = first ? first : thoughts;
+        while (from < to && *from == '\n') from++;
+        while (from < to && to[-1] == '\n') to--;
+        if (last || from < to) {
+            strbuf_puts(b, "<think>\n");
+            strbuf_put(b, from, (size_t)(to - from));
+            strbuf_puts(b, "\n</think>\n\n");
+            while (*rest == '\n') rest++;
         }
-}
-
-static void put_chatml(const struct tokenizer *t, const snellen_message *messages, size_t n, bool answer,
-                       struct strbuf *out)
-{
-    if (n && strcmp(messages[0].role, "system")) put_default_system(t->chat_template, out);
-    for (size_t i = 0; i < n; i++)
-        strbuf_printf(out, "<|im_start|>%s\n%s<|im_end|>\n", messages[i].role, messages[i].content);
-    if (answer) strbuf_puts(out, "<|im_start|>assistant\n");
-}
-
-/* ---- Gemma ------------------------------------------------------------------------------------------------------------------- */
-
-/* White space around a message goes, as the template's trim does. */
-static void put_trimmed(struct strbuf *out, const char *text)
-{
-    static const char blank[] = " \t\r\n\f\v";
-    text += strspn(text, blank);
-    size_t n = strlen(text);
-    while (n && strchr(blank, text[n - 1])) n--;
-    strbuf_put(out, text, n);
-}
-
-/* The system message has no turn of its own: it stands before the first one's text. */
-static void put_gemma(const struct tokenizer *t, const snellen_message *messages, size_t n, bool answer,
-                      struct strbuf *out)
-{
-    const char *system = n && !strcmp(messages[0].role, "system") ? messages[0].content : NULL;
-    if (t->bos >= 0) strbuf_put(out, t->pieces[t->bos].bytes, t->pieces[t->bos].n);
-    for (size_t i = system ? 1 : 0; i < n; i++) {
-        bool model = !strcmp(messages[i].role, "assistant");
-        strbuf_printf(out, "<start_of_turn>%s\n", model ? "model" : messages[i].role);
-        if (system) strbuf_printf(out, "%s\n\n", system);
-        system = NULL;
-        put_trimmed(out, messages[i].content);
-        strbuf_puts(out, "<end_of_turn>\n");
     }
-    if (answer) strbuf_puts(out, "<start_of_turn>model\n");
+    strbuf_puts(b, rest);
+}
+
+/* The template's last_query_index: the last message of the user that is not a tool's answer; the last of all when there
+ * is none. */
+static size_t last_question(const snellen_message *messages, size_t n)
+{
+    static const char open[] = "<tool_response>", close[] = "</tool_response>";
+    for (size_t i = n; i-- > 0;) {
+        const char *text = messages[i].content;
+        size_t size = strlen(text);
+        bool tool = !strncmp(text, open, strlen(open)) && size >= strlen(close) &&
+                    !strcmp(text + size - strlen(close), close);
+        if (is_role(&messages[i], "user") && !tool) return i;
+    }
+    return n ? n - 1 : 0;
+}
+
+static void write_chatml(struct strbuf *b, const struct chat *chat, const snellen_message *messages, size_t n)
+{
+    size_t question = last_question(messages, n);
+    if (chat->system && n && !is_role(&messages[0], "system"))
+        strbuf_printf(b, "%ssystem\n%s%s", im_start, chat->system, im_end);
+    for (size_t i = 0; i < n; i++) {
+        strbuf_printf(b, "%s%s\n", im_start, messages[i].role);
+        if (chat->thoughts != THOUGHTS_KEPT && is_role(&messages[i], "assistant"))
+            put_answer(b, chat, messages[i].content, i > question, i + 1 == n);
+        else
+            put_content(b, chat, messages[i].content);
+        strbuf_puts(b, im_end);
+    }
+}
+
+static snellen_status write_gemma(struct strbuf *b, const struct chat *chat, const snellen_message *messages, size_t n,
+                                  snellen_error *err)
+{
+    bool system = n && is_role(&messages[0], "system");
+    FAIL_IF(system && chat->refuses_system, SNELLEN_E_UNSUPPORTED,
+            "chat: this model's template knows no system message; put it into the first question");
+    for (size_t i = system; i < n; i++) {
+        bool user = is_role(&messages[i], "user");
+        FAIL_IF(user != ((i - system) % 2 == 0), SNELLEN_E_USAGE,
+                "chat: message %zu is the %s's; this model's template wants user and assistant in turn", i + 1,
+                messages[i].role);
+        strbuf_printf(b, "<start_of_turn>%s\n", is_role(&messages[i], "assistant") ? "model" : messages[i].role);
+        if (system && i == 1) strbuf_printf(b, "%s\n\n", messages[0].content);
+        put_content(b, chat, messages[i].content);
+        strbuf_puts(b, "<end_of_turn>\n");
+    }
+    return SNELLEN_OK;
 }
 
 snellen_status tokenizer_chat_format(const struct tokenizer *t, const snellen_message *messages, size_t n, bool answer,
                                      char **text, snellen_error *err)
 {
-    const char *kind = tokenizer_chat(t);
-    FAIL_IF(!kind[0], SNELLEN_E_UNSUPPORTED, "%s: the model has no chat template; it continues texts, it was not made to "
-            "answer", t->name);
-    FAIL_IF(!strcmp(kind, "other"), SNELLEN_E_UNSUPPORTED, "%s: its chat template is neither ChatML nor Gemma turns; give "
-            "the whole text of the turns as the prompt instead", t->name);
-    for (size_t i = 0; i < n; i++)
-        FAIL_IF(!messages[i].role || !messages[i].content, SNELLEN_E_USAGE, "message %zu has no role or no text", i);
-    struct strbuf out = {0};
-    if (!strcmp(kind, "chatml"))
-        put_chatml(t, messages, n, answer, &out);
+    const struct chat *chat = &t->chat;
+    FAIL_IF(chat->kind == CHAT_NONE, SNELLEN_E_UNSUPPORTED,
+            "chat: this model has no chat template (a base model completes text, it does not answer)");
+    FAIL_IF(chat->kind == CHAT_OTHER, SNELLEN_E_UNSUPPORTED,
+            "chat: this model's chat template is neither ChatML nor Gemma's turns, the two that are supported");
+    for (size_t i = 0; i < n; i++) {
+        FAIL_IF(!messages[i].role || !messages[i].content, SNELLEN_E_USAGE, "chat: message %zu has no %s", i + 1,
+                messages[i].role ? "content" : "role");
+        bool known = is_role(&messages[i], "system") || is_role(&messages[i], "user") ||
+                     is_role(&messages[i], "assistant");
+        FAIL_IF(!known, SNELLEN_E_USAGE, "chat: role '%.40s': system, user or assistant expected", messages[i].role);
+    }
+    struct strbuf b = {0};
+    if (chat->bos && t->bos >= 0) strbuf_put(&b, t->tokens[t->bos].bytes, t->tokens[t->bos].n);
+    snellen_status status = SNELLEN_OK;
+    if (chat->kind == CHAT_GEMMA)
+        status = write_gemma(&b, chat, messages, n, err);
     else
-        put_gemma(t, messages, n, answer, &out);
-    return strbuf_take(&out, text, NULL, err);
+        write_chatml(&b, chat, messages, n);
+    if (!status && answer) strbuf_puts(&b, chat->opening);
+    if (!status) return strbuf_take(&b, text, NULL, err);
+    strbuf_free(&b);
+    return status;
 }

@@ -1,32 +1,30 @@
-/* Pieces, merges and special tokens in tables. Nothing here trusts the file: ids are checked by the readers, equal pieces
- * and merges are allowed (the first wins), tables are sized from counts that the file's own bytes bound. */
+/* The vocabulary: tokens by id, pieces by their bytes, merges by their pair.
+ *
+ * Not here: where it is read from (vocab_gguf.c, vocab_hf.c) and how it is used (bpe.c). After tokenizer_index() nothing
+ * of it changes, so that threads can share it. */
 #include "tokenize/vocab.h"
 
-#include <stdlib.h>
 #include <string.h>
-
+#include <unistd.h>
 #include <xxhash.h>
 
-const char space_piece[] = "\xe2\x96\x81";   /* U+2581 */
+/* ---- tokens ---------------------------------------------------------------------------------------------------------- */
 
-/* ---- pieces ------------------------------------------------------------------------------------------------------------ */
-
-snellen_status vocab_new(const char *name, int64_t n_pieces, struct tokenizer **out, snellen_error *err)
+snellen_status tokenizer_new(uint64_t n, const char *file, struct tokenizer **out, snellen_error *err)
 {
-    FAIL_IF(n_pieces < 1 || n_pieces > 1 << 24, SNELLEN_E_FORMAT, "%s: a vocabulary of %lld tokens, 1 to %d expected", name,
-            (long long)n_pieces, 1 << 24);
-    struct tokenizer *t = calloc(1, sizeof *t);
-    FAIL_IF(!t, SNELLEN_E_MEMORY, "%s: memory ran out", name);
-    t->bos = t->eos = t->unknown = -1;
-    t->n_pieces = n_pieces;
-    t->name = arena_text(&t->arena, name, strlen(name));
-    t->pieces = arena_alloc(&t->arena, (size_t)n_pieces * sizeof *t->pieces);
-    t->ends = arena_alloc(&t->arena, (size_t)n_pieces);
-    if (!t->name || !t->pieces || !t->ends) {
+    FAIL_IF(n == 0, SNELLEN_E_FORMAT, "%s: tokenizer: there are no tokens", file);
+    FAIL_IF(n > MOST_TOKENS, SNELLEN_E_FORMAT, "%s: tokenizer: %llu tokens, at most %d expected", file,
+            (unsigned long long)n, MOST_TOKENS);
+    struct tokenizer *t;
+    TRY(NEW_ARRAY(&t, 1, file, err));
+    t->n = (int32_t)n;
+    t->bos = t->unknown = -1;
+    snellen_status status = NEW_ARRAY(&t->tokens, n, "tokens", err);
+    if (status) {
         tokenizer_free(t);
-        FAIL(SNELLEN_E_MEMORY, "%s: memory ran out", name);
+        return status;
     }
-    for (int64_t i = 0; i < n_pieces; i++) t->pieces[i] = (struct piece){.bytes = "", .kind = TOKEN_UNUSED};
+    for (uint64_t i = 0; i < n; i++) t->tokens[i].kind = TOKEN_UNUSED;
     *out = t;
     return SNELLEN_OK;
 }
@@ -34,300 +32,191 @@ snellen_status vocab_new(const char *name, int64_t n_pieces, struct tokenizer **
 void tokenizer_free(struct tokenizer *t)
 {
     if (!t) return;
-    for (int i = 0; i < t->n_splits; i++) pcre2_code_free(t->splits[i]);
+    pretokenizer_free(&t->pre);
+    mem_free(t->added.list);
+    mem_free(t->added_normal.list);
+    mem_free(t->merges.slots);
+    mem_free(t->orders);
+    mem_free(t->pieces.slots);
+    mem_free(t->tokens);
     arena_free(&t->arena);
-    free(t);
+    mem_free(t);
 }
 
-snellen_status vocab_set_piece(struct tokenizer *t, int32_t id, const char *bytes, size_t n, enum token_kind kind,
-                               snellen_error *err)
+snellen_status token_set(struct tokenizer *t, int64_t id, const char *bytes, size_t n, enum token_kind kind,
+                         const char *file, snellen_error *err)
 {
-    FAIL_IF(id < 0 || id >= t->n_pieces, SNELLEN_E_FORMAT, "%s: token id %d, 0 to %lld expected", t->name, id,
-            (long long)t->n_pieces - 1);
-    FAIL_IF(n > 1 << 20, SNELLEN_E_FORMAT, "%s: token %d has %zu bytes", t->name, id, n);
+    FAIL_IF(id < 0 || id >= t->n, SNELLEN_E_FORMAT, "%s: tokenizer: token id %lld is not within 0 .. %d", file,
+            (long long)id, t->n - 1);
+    FAIL_IF(n > LONGEST_PIECE, SNELLEN_E_FORMAT, "%s: tokenizer: token %lld has %zu bytes, at most %d expected", file,
+            (long long)id, n, LONGEST_PIECE);
+    struct token *token = &t->tokens[id];
+    FAIL_IF(token->bytes, SNELLEN_E_FORMAT, "%s: tokenizer: two tokens have the id %lld", file, (long long)id);
     char *copy = arena_text(&t->arena, bytes, n);
-    FAIL_IF(!copy, SNELLEN_E_MEMORY, "%s: memory ran out", t->name);
-    t->pieces[id] = (struct piece){.bytes = copy, .n = (uint32_t)n, .kind = (uint8_t)kind};
+    FAIL_IF(!copy, SNELLEN_E_MEMORY, "%s: tokenizer: memory ran out", file);
+    *token = (struct token){.bytes = copy, .n = (uint32_t)n, .kind = (uint8_t)kind};
     return SNELLEN_OK;
 }
 
-/* GPT-2 writes each byte as a character: printable ones of Latin-1 stand for themselves; the others, 0..32, 127..160 and
- * 173, are numbered in order from U+0100. */
-static int byte_of_character(uint32_t c)
+int32_t token_named(const struct tokenizer *t, const char *bytes, size_t n)
 {
-    if ((c >= '!' && c <= '~') || (c >= 0xa1 && c <= 0xac) || (c >= 0xae && c <= 0xff)) return (int)c;
-    int i = (int)c - 0x100;
-    if (i < 0 || i > 67) return -1;
-    return i < 33 ? i : i < 67 ? i - 33 + 127 : 173;
+    for (int32_t i = 0; i < t->n; i++)
+        if (t->tokens[i].bytes && t->tokens[i].n == n && !memcmp(t->tokens[i].bytes, bytes, n)) return i;
+    return -1;
 }
 
-size_t utf8_length(const char *p, size_t n)
+/* ---- pieces ------------------------------------------------------------------------------------------------------------ */
+
+/* Hashes differ from run to run; nothing that can be seen depends on them. Without entropy they are merely the same. */
+static uint64_t random_seed(void)
 {
-    unsigned char c = (unsigned char)*p;
-    size_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 1;
-    if (length > n) return 1;
-    for (size_t i = 1; i < length; i++)
-        if (((unsigned char)p[i] & 0xc0) != 0x80) return 1;
-    return length;
+    uint64_t seed = 0;
+    if (getentropy(&seed, sizeof seed)) seed = 0;
+    return seed;
 }
 
-int64_t byte_level_undo(const char *text, size_t n, char *out)
+/* The smallest power of two that is at least 2 n. */
+static uint64_t slots_for(uint64_t n)
 {
-    int64_t n_out = 0;
-    for (size_t i = 0; i < n;) {
-        size_t length = utf8_length(text + i, n - i);
-        uint32_t c = (unsigned char)text[i];
-        if (length > 2 || (length == 1 && c >= 0x80)) return -1;
-        if (length == 2) c = (c & 0x1f) << 6 | ((unsigned char)text[i + 1] & 0x3f);
-        int byte = byte_of_character(c);
-        if (byte < 0) return -1;
-        out[n_out++] = (char)byte;
-        i += length;
+    uint64_t slots = 16;
+    while (slots < 2 * n) slots *= 2;
+    return slots;
+}
+
+static struct piece_slot *piece_slot_of(const struct tokenizer *t, const char *bytes, size_t n, uint32_t *check)
+{
+    uint64_t hash = XXH3_64bits_withSeed(bytes, n, t->pieces.seed);
+    *check = (uint32_t)(hash >> 32);
+    for (uint64_t i = hash & t->pieces.mask;; i = (i + 1) & t->pieces.mask) {
+        struct piece_slot *slot = &t->pieces.slots[i];
+        if (slot->id < 0) return slot;
+        const struct token *token = &t->tokens[slot->id];
+        if (slot->check == *check && token->n == n && !memcmp(token->bytes, bytes, n)) return slot;
     }
-    return n_out;
 }
 
-snellen_status vocab_set_byte_level_piece(struct tokenizer *t, int32_t id, const char *text, size_t n, enum token_kind kind,
-                                          snellen_error *err)
+int32_t piece_find(const struct tokenizer *t, const char *bytes, size_t n)
 {
-    char *bytes = malloc(n + 1);
-    FAIL_IF(!bytes, SNELLEN_E_MEMORY, "%s: memory ran out", t->name);
-    int64_t n_bytes = byte_level_undo(text, n, bytes);
-    snellen_status status = n_bytes < 0 ? vocab_set_piece(t, id, text, n, kind, err)
-                                        : vocab_set_piece(t, id, bytes, (size_t)n_bytes, kind, err);
-    free(bytes);
-    return status;
+    if (n == 0 || n > t->longest) return -1;
+    uint32_t check;
+    return piece_slot_of(t, bytes, n, &check)->id;
 }
 
-/* ---- hash of pieces -------------------------------------------------------------------------------------------------------- */
-
-static uint64_t power_above(uint64_t n)
+static bool is_piece(const struct token *token)
 {
-    uint64_t size = 16;
-    while (size < n * 2) size *= 2;
-    return size;
+    return token->n > 0 && (token->kind == TOKEN_NORMAL || token->kind == TOKEN_USER);
 }
 
-snellen_status vocab_index(struct tokenizer *t, snellen_error *err)
+/* Where two tokens stand for the same bytes, the first normal one is what text becomes. */
+static void add_piece(struct tokenizer *t, int32_t id)
 {
-    t->table_size = power_above((uint64_t)t->n_pieces);
-    t->table = arena_alloc(&t->arena, t->table_size * sizeof *t->table);
-    FAIL_IF(!t->table, SNELLEN_E_MEMORY, "%s: memory ran out", t->name);
-    for (uint64_t i = 0; i < t->table_size; i++) t->table[i] = -1;
-    for (int64_t id = 0; id < t->n_pieces; id++) {
-        const struct piece *p = &t->pieces[id];
-        if (!p->n) continue;
-        uint64_t at = XXH3_64bits(p->bytes, p->n);
-        for (;; at++) {
-            int32_t *slot = &t->table[at & (t->table_size - 1)];
-            if (*slot < 0) *slot = (int32_t)id;
-            const struct piece *q = &t->pieces[*slot];
-            if (q->n == p->n && !memcmp(q->bytes, p->bytes, p->n)) break;
+    const struct token *token = &t->tokens[id];
+    uint32_t check;
+    struct piece_slot *slot = piece_slot_of(t, token->bytes, token->n, &check);
+    bool better = slot->id < 0 || (t->tokens[slot->id].kind == TOKEN_USER && token->kind == TOKEN_NORMAL);
+    if (better) *slot = (struct piece_slot){check, id};
+    t->longest = MAX(t->longest, token->n);
+    for (uint32_t i = 0; i + 1 < token->n; i++) {
+        uint32_t pair = (uint32_t)(uint8_t)token->bytes[i] << 8 | (uint8_t)token->bytes[i + 1];
+        t->joined[pair / 64] |= (uint64_t)1 << pair % 64;
+    }
+}
+
+/* Tokens that end an answer by their name, in whatever model. */
+static bool is_end_name(const struct token *token)
+{
+    static const char *const names[] = {"<|im_end|>", "<end_of_turn>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>",
+                                        "<|end_of_text|>", "<|end|>", "<eos>", "</s>"};
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (strlen(names[i]) == token->n && !memcmp(names[i], token->bytes, token->n)) return true;
+    return false;
+}
+
+snellen_status tokenizer_index(struct tokenizer *t, const char *file, snellen_error *err)
+{
+    uint64_t n_pieces = 0, n_slots;
+    for (int32_t i = 0; i < t->n; i++) n_pieces += is_piece(&t->tokens[i]);
+    n_slots = slots_for(n_pieces);
+    TRY(NEW_ARRAY(&t->pieces.slots, n_slots, file, err));
+    for (uint64_t i = 0; i < n_slots; i++) t->pieces.slots[i].id = -1;
+    t->pieces.mask = n_slots - 1;
+    t->pieces.seed = random_seed();
+    for (int i = 0; i < 256; i++) t->byte_ids[i] = -1;
+    for (int32_t i = 0; i < t->n; i++) {
+        struct token *token = &t->tokens[i];
+        if (!token->bytes) token->bytes = "";
+        if (is_piece(token)) add_piece(t, i);
+        if (token->kind == TOKEN_BYTE && token->n == 1) {
+            int32_t *id = &t->byte_ids[(uint8_t)token->bytes[0]];
+            if (*id < 0) *id = i;
         }
+        if (token->kind == TOKEN_SPECIAL || token->kind == TOKEN_USER) token->ends |= is_end_name(token);
+    }
+    for (int i = 0; i < 256 && t->symbols == SYMBOLS_BYTES; i++) {
+        char byte = (char)i;
+        t->byte_ids[i] = piece_find(t, &byte, 1);
     }
     return SNELLEN_OK;
 }
 
-int32_t vocab_find(const struct tokenizer *t, const char *bytes, size_t n)
-{
-    if (!n) return -1;
-    for (uint64_t at = XXH3_64bits(bytes, n);; at++) {
-        int32_t id = t->table[at & (t->table_size - 1)];
-        if (id < 0 || (t->pieces[id].n == n && !memcmp(t->pieces[id].bytes, bytes, n))) return id;
-    }
-}
+/* ---- merges --------------------------------------------------------------------------------------------------------------- */
 
-/* ---- hash of merges ------------------------------------------------------------------------------------------------------------ */
-
-snellen_status vocab_merges_new(struct tokenizer *t, uint64_t n, snellen_error *err)
+snellen_status merges_init(struct tokenizer *t, uint64_t n, const char *file, snellen_error *err)
 {
-    FAIL_IF(n > 1 << 26, SNELLEN_E_FORMAT, "%s: %llu merges", t->name, (unsigned long long)n);
-    t->merge_size = power_above(n);
-    t->merges = arena_alloc(&t->arena, t->merge_size * sizeof *t->merges);
-    FAIL_IF(!t->merges, SNELLEN_E_MEMORY, "%s: memory ran out", t->name);
-    for (uint64_t i = 0; i < t->merge_size; i++) t->merges[i].result = -1;
+    FAIL_IF(n > MOST_MERGES, SNELLEN_E_FORMAT, "%s: tokenizer: %llu merges, at most %d expected", file,
+            (unsigned long long)n, MOST_MERGES);
+    uint64_t n_slots = slots_for(n);
+    TRY(NEW_ARRAY(&t->merges.slots, n_slots, file, err));
+    for (uint64_t i = 0; i < n_slots; i++) t->merges.slots[i].left = -1;
+    t->merges.mask = n_slots - 1;
+    t->merges.seed = random_seed();
+    t->merges.n = 0;
     return SNELLEN_OK;
 }
 
-static uint64_t pair_hash(int32_t left, int32_t right)
+/* The slot that holds the pair, or the free one where it would go. */
+static struct merge *merge_slot_of(const struct tokenizer *t, int32_t left, int32_t right)
 {
-    uint64_t x = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
-    return x ^ x >> 29;
-}
-
-static struct merge *merge_slot(const struct tokenizer *t, int32_t left, int32_t right)
-{
-    for (uint64_t at = pair_hash(left, right);; at++) {
-        struct merge *m = &t->merges[at & (t->merge_size - 1)];
-        if (m->result < 0 || (m->left == left && m->right == right)) return m;
+    uint64_t x = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) ^ t->merges.seed;
+    x = (x ^ x >> 32) * 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 29) * 0xbf58476d1ce4e5b9u;
+    for (uint64_t i = (x ^ x >> 32) & t->merges.mask;; i = (i + 1) & t->merges.mask) {
+        struct merge *m = &t->merges.slots[i];
+        if (m->left < 0 || (m->left == left && m->right == right)) return m;
     }
 }
 
-void vocab_add_merge(struct tokenizer *t, int32_t left, int32_t right, uint32_t rank)
+const struct merge *merge_find(const struct tokenizer *t, int32_t left, int32_t right)
 {
-    if (left < 0 || right < 0) return;
-    const struct piece *a = &t->pieces[left], *b = &t->pieces[right];
-    char joined[512];
-    if ((size_t)a->n + b->n > sizeof joined) return;
-    memcpy(joined, a->bytes, a->n);
-    memcpy(joined + a->n, b->bytes, b->n);
-    int32_t result = vocab_find(t, joined, (size_t)a->n + b->n);
-    struct merge *m = merge_slot(t, left, right);
-    if (result < 0 || m->result >= 0 || t->n_merges * 2 >= t->merge_size) return;
-    *m = (struct merge){left, right, result, rank};
-    t->n_merges++;
+    const struct merge *m = merge_slot_of(t, left, right);
+    return m->left < 0 ? NULL : m;
 }
 
-const struct merge *vocab_find_merge(const struct tokenizer *t, int32_t left, int32_t right)
+/* No piece, but a token all the same. */
+static bool is_other_token(const struct tokenizer *t, const char *bytes, size_t n)
 {
-    const struct merge *m = merge_slot(t, left, right);
-    return m->result < 0 ? NULL : m;
+    return added_set_has(&t->added, t, bytes, n) || added_set_has(&t->added_normal, t, bytes, n) ||
+           (t->byte_fallback && spelling_byte_token(bytes, n) >= 0);
 }
 
-/* ---- what follows from the pieces -------------------------------------------------------------------------------------------- */
-
-/* The byte that a token <0xNN> stands for, or -1. */
-static int byte_of_piece(const struct piece *p)
+snellen_status merges_add(struct tokenizer *t, uint32_t rank, const char *left, size_t n_left, const char *right,
+                          size_t n_right, const char *file, snellen_error *err)
 {
-    int value = 0;
-    if (p->n != 6) return -1;
-    for (int i = 3; i < 5; i++) {
-        char c = p->bytes[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-        if (digit < 0) return -1;
-        value = value * 16 + digit;
-    }
-    return value;
-}
-
-/* What each piece adds to a text. Most are what they are; copies are made only where spaces or bytes are spelled. */
-static snellen_status write_plain(struct tokenizer *t, snellen_error *err)
-{
-    for (int64_t i = 0; i < t->n_pieces; i++) {
-        struct piece *p = &t->pieces[i];
-        int byte = p->kind == TOKEN_BYTE ? byte_of_piece(p) : -1;
-        p->plain = p->bytes;
-        p->n_plain = p->n;
-        bool spelled = t->spaces_as_pieces && (p->kind == TOKEN_NORMAL || p->kind == TOKEN_USER) &&
-                       memmem(p->bytes, p->n, space_piece, SPACE_BYTES);
-        if (byte < 0 && !spelled) continue;
-        char *plain = arena_alloc(&t->arena, (size_t)p->n + 1);
-        FAIL_IF(!plain, SNELLEN_E_MEMORY, "%s: memory ran out", t->name);
-        p->plain = plain;
-        p->n_plain = 0;
-        if (byte >= 0) plain[p->n_plain++] = (char)byte;
-        for (uint32_t at = 0; byte < 0 && at < p->n;) {
-            bool space = p->n - at >= SPACE_BYTES && !memcmp(p->bytes + at, space_piece, SPACE_BYTES);
-            plain[p->n_plain++] = space ? ' ' : p->bytes[at];
-            at += space ? SPACE_BYTES : 1;
-        }
-    }
+    char joined[LONGEST_PIECE];
+    FAIL_IF(n_left > LONGEST_PIECE || n_right > LONGEST_PIECE - n_left, SNELLEN_E_FORMAT,
+            "%s: tokenizer: merge %u makes a piece of more than %d bytes", file, rank, LONGEST_PIECE);
+    memcpy(joined, left, n_left);
+    memcpy(joined + n_left, right, n_right);
+    int32_t a = piece_find(t, left, n_left), b = piece_find(t, right, n_right);
+    int32_t id = piece_find(t, joined, n_left + n_right);
+    if ((a < 0 && is_other_token(t, left, n_left)) || (b < 0 && is_other_token(t, right, n_right)) ||
+        (id < 0 && is_other_token(t, joined, n_left + n_right)))
+        return SNELLEN_OK;
+    FAIL_IF(a < 0 || b < 0 || id < 0, SNELLEN_E_FORMAT, "%s: tokenizer: merge %u: %s is no token", file, rank,
+            a < 0 ? "its left side" : b < 0 ? "its right side" : "what it makes");
+    struct merge *m = merge_slot_of(t, a, b);
+    if (m->left >= 0) return SNELLEN_OK;
+    *m = (struct merge){a, b, rank, id};
+    t->merges.n++;
     return SNELLEN_OK;
-}
-
-static int by_first_byte_then_length(const void *a, const void *b, void *pieces)
-{
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    const struct piece *p = (const struct piece *)pieces + x, *q = (const struct piece *)pieces + y;
-    if (p->bytes[0] != q->bytes[0]) return (unsigned char)p->bytes[0] < (unsigned char)q->bytes[0] ? -1 : 1;
-    if (p->n != q->n) return p->n > q->n ? -1 : 1;
-    return (x > y) - (x < y);
-}
-
-static snellen_status list_specials(struct tokenizer *t, snellen_error *err)
-{
-    for (int64_t i = 0; i < t->n_pieces; i++)
-        t->n_specials += (t->pieces[i].kind == TOKEN_CONTROL || t->pieces[i].kind == TOKEN_USER) && t->pieces[i].n;
-    t->specials = arena_alloc(&t->arena, (t->n_specials + 1) * sizeof *t->specials);
-    FAIL_IF(!t->specials, SNELLEN_E_MEMORY, "%s: memory ran out", t->name);
-    size_t n = 0;
-    for (int64_t i = 0; i < t->n_pieces; i++)
-        if ((t->pieces[i].kind == TOKEN_CONTROL || t->pieces[i].kind == TOKEN_USER) && t->pieces[i].n)
-            t->specials[n++] = (int32_t)i;
-    qsort_r(t->specials, n, sizeof *t->specials, by_first_byte_then_length, t->pieces);
-    size_t at = 0;
-    for (int byte = 0; byte < 256; byte++) {
-        while (at < n && (unsigned char)t->pieces[t->specials[at]].bytes[0] < byte) at++;
-        t->special_first[byte] = at;
-    }
-    t->special_first[256] = n;
-    return SNELLEN_OK;
-}
-
-static void find_byte_tokens(struct tokenizer *t)
-{
-    for (int b = 0; b < 256; b++) {
-        char text[8] = {(char)b};
-        size_t n = 1;
-        if (!t->byte_level) n = (size_t)snprintf(text, sizeof text, "<0x%02X>", b);
-        t->byte_tokens[b] = vocab_find(t, text, n);
-    }
-}
-
-/* Tokens that end an answer: the end token of the file, and those that models of this family use to end a turn. */
-static void find_ends(struct tokenizer *t)
-{
-    static const char *const names[] = {"<|im_end|>", "<end_of_turn>", "<|eot_id|>", "<|endoftext|>", "<eos>", "</s>",
-                                        "<|end_of_text|>", "<|end|>"};
-    if (t->eos >= 0) t->ends[t->eos] = 1;
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        int32_t id = vocab_find(t, names[i], strlen(names[i]));
-        if (id >= 0 && (t->pieces[id].kind == TOKEN_CONTROL || t->pieces[id].kind == TOKEN_USER)) t->ends[id] = 1;
-    }
-}
-
-snellen_status vocab_finish(struct tokenizer *t, snellen_error *err)
-{
-    find_byte_tokens(t);
-    find_ends(t);
-    TRY(write_plain(t, err));
-    return list_specials(t, err);
-}
-
-/* ---- what a caller may ask ------------------------------------------------------------------------------------------------------ */
-
-int64_t tokenizer_size(const struct tokenizer *t)
-{
-    return t->n_pieces;
-}
-
-const char *tokenizer_kind(const struct tokenizer *t, int32_t id)
-{
-    static const char *const names[] = {"normal", "special", "special", "user", "unused", "byte"};
-    return id < 0 || id >= t->n_pieces ? "unused" : names[t->pieces[id].kind];
-}
-
-bool tokenizer_ends(const struct tokenizer *t, int32_t id)
-{
-    return id >= 0 && id < t->n_pieces && t->ends[id];
-}
-
-int32_t tokenizer_bos(const struct tokenizer *t, bool *wanted)
-{
-    if (wanted) *wanted = t->bos_wanted && t->bos >= 0;
-    return t->bos;
-}
-
-snellen_status tokenizer_load(const struct model_file *f, struct tokenizer **out, snellen_error *err)
-{
-    *out = NULL;
-    if (f->gguf) {
-        const char *model;
-        size_t n;
-        return gguf_text(f->gguf, "tokenizer.ggml.model", &model, &n) ? tokenizer_from_gguf(f->gguf, f->path, out, err)
-                                                                       : SNELLEN_OK;
-    }
-    char path[4096], *json = NULL, *config = NULL;
-    size_t n = 0, n_config = 0;
-    enum { MAX_JSON = 256 << 20 };
-    snprintf(path, sizeof path, "%s/tokenizer.json", f->folder);
-    if (!file_exists(path)) return SNELLEN_OK;
-    char config_path[4096];
-    snprintf(config_path, sizeof config_path, "%s/tokenizer_config.json", f->folder);
-    snellen_status status = file_read(path, MAX_JSON, &json, &n, err);
-    if (!status && file_exists(config_path)) status = file_read(config_path, MAX_JSON, &config, &n_config, err);
-    if (!status) status = tokenizer_from_json(json, n, config, n_config, path, out, err);
-    mem_free(json);
-    mem_free(config);
-    return status;
 }

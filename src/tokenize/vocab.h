@@ -1,123 +1,213 @@
-/* The tokenizer described by data: what vocab_gguf.c and vocab_hf.c fill, and encode.c and decode.c read.
+/* What the files of tokenize share: the vocabulary, its merges, tokens found in text, the pre-tokeniser, the template.
  *
- * Pieces are held as the bytes they stand for (byte-level alphabets are undone on loading), except in SentencePiece-style
- * vocabularies, where U+2581 stands for a space as it does in the file. */
+ * All pieces are kept as the bytes they stand for: GGUF's and tokenizer.json's spellings (bytes as letters, U+2581 for
+ * spaces) are undone once, at loading. Encoding and decoding then work on plain bytes, whatever the file was. */
 #ifndef TOKENIZE_VOCAB_H
 #define TOKENIZE_VOCAB_H
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include "tokenize/tokenize.h"
 
-enum token_kind { TOKEN_NORMAL, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER, TOKEN_UNUSED, TOKEN_BYTE };
-
-struct piece {
-    const char *bytes;      /* as text is matched against it; NUL ended, may hold NULs */
-    uint32_t n, n_plain;
-    const char *plain;      /* what it adds to a text: spaces as spaces, byte tokens as their byte */
-    uint8_t kind;           /* enum token_kind */
-    bool lstrip, rstrip;    /* special tokens that swallow white space before, after them */
+enum {
+    MOST_TOKENS = 4 << 20,    /* as many as any model may have rows of logits */
+    LONGEST_PIECE = 4096,     /* bytes; real ones have at most some hundreds */
+    MOST_MERGES = 16 << 20,
 };
 
-/* Two neighbours that become one token; the smallest rank goes first. */
+/* ---- tokens (vocab.c) ------------------------------------------------------------------------------------------------ */
+
+enum token_kind { TOKEN_NORMAL, TOKEN_SPECIAL, TOKEN_USER, TOKEN_BYTE, TOKEN_UNUSED };
+
+struct token {
+    const char *bytes;        /* NUL ended; "" where the file has no token of this id */
+    uint32_t n;
+    uint8_t kind;
+    bool ends;                /* an answer ends with it */
+};
+
+/* Bytes -> id, open addressing, at most half full. Hashes are seeded at random, so that no file can choose them. */
+struct piece_slot {
+    uint32_t check;           /* upper half of the hash */
+    int32_t id;               /* -1 = free */
+};
+struct piece_table {
+    struct piece_slot *slots;
+    uint64_t mask, seed;
+};
+
+/* (left id, right id) -> rank and id of the merged piece. */
 struct merge {
-    int32_t left, right, result;
-    uint32_t rank;
+    int32_t left, right;      /* left -1 = free */
+    uint32_t rank;            /* lower merges first */
+    int32_t id;
+};
+struct merge_table {
+    struct merge *slots;
+    uint64_t mask, seed, n;
 };
 
-extern const char space_piece[];    /* U+2581, the space of SentencePiece */
-enum { SPACE_BYTES = 3, MAX_SPLITS = 8 };
-enum prefix_space { PREFIX_NEVER, PREFIX_FIRST, PREFIX_ALWAYS };
+/* A token that is looked for in the text before anything else happens to it. */
+struct added {
+    int32_t id;
+    bool strip_left, strip_right;  /* takes the white space beside it along */
+    bool single_word;              /* only where no letter, digit or _ stands beside it */
+};
+/* Sorted by bytes, so that walking through the array is walking down a trie. */
+struct added_set {
+    struct added *list;
+    size_t n;
+    uint32_t first[257];      /* entries whose first byte is b: list[first[b]] .. list[first[b + 1]] */
+};
+
+/* ---- how text is cut into words (pretokenize.c) ----------------------------------------------------------------------- */
+
+enum cut { CUT_ISOLATED, CUT_WITH_PREVIOUS, CUT_WITH_NEXT, CUT_CONTIGUOUS };
+enum { MOST_CUTTERS = 16 };
+
+struct cutter {
+    struct pcre2_real_code_8 *code;
+    enum cut cut;
+};
+/* Each cutter cuts what the one before it left. None: a text is one word. */
+struct pretokenizer {
+    struct cutter cutters[MOST_CUTTERS];
+    int n;
+};
+void pretokenizer_free(struct pretokenizer *p);
+/* Adds a regular expression, or a literal text. `file` stands in messages. */
+snellen_status pretokenizer_add(struct pretokenizer *p, const char *pattern, size_t n, bool literal, enum cut cut,
+                                const char *file, snellen_error *err);
+/* The cutters of a pre-tokeniser that GGUF files name ("gpt-2", "llama-bpe", ..). *ignore_merges: a word that is a piece
+ * is that piece. *bos: made to see the begin-of-sequence token where no key says otherwise. */
+snellen_status pretokenizer_named(struct pretokenizer *p, const char *name, bool *ignore_merges, bool *bos,
+                                  const char *file, snellen_error *err);
+extern const char regex_gpt2[];
+
+struct word_sink {
+    snellen_status (*word)(void *user, const char *text, size_t n, snellen_error *err);
+    void *user;
+};
+/* Gives every byte of the text, in order, as words. Invalid UTF-8 stands in words of its own. */
+snellen_status pretokenizer_run(const struct pretokenizer *p, const char *text, size_t n, const struct word_sink *sink,
+                                snellen_error *err);
+
+/* ---- chat (template.c) -------------------------------------------------------------------------------------------------- */
+
+enum chat_kind { CHAT_NONE, CHAT_CHATML, CHAT_GEMMA, CHAT_OTHER };
+enum chat_thoughts { THOUGHTS_KEPT, THOUGHTS_DROPPED, THOUGHTS_OF_LAST_TURN };
+
+struct chat {
+    enum chat_kind kind;
+    bool bos;                    /* the begin-of-sequence token stands first */
+    bool trim;                   /* white space around contents goes */
+    bool refuses_system;
+    enum chat_thoughts thoughts; /* what becomes of <think> .. </think> in the model's earlier answers */
+    const char *system;          /* ChatML: what stands in for a missing system message; NULL = nothing */
+    const char *opening;         /* of the turn to be answered */
+};
+/* What the template's text says. Texts lie in the arena. */
+snellen_status chat_recognise(struct chat *chat, const char *text, size_t n, struct arena *arena, snellen_error *err);
+
+/* ---- the tokenizer -------------------------------------------------------------------------------------------------------- */
+
+enum symbols { SYMBOLS_BYTES, SYMBOLS_CHARACTERS };
+enum space_prefix { PREFIX_NONE, PREFIX_FIRST, PREFIX_EACH };
 
 struct tokenizer {
-    struct arena arena;
-    char *name;                     /* stands in messages */
-    struct piece *pieces;           /* [n_pieces] */
-    int64_t n_pieces;
-    int32_t *table;                 /* [table_size] ids by hash of their bytes, -1 = free */
-    uint64_t table_size;            /* a power of two */
+    struct arena arena;             /* pieces, template texts */
+    struct token *tokens;           /* [n] */
+    int32_t n;
+    int32_t bos, unknown;           /* -1 = none */
+    bool wants_bos;
 
-    /* merging */
-    bool byte_level;                /* symbols are bytes; else UTF-8 characters */
-    struct merge *merges;           /* [merge_size] by hash of (left, right), result -1 = free; NULL = by score */
-    uint64_t merge_size, n_merges;
-    float *scores;                  /* [n_pieces]: without merges, the pair whose whole has the best score goes first */
-    bool whole_words;               /* a word that is a token is never built by merging */
-    bool byte_fallback;             /* characters without a token become byte tokens */
-    int32_t byte_tokens[256];       /* byte_level: the byte's piece; else <0xNN>; -1 = none */
-    int32_t unknown;                /* -1 = none */
+    struct piece_table pieces;      /* all but special and byte tokens, and pieces without bytes */
+    uint32_t longest;               /* bytes of the longest of them */
+    int32_t byte_ids[256];          /* the token of a single byte (or of an ASCII character), -1 = none */
+    bool byte_fallback;             /* characters without a token are spelled with byte tokens */
+    bool fuse_unknown;
 
-    /* text to words */
-    pcre2_code *splits[MAX_SPLITS]; /* one after the other; matches and what lies between them are words */
-    int n_splits;
-    bool normalize_nfc;
-    bool spaces_as_pieces;          /* " " is written U+2581 */
-    enum prefix_space prefix_space; /* a space is put before the text, or before each stretch between special tokens */
+    enum symbols symbols;           /* what a word is made of at first */
+    struct merge_table merges;      /* merging by rank .. */
+    uint32_t *orders;               /* .. or, when not NULL, by score: [n] place in the order of scores */
+    bool ignore_merges;
+    uint64_t joined[256 * 256 / 64];/* bit (a << 8 | b): some piece has byte b after byte a */
 
-    /* special tokens: all control and user pieces by falling length within their first byte */
-    int32_t *specials;              /* [n_specials] */
-    size_t n_specials, special_first[257];
-
-    int32_t bos, eos;               /* -1 = none */
-    bool bos_wanted;
-    uint8_t *ends;                  /* [n_pieces] 1 = ends an answer */
-    const char *chat_template;      /* NULL = none */
+    enum space_prefix prefix;       /* a space put before the text / before each text between special tokens */
+    bool prefix_unless_space;       /* not where a space stands already */
+    int normal_form;                /* utf8proc options, 0 = none */
+    struct added_set added;         /* found in the text as it is */
+    struct added_set added_normal;  /* found in the normalised text */
+    struct pretokenizer pre;
+    struct chat chat;
 };
 
-/* ---- building (vocab.c) ------------------------------------------------------------------------------------------------ */
+/* An empty tokenizer with room for n tokens. */
+snellen_status tokenizer_new(uint64_t n, const char *file, struct tokenizer **out, snellen_error *err);
+/* Token `id` stands for these bytes; each id once. */
+snellen_status token_set(struct tokenizer *t, int64_t id, const char *bytes, size_t n, enum token_kind kind,
+                         const char *file, snellen_error *err);
+/* After all tokens: makes the table of pieces, byte_ids, what is joined, and marks the usual ends of answers. */
+snellen_status tokenizer_index(struct tokenizer *t, const char *file, snellen_error *err);
+/* The piece's id, or -1. */
+int32_t piece_find(const struct tokenizer *t, const char *bytes, size_t n);
+/* A token of any kind by its bytes, slowly; -1. */
+int32_t token_named(const struct tokenizer *t, const char *bytes, size_t n);
 
-/* An empty tokenizer with room for n pieces. */
-snellen_status vocab_new(const char *name, int64_t n_pieces, struct tokenizer **out, snellen_error *err);
-snellen_status vocab_set_piece(struct tokenizer *t, int32_t id, const char *bytes, size_t n, enum token_kind kind,
-                               snellen_error *err);
-/* The same for a piece written in the byte-level alphabet of GPT-2; pieces outside the alphabet are taken as they are. */
-snellen_status vocab_set_byte_level_piece(struct tokenizer *t, int32_t id, const char *text, size_t n,
-                                          enum token_kind kind, snellen_error *err);
-/* Undoes the byte-level alphabet: bytes to `out` (room for n), their number; -1 when a character is not of it. */
-int64_t byte_level_undo(const char *text, size_t n, char *out);
-/* Hashes all pieces; call once, when all are set. The first of equal pieces wins. */
-snellen_status vocab_index(struct tokenizer *t, snellen_error *err);
-/* The id of a piece, or -1. */
-int32_t vocab_find(const struct tokenizer *t, const char *bytes, size_t n);
-/* Room for n merges; then each in rank order. Merges of unknown pieces are passed over. */
-snellen_status vocab_merges_new(struct tokenizer *t, uint64_t n, snellen_error *err);
-void vocab_add_merge(struct tokenizer *t, int32_t left, int32_t right, uint32_t rank);
-const struct merge *vocab_find_merge(const struct tokenizer *t, int32_t left, int32_t right);
-/* Byte tokens, plain forms, list of special tokens, ends: what follows from the pieces and flags. */
-snellen_status vocab_finish(struct tokenizer *t, snellen_error *err);
+snellen_status merges_init(struct tokenizer *t, uint64_t n, const char *file, snellen_error *err);
+/* Merge number `rank`; the first of equal pairs counts. All three pieces must be known; merges that special and byte
+ * tokens have part in are left out, for text never becomes one of those by merging. After t->added is made. */
+snellen_status merges_add(struct tokenizer *t, uint32_t rank, const char *left, size_t n_left, const char *right,
+                          size_t n_right, const char *file, snellen_error *err);
+const struct merge *merge_find(const struct tokenizer *t, int32_t left, int32_t right);
 
-/* ---- text to words (pretokenize.c) ---------------------------------------------------------------------------------------- */
+/* Spellings. Byte-level vocabularies write each byte as a letter: true when all of text was such letters; else out has
+ * the text as it is. out holds n bytes at least. */
+bool spelling_bytes(const char *text, size_t n, char *out, size_t *n_out);
+/* U+2581 to space. */
+void spelling_spaces(const char *text, size_t n, char *out, size_t *n_out);
+/* "<0x0A>": the byte, else -1. */
+int spelling_byte_token(const char *text, size_t n);
 
-/* Adds a split by a regular expression; an expression that does not compile is SNELLEN_E_FORMAT. */
-snellen_status split_add(struct tokenizer *t, const char *regex, size_t n, snellen_error *err);
-/* The splits that llama.cpp's GGUF files name in tokenizer.ggml.pre; SNELLEN_E_UNSUPPORTED for an unknown name. */
-snellen_status split_add_named(struct tokenizer *t, const char *name, size_t n, snellen_error *err);
-extern const char split_gpt2[], split_digits[];
-/* Calls word(user, bytes, n) for each word of a text, in order. */
-snellen_status split_words(const struct tokenizer *t, const char *text, size_t n,
-                           snellen_status (*word)(void *user, const char *text, size_t n, snellen_error *err), void *user,
-                           snellen_error *err);
+/* ---- added tokens (added.c) ------------------------------------------------------------------------------------------------ */
 
-/* ---- words to tokens (bpe.c) ------------------------------------------------------------------------------------------------ */
+/* Sorts the list (which becomes the set's: mem_free) by the tokens' bytes. */
+snellen_status added_set_make(struct added_set *set, struct added *list, size_t n, const struct tokenizer *t,
+                              const char *file, snellen_error *err);
+/* The first of the longest tokens at or after `from`: [begin, end) of the text, stripped white space included. Special
+ * tokens count only when `special`. */
+const struct added *added_set_find(const struct added_set *set, const struct tokenizer *t, const char *text, size_t n,
+                                   size_t from, bool special, size_t *begin, size_t *end);
 
-/* Growing list of ids. */
+/* The set has a token of exactly these bytes. */
+bool added_set_has(const struct added_set *set, const struct tokenizer *t, const char *bytes, size_t n);
+
+/* ---- merging (bpe.c) ---------------------------------------------------------------------------------------------------------- */
+
 struct id_list {
-    int32_t *ids;
+    int32_t *ids;             /* by free() */
     size_t n, capacity;
 };
-snellen_status ids_push(struct id_list *list, int32_t id, snellen_error *err);
-/* Working memory that is kept from word to word. Zero-initialised = empty. */
-struct bpe_work {
+snellen_status id_list_put(struct id_list *list, int32_t id, snellen_error *err);
+
+/* Working memory of one call of tokenizer_encode(). */
+struct bpe {
+    const struct tokenizer *t;
+    struct id_list *out;
     struct bpe_symbol *symbols;
     struct bpe_pair *heap;
-    size_t n_symbols, n_heap, symbol_capacity, heap_capacity;
+    size_t capacity;          /* symbols that both have room for */
 };
-snellen_status bpe_word(const struct tokenizer *t, struct bpe_work *work, const char *word, size_t n, struct id_list *out,
-                        snellen_error *err);
-void bpe_work_free(struct bpe_work *work);
+void bpe_free(struct bpe *b);
+/* One word to tokens. */
+snellen_status bpe_word(struct bpe *b, const char *text, size_t n, snellen_error *err);
 
-/* Length of the UTF-8 character at p (1..4) within n bytes; 1 for a byte that starts none. */
-size_t utf8_length(const char *p, size_t n);
+/* ---- UTF-8 ---------------------------------------------------------------------------------------------------------------------- */
+
+/* Bytes of the valid character at text, 0 when the bytes there are not one. *code may be NULL. */
+size_t utf8_next(const char *text, size_t n, int32_t *code);
+/* The same for the character that ends at text + n. */
+size_t utf8_last(const char *text, size_t n, int32_t *code);
+/* Unicode's White_Space; letters, marks, digits and connectors such as _. */
+bool utf8_is_space(int32_t code);
+bool utf8_is_word(int32_t code);
 
 #endif

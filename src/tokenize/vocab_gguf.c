@@ -1,163 +1,217 @@
-/* A tokenizer from the keys of a GGUF file. */
+/* The tokenizer that a GGUF file carries in its keys: tokenizer.ggml.* and tokenizer.chat_template.
+ *
+ * Two kinds: "gpt2", byte-level BPE with merges, and "llama", SentencePiece's BPE with scores. Absent keys mean what
+ * llama.cpp takes them to mean. */
 #include "tokenize/vocab.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* Values of tokenizer.ggml.token_type. */
-static enum token_kind kind_of(int64_t type)
-{
-    switch (type) {
-    case 2: return TOKEN_UNKNOWN;
-    case 3: return TOKEN_CONTROL;
-    case 4: return TOKEN_USER;
-    case 5: return TOKEN_UNUSED;
-    case 6: return TOKEN_BYTE;
-    default: return TOKEN_NORMAL;
-    }
-}
+#define KEY(name) "tokenizer.ggml." name
 
-static snellen_status read_pieces(const struct gguf *g, struct tokenizer *t, snellen_error *err)
-{
-    uint64_t n_types;
-    bool typed = gguf_array(g, "tokenizer.ggml.token_type", &n_types) && n_types == (uint64_t)t->n_pieces;
-    for (int64_t i = 0; i < t->n_pieces; i++) {
-        const char *text;
-        size_t n;
-        int64_t type = 1;
-        FAIL_IF(!gguf_array_text(g, "tokenizer.ggml.tokens", (uint64_t)i, &text, &n), SNELLEN_E_FORMAT,
-                "%s: tokenizer.ggml.tokens: not an array of texts", t->name);
-        if (typed) gguf_array_int(g, "tokenizer.ggml.token_type", (uint64_t)i, &type);
-        enum token_kind kind = kind_of(type);
-        if (t->byte_level && (kind == TOKEN_NORMAL || kind == TOKEN_UNUSED))
-            TRY(vocab_set_byte_level_piece(t, (int32_t)i, text, n, kind, err));
-        else
-            TRY(vocab_set_piece(t, (int32_t)i, text, n, kind, err));
-    }
-    return vocab_index(t, err);
-}
+/* The numbers of tokenizer.ggml.token_type. */
+enum gguf_token_type { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE };
 
-/* "left right", in the byte-level alphabet; the space that parts them is not the first character. */
-static snellen_status read_merges(const struct gguf *g, struct tokenizer *t, snellen_error *err)
-{
-    uint64_t n_merges;
-    FAIL_IF(!gguf_array(g, "tokenizer.ggml.merges", &n_merges), SNELLEN_E_FORMAT, "%s: tokenizer.ggml.merges is missing",
-            t->name);
-    TRY(vocab_merges_new(t, n_merges, err));
-    for (uint64_t i = 0; i < n_merges; i++) {
-        const char *text;
-        size_t n;
-        char bytes[512];
-        FAIL_IF(!gguf_array_text(g, "tokenizer.ggml.merges", i, &text, &n), SNELLEN_E_FORMAT,
-                "%s: tokenizer.ggml.merges: not an array of texts", t->name);
-        const char *space = n > 1 ? memchr(text + 1, ' ', n - 1) : NULL;
-        if (!space || n > sizeof bytes) continue;
-        int64_t n_left = byte_level_undo(text, (size_t)(space - text), bytes);
-        int32_t left = n_left > 0 ? vocab_find(t, bytes, (size_t)n_left) : -1;
-        int64_t n_right = byte_level_undo(space + 1, n - (size_t)(space + 1 - text), bytes);
-        int32_t right = n_right > 0 ? vocab_find(t, bytes, (size_t)n_right) : -1;
-        vocab_add_merge(t, left, right, (uint32_t)i);
-    }
-    return SNELLEN_OK;
-}
+struct reader {
+    const struct gguf *g;
+    const char *file;
+    struct tokenizer *t;
+    bool sentencepiece;
+};
 
-static snellen_status read_scores(const struct gguf *g, struct tokenizer *t, snellen_error *err)
+/* ---- tokens -------------------------------------------------------------------------------------------------------------- */
+
+static snellen_status token_type(const struct reader *r, uint64_t i, enum token_kind *kind, snellen_error *err)
 {
+    int64_t type = TYPE_NORMAL;
     uint64_t n;
-    FAIL_IF(!gguf_array(g, "tokenizer.ggml.scores", &n) || n != (uint64_t)t->n_pieces, SNELLEN_E_FORMAT,
-            "%s: tokenizer.ggml.scores: %lld scores expected", t->name, (long long)t->n_pieces);
-    t->scores = arena_alloc(&t->arena, (size_t)n * sizeof *t->scores);
-    FAIL_IF(!t->scores, SNELLEN_E_MEMORY, "%s: memory ran out", t->name);
-    for (uint64_t i = 0; i < n; i++) {
-        double score = 0;
-        FAIL_IF(!gguf_array_float(g, "tokenizer.ggml.scores", i, &score) || isnan(score), SNELLEN_E_FORMAT,
-                "%s: tokenizer.ggml.scores: entry %llu is not a number", t->name, (unsigned long long)i);
-        t->scores[i] = (float)score;
+    if (gguf_array(r->g, KEY("token_type"), &n))
+        FAIL_IF(!gguf_array_int(r->g, KEY("token_type"), i, &type), SNELLEN_E_FORMAT,
+                "%s: tokenizer: %llu token types for %d tokens, or no numbers", r->file, (unsigned long long)n, r->t->n);
+    switch (type) {
+    case TYPE_UNKNOWN: case TYPE_CONTROL: *kind = TOKEN_SPECIAL; break;
+    case TYPE_USER: *kind = TOKEN_USER; break;
+    case TYPE_UNUSED: *kind = TOKEN_UNUSED; break;
+    case TYPE_BYTE: *kind = TOKEN_BYTE; break;
+    default: *kind = TOKEN_NORMAL;
     }
     return SNELLEN_OK;
 }
 
-/* A token id by key; -1 without the key, an error when the vocabulary has no such id. */
-static snellen_status read_id(const struct gguf *g, const struct tokenizer *t, const char *key, int32_t *id,
-                              snellen_error *err)
+/* Token i, its spelling undone. Added tokens are spelled as they are, but for the spaces of SentencePiece. */
+static snellen_status read_token(const struct reader *r, uint64_t i, snellen_error *err)
+{
+    const char *text;
+    size_t n;
+    enum token_kind kind;
+    char bytes[LONGEST_PIECE];
+    FAIL_IF(!gguf_array_text(r->g, KEY("tokens"), i, &text, &n), SNELLEN_E_FORMAT,
+            "%s: tokenizer: token %llu is no text", r->file, (unsigned long long)i);
+    FAIL_IF(n > LONGEST_PIECE, SNELLEN_E_FORMAT, "%s: tokenizer: token %llu has %zu bytes, at most %d expected", r->file,
+            (unsigned long long)i, n, LONGEST_PIECE);
+    TRY(token_type(r, i, &kind, err));
+    int byte = kind == TOKEN_BYTE ? spelling_byte_token(text, n) : -1;
+    if (kind == TOKEN_BYTE && byte < 0) kind = TOKEN_NORMAL;
+    if (byte >= 0) {
+        bytes[0] = (char)byte;
+        n = 1;
+    } else if (r->sentencepiece && kind != TOKEN_SPECIAL) {
+        spelling_spaces(text, n, bytes, &n);
+    } else if (!r->sentencepiece && kind == TOKEN_NORMAL) {
+        spelling_bytes(text, n, bytes, &n);
+    } else {
+        memcpy(bytes, text, n);
+    }
+    return token_set(r->t, (int64_t)i, bytes, n, kind, r->file, err);
+}
+
+/* A special token by its key; `otherwise` where the key is absent. An id out of range is an error, -1 is none. */
+static snellen_status special_id(const struct reader *r, const char *key, int64_t otherwise, int32_t *id,
+                                 snellen_error *err)
 {
     int64_t value;
-    if (!gguf_int(g, key, &value)) return SNELLEN_OK;
-    FAIL_IF(value < 0 || value >= t->n_pieces, SNELLEN_E_FORMAT, "%s: %s is %lld, 0 to %lld expected", t->name, key,
-            (long long)value, (long long)t->n_pieces - 1);
+    if (!gguf_int(r->g, key, &value)) value = otherwise < r->t->n ? otherwise : -1;
+    if (value == UINT32_MAX) value = -1;  /* as some files write none */
+    FAIL_IF(value < -1 || value >= r->t->n, SNELLEN_E_FORMAT, "%s: '%s' is %lld, tokens are 0 .. %d", r->file, key,
+            (long long)value, r->t->n - 1);
     *id = (int32_t)value;
     return SNELLEN_OK;
 }
 
-static snellen_status read_specials(const struct gguf *g, struct tokenizer *t, snellen_error *err)
+static snellen_status read_special_ids(const struct reader *r, snellen_error *err)
 {
-    int32_t end_of_turn = -1;
-    TRY(read_id(g, t, "tokenizer.ggml.bos_token_id", &t->bos, err));
-    TRY(read_id(g, t, "tokenizer.ggml.eos_token_id", &t->eos, err));
-    TRY(read_id(g, t, "tokenizer.ggml.eot_token_id", &end_of_turn, err));
-    TRY(read_id(g, t, "tokenizer.ggml.unknown_token_id", &t->unknown, err));
-    t->bos_wanted = !t->byte_level;
-    gguf_bool(g, "tokenizer.ggml.add_bos_token", &t->bos_wanted);
-    if (end_of_turn >= 0) t->ends[end_of_turn] = 1;
-    const char *text;
-    size_t n;
-    if (gguf_text(g, "tokenizer.chat_template", &text, &n)) {
-        t->chat_template = arena_text(&t->arena, text, n);
-        FAIL_IF(!t->chat_template, SNELLEN_E_MEMORY, "%s: memory ran out", t->name);
+    static const char *const ends[] = {KEY("eos_token_id"), KEY("eot_token_id"), KEY("eom_token_id")};
+    struct tokenizer *t = r->t;
+    int32_t id = -1;
+    TRY(special_id(r, KEY("bos_token_id"), r->sentencepiece ? 1 : -1, &t->bos, err));
+    if (r->sentencepiece) TRY(special_id(r, KEY("unknown_token_id"), 0, &t->unknown, err));
+    for (size_t i = 0; i < COUNT_OF(ends); i++) {
+        TRY(special_id(r, ends[i], i == 0 && r->sentencepiece ? 2 : -1, &id, err));
+        if (id >= 0) t->tokens[id].ends = true;
     }
     return SNELLEN_OK;
 }
 
-static snellen_status read_byte_level(const struct gguf *g, struct tokenizer *t, snellen_error *err)
+static snellen_status read_added(const struct reader *r, snellen_error *err)
 {
-    const char *pre = "default";
-    size_t n = strlen(pre);
-    gguf_text(g, "tokenizer.ggml.pre", &pre, &n);
-    TRY(split_add_named(t, pre, n, err));
-    t->whole_words = n >= 5 && !memcmp(pre, "llama", 5);   /* Llama 3 takes whole words as they are */
-    bool prefix = false;
-    if (gguf_bool(g, "tokenizer.ggml.add_space_prefix", &prefix) && prefix) t->prefix_space = PREFIX_FIRST;
-    return read_merges(g, t, err);
+    struct tokenizer *t = r->t;
+    struct added *list;
+    size_t n = 0;
+    for (int32_t i = 0; i < t->n; i++) n += t->tokens[i].kind == TOKEN_SPECIAL || t->tokens[i].kind == TOKEN_USER;
+    TRY(NEW_ARRAY(&list, n, r->file, err));
+    n = 0;
+    for (int32_t i = 0; i < t->n; i++)
+        if (t->tokens[i].kind == TOKEN_SPECIAL || t->tokens[i].kind == TOKEN_USER) list[n++].id = i;
+    return added_set_make(&t->added, list, n, t, r->file, err);
 }
 
-static snellen_status read_sentencepiece(const struct gguf *g, struct tokenizer *t, snellen_error *err)
+/* ---- merges and scores ------------------------------------------------------------------------------------------------------ */
+
+/* "left right", both spelled as letters for bytes; the first byte may be a space itself. */
+static snellen_status read_merges(const struct reader *r, snellen_error *err)
 {
-    bool prefix = true;
-    gguf_bool(g, "tokenizer.ggml.add_space_prefix", &prefix);
-    t->prefix_space = prefix ? PREFIX_ALWAYS : PREFIX_NEVER;
-    t->spaces_as_pieces = true;
-    t->byte_fallback = true;
-    return read_scores(g, t, err);
+    uint64_t n;
+    FAIL_IF(!gguf_array(r->g, KEY("merges"), &n), SNELLEN_E_FORMAT, "%s: tokenizer: '%s' is missing", r->file,
+            KEY("merges"));
+    TRY(merges_init(r->t, n, r->file, err));
+    for (uint64_t i = 0; i < n; i++) {
+        const char *text;
+        size_t n_text, n_left, n_right;
+        char left[LONGEST_PIECE], right[LONGEST_PIECE];
+        bool is_text = gguf_array_text(r->g, KEY("merges"), i, &text, &n_text);
+        const char *space = is_text && n_text > 1 ? memchr(text + 1, ' ', n_text - 1) : NULL;
+        FAIL_IF(!space || n_text > LONGEST_PIECE, SNELLEN_E_FORMAT,
+                "%s: tokenizer: merge %llu is not two pieces with a space between", r->file, (unsigned long long)i);
+        spelling_bytes(text, (size_t)(space - text), left, &n_left);
+        spelling_bytes(space + 1, n_text - (size_t)(space + 1 - text), right, &n_right);
+        TRY(merges_add(r->t, (uint32_t)i, left, n_left, right, n_right, r->file, err));
+    }
+    return SNELLEN_OK;
 }
 
-static snellen_status read_all(const struct gguf *g, struct tokenizer *t, bool byte_level, snellen_error *err)
+/* A score's place in the order of all floats, highest first. */
+static uint32_t order_of(float score)
 {
-    t->byte_level = byte_level;
-    TRY(read_pieces(g, t, err));
-    TRY(byte_level ? read_byte_level(g, t, err) : read_sentencepiece(g, t, err));
-    TRY(read_specials(g, t, err));
-    return vocab_finish(t, err);
+    uint32_t bits;
+    memcpy(&bits, &score, sizeof bits);
+    return bits & 0x80000000u ? bits : 0x7fffffffu - bits;
+}
+
+static snellen_status read_scores(const struct reader *r, snellen_error *err)
+{
+    uint64_t n;
+    FAIL_IF(!gguf_array(r->g, KEY("scores"), &n) || n != (uint64_t)r->t->n, SNELLEN_E_FORMAT,
+            "%s: tokenizer: '%s' with a number for each of the %d tokens expected", r->file, KEY("scores"), r->t->n);
+    TRY(NEW_ARRAY(&r->t->orders, n, r->file, err));
+    for (uint64_t i = 0; i < n; i++) {
+        double score;
+        FAIL_IF(!gguf_array_float(r->g, KEY("scores"), i, &score) || isnan(score), SNELLEN_E_FORMAT,
+                "%s: tokenizer: the score of token %llu is not a number", r->file, (unsigned long long)i);
+        r->t->orders[i] = order_of((float)score + 0.0F);  /* -0 counts as 0 */
+    }
+    return SNELLEN_OK;
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------------------------------- */
+
+static snellen_status read_pretokenizer(const struct reader *r, bool *bos, snellen_error *err)
+{
+    const char *text = "default";
+    size_t n = strlen(text);
+    char name[64] = "";
+    gguf_text(r->g, KEY("pre"), &text, &n);
+    for (size_t i = 0; i < n && i < sizeof name - 1; i++) name[i] = text[i] >= ' ' ? text[i] : '?';
+    return pretokenizer_named(&r->t->pre, name, &r->t->ignore_merges, bos, r->file, err);
+}
+
+static snellen_status read_all(const struct reader *r, snellen_error *err)
+{
+    struct tokenizer *t = r->t;
+    for (int32_t i = 0; i < t->n; i++) TRY(read_token(r, (uint64_t)i, err));
+    TRY(read_special_ids(r, err));
+    t->symbols = r->sentencepiece ? SYMBOLS_CHARACTERS : SYMBOLS_BYTES;
+    t->byte_fallback = r->sentencepiece;
+    TRY(tokenizer_index(t, r->file, err));
+    TRY(read_added(r, err));
+    bool bos = r->sentencepiece, prefix = true;
+    if (r->sentencepiece) {
+        gguf_bool(r->g, KEY("add_space_prefix"), &prefix);
+        t->prefix = prefix ? PREFIX_EACH : PREFIX_NONE;
+        TRY(read_scores(r, err));
+    } else {
+        TRY(read_pretokenizer(r, &bos, err));
+        TRY(read_merges(r, err));
+    }
+    gguf_bool(r->g, KEY("add_bos_token"), &bos);
+    t->wants_bos = bos;
+    const char *template;
+    size_t n;
+    if (gguf_text(r->g, "tokenizer.chat_template", &template, &n))
+        TRY(chat_recognise(&t->chat, template, n, &t->arena, err));
+    return SNELLEN_OK;
 }
 
 snellen_status tokenizer_from_gguf(const struct gguf *g, const char *name, struct tokenizer **out, snellen_error *err)
 {
+    struct reader r = {.g = g, .file = name};
     const char *model;
-    size_t n;
-    uint64_t n_pieces;
-    FAIL_IF(!gguf_text(g, "tokenizer.ggml.model", &model, &n), SNELLEN_E_FORMAT, "%s: tokenizer.ggml.model is missing", name);
-    bool byte_level = n == 4 && !memcmp(model, "gpt2", 4), sentencepiece = n == 5 && !memcmp(model, "llama", 5);
-    FAIL_IF(!byte_level && !sentencepiece, SNELLEN_E_UNSUPPORTED,
-            "%s: tokenizer '%.*s' is not supported; there are gpt2 (byte-level BPE) and llama (SentencePiece BPE)", name,
-            (int)MIN(n, 80), model);
-    FAIL_IF(!gguf_array(g, "tokenizer.ggml.tokens", &n_pieces) || n_pieces > INT32_MAX, SNELLEN_E_FORMAT,
-            "%s: tokenizer.ggml.tokens is missing", name);
-    struct tokenizer *t;
-    TRY(vocab_new(name, (int64_t)n_pieces, &t, err));
-    snellen_status status = read_all(g, t, byte_level, err);
+    size_t n_model;
+    uint64_t n;
+    *out = NULL;
+    if (!gguf_text(g, KEY("model"), &model, &n_model)) return SNELLEN_OK;
+    r.sentencepiece = n_model == 5 && !memcmp(model, "llama", 5);
+    bool bytes = n_model == 4 && !memcmp(model, "gpt2", 4);
+    if (n_model == 4 && !memcmp(model, "none", 4)) return SNELLEN_OK;
+    FAIL_IF(!r.sentencepiece && !bytes, SNELLEN_E_UNSUPPORTED,
+            "%s: tokenizer: the kind '%.*s' is not supported ('gpt2' and 'llama' are)", name, (int)MIN(n_model, 40), model);
+    FAIL_IF(!gguf_array(g, KEY("tokens"), &n), SNELLEN_E_FORMAT, "%s: tokenizer: '%s' is missing", name, KEY("tokens"));
+    TRY(tokenizer_new(n, name, &r.t, err));
+    snellen_status status = read_all(&r, err);
     if (status) {
-        tokenizer_free(t);
+        tokenizer_free(r.t);
         return status;
     }
-    *out = t;
+    *out = r.t;
     return SNELLEN_OK;
 }

@@ -1,305 +1,363 @@
-/* A tokenizer from tokenizer.json (and tokenizer_config.json): its model must be BPE; normalizers, pre-tokenizers and added
- * tokens of the kinds that the supported models use are understood, any other is refused by name. */
-#include "tokenize/vocab.h"
-
+/* The tokenizer of a Hugging Face folder: tokenizer.json (BPE models), with what tokenizer_config.json,
+ * chat_template.jinja, generation_config.json and config.json say of special tokens and of the chat template. */
 #include "format/json_guard.h"
+#include "tokenize/hf.h"
 
-#include <jansson.h>
 #include <string.h>
 
-static const char *text_of(const json_t *object, const char *key)
+enum { LARGEST_FILE = 256 << 20, LARGEST_SIDE_FILE = 16 << 20 };
+
+struct reader {
+    const char *file;
+    struct tokenizer *t;
+    const json_t *root, *model;
+    struct hf_spelling spelling;
+};
+
+/* ---- tokens --------------------------------------------------------------------------------------------------------------- */
+
+/* Room for all ids. Holes between ids are allowed, but the ids must be of the size of the file. */
+static snellen_status count_tokens(const struct reader *r, uint64_t *n, snellen_error *err)
 {
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
+    const json_t *vocab = json_object_get(r->model, "vocab"), *added = json_object_get(r->root, "added_tokens"), *value;
+    FAIL_IF(!json_is_object(vocab), SNELLEN_E_FORMAT, "%s: 'vocab' of the model: an object expected", r->file);
+    FAIL_IF(added && !json_is_array(added), SNELLEN_E_FORMAT, "%s: 'added_tokens': a list expected", r->file);
+    json_int_t last = -1, count = (json_int_t)(json_object_size(vocab) + json_array_size(added));
+    for (size_t i = 0; i < json_array_size(added); i++) {
+        value = json_object_get(json_array_get(added, i), "id");
+        FAIL_IF(!json_is_integer(value), SNELLEN_E_FORMAT, "%s: added token %zu: an 'id' expected", r->file, i);
+        last = MAX(last, json_integer_value(value));
+    }
+    for (void *i = json_object_iter((json_t *)(uintptr_t)vocab); i; i = json_object_iter_next((json_t *)(uintptr_t)vocab, i)) {
+        value = json_object_iter_value(i);
+        FAIL_IF(!json_is_integer(value), SNELLEN_E_FORMAT, "%s: 'vocab': ids that are whole numbers expected", r->file);
+        last = MAX(last, json_integer_value(value));
+    }
+    FAIL_IF(last >= 4 * count + 65536, SNELLEN_E_FORMAT, "%s: %lld tokens, but an id of %lld", r->file, (long long)count,
+            (long long)last);
+    *n = (uint64_t)(last + 1);
+    return SNELLEN_OK;
 }
 
-static snellen_status unsupported(const struct tokenizer *t, const char *what, const char *kind, snellen_error *err)
+static bool flag(const json_t *object, const char *key)
 {
-    FAIL(SNELLEN_E_UNSUPPORTED, "%s: %s '%.80s' is not supported", t->name, what, kind);
+    return json_is_true(json_object_get(object, key));
 }
 
-/* ---- what splits the text ------------------------------------------------------------------------------------------------ */
-
-/* A Split's pattern: {"Regex": ..} or {"String": ..}. */
-static snellen_status read_split(struct tokenizer *t, const json_t *step, snellen_error *err)
+static snellen_status check_length(const struct reader *r, size_t n, snellen_error *err)
 {
-    const json_t *pattern = json_object_get(step, "pattern");
-    const char *regex = json_string_value(json_object_get(pattern, "Regex"));
-    const char *literal = json_string_value(json_object_get(pattern, "String"));
-    if (literal && t->spaces_as_pieces && !strcmp(literal, " ")) return SNELLEN_OK;   /* no space is left to split at */
-    if (strcmp(text_of(step, "behavior"), "Isolated")) return unsupported(t, "split behavior", text_of(step, "behavior"), err);
-    if (json_is_true(json_object_get(step, "invert"))) return unsupported(t, "split", "invert", err);
-    if (regex) return split_add(t, regex, strlen(regex), err);
-    FAIL_IF(!literal || strlen(literal) > 256 || strstr(literal, "\\E"), SNELLEN_E_FORMAT,
-            "%s: a split without a pattern", t->name);
-    char quoted[272];
-    int n = snprintf(quoted, sizeof quoted, "\\Q%s\\E", literal);
-    return split_add(t, quoted, (size_t)n, err);
+    FAIL_IF(n > LONGEST_PIECE, SNELLEN_E_FORMAT, "%s: a token of %zu bytes, at most %d expected", r->file, n,
+            LONGEST_PIECE);
+    return SNELLEN_OK;
 }
 
-static snellen_status read_byte_level(struct tokenizer *t, const json_t *step, snellen_error *err)
+/* The bytes that a piece stands for. */
+static void unspell(const struct reader *r, const char *text, size_t n, char bytes[LONGEST_PIECE], size_t *n_bytes)
 {
-    const json_t *regex = json_object_get(step, "use_regex");
-    if (json_is_true(json_object_get(step, "add_prefix_space"))) t->prefix_space = PREFIX_ALWAYS;
-    t->byte_level = true;
-    return !regex || json_is_true(regex) ? split_add(t, split_gpt2, strlen(split_gpt2), err) : SNELLEN_OK;
+    if (r->spelling.bytes) {
+        spelling_bytes(text, n, bytes, n_bytes);
+    } else if (r->spelling.spaces) {
+        spelling_spaces(text, n, bytes, n_bytes);
+    } else {
+        memcpy(bytes, text, n);
+        *n_bytes = n;
+    }
 }
 
-static void read_metaspace(struct tokenizer *t, const json_t *step)
+/* Added tokens are what they say, letter by letter. One with U+2581 in it that is looked for before spaces are replaced
+ * would only be found where the text has U+2581; we take it for a piece with spaces, and look for it nowhere. */
+static snellen_status read_added(const struct reader *r, struct added *raw, size_t *n_raw, struct added *normal,
+                                 size_t *n_normal, snellen_error *err)
 {
-    const char *scheme = text_of(step, "prepend_scheme");
-    const json_t *prefix = json_object_get(step, "add_prefix_space");
-    t->spaces_as_pieces = true;
-    t->prefix_space = !strcmp(scheme, "never") ? PREFIX_NEVER
-                      : !strcmp(scheme, "first") ? PREFIX_FIRST
-                      : prefix && !json_is_true(prefix) && !*scheme ? PREFIX_NEVER : PREFIX_ALWAYS;
+    const json_t *list = json_object_get(r->root, "added_tokens");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *entry = json_array_get(list, i);
+        size_t n;
+        char bytes[LONGEST_PIECE];
+        const char *content = hf_text(entry, "content", &n);
+        FAIL_IF(!content, SNELLEN_E_FORMAT, "%s: added token %zu: a text 'content' expected", r->file, i);
+        TRY(check_length(r, n, err));
+        enum token_kind kind = flag(entry, "special") ? TOKEN_SPECIAL : TOKEN_USER;
+        bool normalized = flag(entry, "normalized"), spaces = r->spelling.spaces && kind == TOKEN_USER;
+        bool hidden = spaces && !normalized && strstr(content, "\u2581");
+        memcpy(bytes, content, n);
+        if (spaces) spelling_spaces(content, n, bytes, &n);
+        int64_t id = json_integer_value(json_object_get(entry, "id"));
+        TRY(token_set(r->t, id, bytes, n, kind, r->file, err));
+        if (hidden) continue;
+        struct added *to = normalized && r->t->normal_form ? &normal[(*n_normal)++] : &raw[(*n_raw)++];
+        *to = (struct added){(int32_t)id, flag(entry, "lstrip"), flag(entry, "rstrip"), flag(entry, "single_word")};
+    }
+    return SNELLEN_OK;
 }
 
-static snellen_status read_pre_tokenizer(struct tokenizer *t, const json_t *step, int depth, snellen_error *err)
+static snellen_status read_vocab(const struct reader *r, snellen_error *err)
 {
-    if (!json_is_object(step)) return SNELLEN_OK;
-    const char *type = text_of(step, "type");
-    if (!strcmp(type, "Sequence") && depth < 4) {
-        size_t i;
-        const json_t *part;
-        json_array_foreach (json_object_get(step, "pretokenizers"), i, part)
-            TRY(read_pre_tokenizer(t, part, depth + 1, err));
-        return SNELLEN_OK;
-    }
-    if (!strcmp(type, "ByteLevel")) return read_byte_level(t, step, err);
-    if (!strcmp(type, "Split")) return read_split(t, step, err);
-    if (!strcmp(type, "Digits")) {
-        bool each = json_is_true(json_object_get(step, "individual_digits"));
-        const char *regex = each ? split_digits : "\\p{N}+";
-        return split_add(t, regex, strlen(regex), err);
-    }
-    if (!strcmp(type, "Metaspace")) {
-        read_metaspace(t, step);
-        return SNELLEN_OK;
-    }
-    return unsupported(t, "pre-tokenizer", type, err);
-}
-
-static snellen_status read_normalizer(struct tokenizer *t, const json_t *step, int depth, snellen_error *err)
-{
-    if (!json_is_object(step)) return SNELLEN_OK;
-    const char *type = text_of(step, "type");
-    if (!strcmp(type, "Sequence") && depth < 4) {
-        size_t i;
-        const json_t *part;
-        json_array_foreach (json_object_get(step, "normalizers"), i, part)
-            TRY(read_normalizer(t, part, depth + 1, err));
-        return SNELLEN_OK;
-    }
-    if (!strcmp(type, "NFC")) {
-        t->normalize_nfc = true;
-        return SNELLEN_OK;
-    }
-    if (!strcmp(type, "Prepend") && !strcmp(text_of(step, "prepend"), space_piece)) {
-        t->prefix_space = PREFIX_ALWAYS;
-        return SNELLEN_OK;
-    }
-    if (!strcmp(type, "Replace") && !strcmp(text_of(step, "content"), space_piece) &&
-        !strcmp(text_of(json_object_get(step, "pattern"), "String"), " ")) {
-        t->spaces_as_pieces = true;
-        return SNELLEN_OK;
-    }
-    return unsupported(t, "normalizer", type, err);
-}
-
-/* ---- pieces and merges ----------------------------------------------------------------------------------------------------- */
-
-static int64_t largest_id(const json_t *vocab, const json_t *added)
-{
-    int64_t largest = -1;
     const char *text;
-    json_t *value;
-    json_object_foreach ((json_t *)(uintptr_t)vocab, text, value) largest = MAX(largest, json_integer_value(value));
-    size_t i;
-    json_array_foreach (added, i, value) largest = MAX(largest, json_integer_value(json_object_get(value, "id")));
-    return largest;
+    json_t *id, *vocab = json_object_get(r->model, "vocab");
+    struct tokenizer *t = r->t;
+    json_object_foreach(vocab, text, id) {
+        size_t n = strlen(text);
+        char bytes[LONGEST_PIECE];
+        json_int_t i = json_integer_value(id);
+        TRY(check_length(r, n, err));
+        int byte = t->byte_fallback ? spelling_byte_token(text, n) : -1;
+        if (i >= 0 && i < t->n && t->tokens[i].bytes && t->tokens[i].kind != TOKEN_NORMAL) {
+            if (r->spelling.spaces && t->tokens[i].kind == TOKEN_USER)
+                spelling_spaces(text, n, bytes, &n);
+            else
+                memcpy(bytes, text, n);
+            bool same = n == t->tokens[i].n && !memcmp(t->tokens[i].bytes, bytes, n);
+            if (same) continue;
+        }
+        enum token_kind kind = byte >= 0 ? TOKEN_BYTE : TOKEN_NORMAL;
+        if (byte >= 0) {
+            bytes[0] = (char)byte;
+            n = 1;
+        } else {
+            unspell(r, text, n, bytes, &n);
+        }
+        TRY(token_set(t, i, bytes, n, kind, r->file, err));
+    }
+    return SNELLEN_OK;
 }
 
-/* The space of a gap in the ids is bounded by the file's own size. */
-static snellen_status check_ids(const char *name, int64_t largest, const json_t *vocab, const json_t *added,
+static snellen_status read_tokens(struct reader *r, snellen_error *err)
+{
+    struct tokenizer *t = r->t;
+    struct added *raw, *normal = NULL;
+    size_t n_raw = 0, n_normal = 0, n = json_array_size(json_object_get(r->root, "added_tokens"));
+    TRY(NEW_ARRAY(&raw, n, r->file, err));
+    t->added.list = raw;
+    TRY(NEW_ARRAY(&normal, n, r->file, err));
+    t->added_normal.list = normal;
+    TRY(read_added(r, raw, &n_raw, normal, &n_normal, err));
+    TRY(read_vocab(r, err));
+    TRY(tokenizer_index(t, r->file, err));
+    TRY(added_set_make(&t->added, raw, n_raw, t, r->file, err));
+    return added_set_make(&t->added_normal, normal, n_normal, t, r->file, err);
+}
+
+/* ---- the model ----------------------------------------------------------------------------------------------------------------- */
+
+static snellen_status check_model(struct reader *r, snellen_error *err)
+{
+    char shown[HF_SHOWN];
+    r->model = json_object_get(r->root, "model");
+    FAIL_IF(!json_is_object(r->model), SNELLEN_E_FORMAT, "%s: 'model': an object expected", r->file);
+    const char *type = hf_text(r->model, "type", NULL);
+    if (!type) type = json_object_get(r->model, "merges") ? "BPE" : "without a type";
+    FAIL_IF(strcmp(type, "BPE"), SNELLEN_E_UNSUPPORTED, "%s: the tokenizer model '%s' is not supported (BPE is)", r->file,
+            hf_shown(shown, type, strlen(type)));
+    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
+    for (size_t i = 0; i < COUNT_OF(affixes); i++) {
+        size_t n;
+        const char *text = hf_text(r->model, affixes[i], &n);
+        FAIL_IF(text && n, SNELLEN_E_UNSUPPORTED, "%s: a BPE model with '%s' is not supported", r->file, affixes[i]);
+    }
+    return SNELLEN_OK;
+}
+
+/* "left right" or ["left", "right"]. */
+static snellen_status read_merge(const struct reader *r, const json_t *merge, size_t rank, snellen_error *err)
+{
+    char left[LONGEST_PIECE], right[LONGEST_PIECE];
+    const json_t *a = json_array_get(merge, 0), *b = json_array_get(merge, 1);
+    const char *texts[2] = {json_string_value(a), json_string_value(b)};
+    size_t sizes[2] = {json_string_length(a), json_string_length(b)}, n_left, n_right;
+    bool pair = texts[0] && texts[1] && json_array_size(merge) == 2;
+    if (json_is_string(merge)) {
+        size_t n = json_string_length(merge);
+        texts[0] = json_string_value(merge);
+        const char *space = n > 1 ? memchr(texts[0] + 1, ' ', n - 1) : NULL;
+        sizes[0] = space ? (size_t)(space - texts[0]) : 0;
+        texts[1] = space ? space + 1 : NULL;
+        sizes[1] = space ? n - sizes[0] - 1 : 0;
+        pair = space && !memchr(texts[1], ' ', sizes[1]);
+    }
+    FAIL_IF(!pair || sizes[0] > LONGEST_PIECE || sizes[1] > LONGEST_PIECE, SNELLEN_E_FORMAT,
+            "%s: merge %zu is not two pieces with a space between, nor a list of two", r->file, rank);
+    unspell(r, texts[0], sizes[0], left, &n_left);
+    unspell(r, texts[1], sizes[1], right, &n_right);
+    return merges_add(r->t, (uint32_t)rank, left, n_left, right, n_right, r->file, err);
+}
+
+static snellen_status read_model(const struct reader *r, snellen_error *err)
+{
+    const json_t *merges = json_object_get(r->model, "merges");
+    FAIL_IF(!json_is_array(merges), SNELLEN_E_FORMAT, "%s: 'merges' of the model: a list expected", r->file);
+    TRY(merges_init(r->t, json_array_size(merges), r->file, err));
+    for (size_t i = 0; i < json_array_size(merges); i++) TRY(read_merge(r, json_array_get(merges, i), i, err));
+    size_t n;
+    const char *unknown = hf_text(r->model, "unk_token", &n);
+    if (unknown) r->t->unknown = token_named(r->t, unknown, n);
+    return SNELLEN_OK;
+}
+
+/* ---- the files beside it --------------------------------------------------------------------------------------------------------- */
+
+/* A special token that a configuration names, as text or as an object with 'content'; -1. */
+static int32_t named_in(const struct tokenizer *t, const json_t *config, const char *key)
+{
+    const json_t *value = json_object_get(config, key);
+    if (json_is_object(value)) value = json_object_get(value, "content");
+    return json_is_string(value) ? token_named(t, json_string_value(value), json_string_length(value)) : -1;
+}
+
+/* The text of the template that the configuration has; NULL. */
+static const char *template_in(const json_t *config, size_t *n)
+{
+    const json_t *value = json_object_get(config, "chat_template");
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const json_t *one = json_array_get(value, i);
+        const char *name = hf_text(one, "name", NULL);
+        if (name && !strcmp(name, "default")) return hf_text(one, "template", n);
+    }
+    *n = json_string_length(value);
+    return json_string_value(value);
+}
+
+static snellen_status read_config(struct tokenizer *t, const json_t *root, const json_t *config, snellen_error *err)
+{
+    const char *first = hf_first_token(root);
+    int32_t first_id = first ? token_named(t, first, strlen(first)) : -1, end = named_in(t, config, "eos_token");
+    t->bos = named_in(t, config, "bos_token");
+    if (t->bos < 0) t->bos = first_id;
+    const json_t *add = json_object_get(config, "add_bos_token");
+    t->wants_bos = json_is_boolean(add) ? json_is_true(add) : first_id >= 0 && first_id == t->bos;
+    if (end >= 0) t->tokens[end].ends = true;
+    size_t n;
+    const char *template = template_in(config, &n);
+    return template ? chat_recognise(&t->chat, template, n, &t->arena, err) : SNELLEN_OK;
+}
+
+static void mark_end(struct tokenizer *t, const json_t *id)
+{
+    json_int_t i = json_is_integer(id) ? json_integer_value(id) : -1;
+    if (i >= 0 && i < t->n) t->tokens[i].ends = true;
+}
+
+/* config.json or generation_config.json: ids of special tokens, where nothing else names them. */
+static void read_ids(struct tokenizer *t, const json_t *config)
+{
+    const json_t *end = json_object_get(config, "eos_token_id"), *bos = json_object_get(config, "bos_token_id");
+    mark_end(t, end);
+    for (size_t i = 0; i < json_array_size(end); i++) mark_end(t, json_array_get(end, i));
+    if (t->bos < 0 && json_is_integer(bos) && json_integer_value(bos) >= 0 && json_integer_value(bos) < t->n)
+        t->bos = (int32_t)json_integer_value(bos);
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------------------------- */
+
+static snellen_status read_all(struct reader *r, const json_t *config, snellen_error *err)
+{
+    struct tokenizer *t = r->t;
+    t->byte_fallback = flag(r->model, "byte_fallback");
+    t->fuse_unknown = flag(r->model, "fuse_unk");
+    t->ignore_merges = flag(r->model, "ignore_merges");
+    TRY(hf_read_pipeline(t, r->root, r->file, &r->spelling, err));
+    t->symbols = r->spelling.bytes ? SYMBOLS_BYTES : SYMBOLS_CHARACTERS;
+    TRY(read_tokens(r, err));
+    TRY(read_model(r, err));
+    return read_config(t, r->root, config, err);
+}
+
+static snellen_status from_json(const json_t *root, const json_t *config, const char *file, struct tokenizer **out,
                                 snellen_error *err)
 {
-    int64_t n = (int64_t)json_object_size(vocab) + (int64_t)json_array_size(added);
-    FAIL_IF(largest < 0 || largest >= 4 * n + 65536, SNELLEN_E_FORMAT, "%s: ids up to %lld in a vocabulary of %lld tokens",
-            name, (long long)largest, (long long)n);
-    return SNELLEN_OK;
-}
-
-static bool spells_byte(const char *text)
-{
-    return strlen(text) == 6 && !memcmp(text, "<0x", 3) && text[5] == '>';
-}
-
-static snellen_status read_vocab(struct tokenizer *t, const json_t *vocab, snellen_error *err)
-{
-    const char *text;
-    json_t *value;
-    json_object_foreach ((json_t *)(uintptr_t)vocab, text, value) {
-        FAIL_IF(!json_is_integer(value) || json_integer_value(value) < 0, SNELLEN_E_FORMAT,
-                "%s: token '%.80s' has no id", t->name, text);
-        int32_t id = (int32_t)json_integer_value(value);
-        if (t->byte_level)
-            TRY(vocab_set_byte_level_piece(t, id, text, strlen(text), TOKEN_NORMAL, err));
-        else
-            TRY(vocab_set_piece(t, id, text, strlen(text),
-                                t->byte_fallback && spells_byte(text) ? TOKEN_BYTE : TOKEN_NORMAL, err));
-    }
-    return SNELLEN_OK;
-}
-
-static snellen_status read_added(struct tokenizer *t, const json_t *added, snellen_error *err)
-{
-    size_t i;
-    const json_t *token;
-    json_array_foreach (added, i, token) {
-        const json_t *id = json_object_get(token, "id");
-        const char *text = text_of(token, "content");
-        FAIL_IF(!json_is_integer(id) || json_integer_value(id) < 0 || !*text, SNELLEN_E_FORMAT,
-                "%s: added token %zu has no id or no content", t->name, i);
-        bool special = json_is_true(json_object_get(token, "special"));
-        TRY(vocab_set_piece(t, (int32_t)json_integer_value(id), text, strlen(text), special ? TOKEN_CONTROL : TOKEN_USER,
-                            err));
-        struct piece *p = &t->pieces[json_integer_value(id)];
-        p->lstrip = json_is_true(json_object_get(token, "lstrip"));
-        p->rstrip = json_is_true(json_object_get(token, "rstrip"));
-    }
-    return SNELLEN_OK;
-}
-
-/* One side of a merge, in the file's alphabet. */
-static int32_t merge_side(const struct tokenizer *t, const char *text, size_t n)
-{
-    char bytes[512];
-    if (!t->byte_level) return vocab_find(t, text, n);
-    if (n > sizeof bytes) return -1;
-    int64_t n_bytes = byte_level_undo(text, n, bytes);
-    return n_bytes > 0 ? vocab_find(t, bytes, (size_t)n_bytes) : -1;
-}
-
-static snellen_status read_merges(struct tokenizer *t, const json_t *merges, snellen_error *err)
-{
-    FAIL_IF(!json_is_array(merges), SNELLEN_E_FORMAT, "%s: model.merges: a list expected", t->name);
-    TRY(vocab_merges_new(t, json_array_size(merges), err));
-    size_t i;
-    const json_t *merge;
-    json_array_foreach (merges, i, merge) {
-        const char *left = json_string_value(json_is_array(merge) ? json_array_get(merge, 0) : merge);
-        const char *right = json_is_array(merge) ? json_string_value(json_array_get(merge, 1)) : NULL;
-        size_t n_left = left ? strlen(left) : 0;
-        if (left && json_is_string(merge)) {
-            const char *space = n_left > 1 ? strchr(left + 1, ' ') : NULL;
-            right = space ? space + 1 : NULL;
-            n_left = space ? (size_t)(space - left) : 0;
-        }
-        FAIL_IF(!left || !right, SNELLEN_E_FORMAT, "%s: model.merges: entry %zu is no pair", t->name, i);
-        vocab_add_merge(t, merge_side(t, left, n_left), merge_side(t, right, strlen(right)), (uint32_t)i);
-    }
-    return SNELLEN_OK;
-}
-
-/* ---- begin, end, template ------------------------------------------------------------------------------------------------------ */
-
-/* "<s>" or {"content": "<s>"} */
-static int32_t token_named(const struct tokenizer *t, const json_t *name)
-{
-    const char *text = json_is_object(name) ? text_of(name, "content") : json_string_value(name);
-    return text ? vocab_find(t, text, strlen(text)) : -1;
-}
-
-/* The post-processor puts the begin token first. */
-static bool processor_begins_with(const struct tokenizer *t, const json_t *processor, int32_t bos, int depth)
-{
-    size_t i;
-    const json_t *part;
-    json_array_foreach (json_object_get(processor, "processors"), i, part)
-        if (depth < 4 && processor_begins_with(t, part, bos, depth + 1)) return true;
-    const json_t *first = json_object_get(json_array_get(json_object_get(processor, "single"), 0), "SpecialToken");
-    const char *id = text_of(first, "id");
-    return bos >= 0 && *id && vocab_find(t, id, strlen(id)) == bos;
-}
-
-static snellen_status read_config(struct tokenizer *t, const json_t *config, const json_t *root, snellen_error *err)
-{
-    t->bos = token_named(t, json_object_get(config, "bos_token"));
-    t->eos = token_named(t, json_object_get(config, "eos_token"));
-    const json_t *add = json_object_get(config, "add_bos_token");
-    if (t->bos < 0) t->bos = vocab_find(t, "<s>", 3);
-    if (t->bos < 0) t->bos = vocab_find(t, "<bos>", 5);
-    t->bos_wanted = json_is_boolean(add) ? json_is_true(add)
-                                         : processor_begins_with(t, json_object_get(root, "post_processor"), t->bos, 0);
-    const json_t *template = json_object_get(config, "chat_template");
-    if (json_is_array(template)) {   /* several by name: the one called default */
-        size_t i;
-        const json_t *named;
-        const json_t *list = template;
-        template = NULL;
-        json_array_foreach (list, i, named)
-            if (!strcmp(text_of(named, "name"), "default")) template = json_object_get(named, "template");
-    }
-    if (json_is_string(template)) {
-        t->chat_template = arena_text(&t->arena, json_string_value(template), json_string_length(template));
-        FAIL_IF(!t->chat_template, SNELLEN_E_MEMORY, "%s: memory ran out", t->name);
-    }
-    return SNELLEN_OK;
-}
-
-static snellen_status read_model(struct tokenizer *t, const json_t *root, snellen_error *err)
-{
-    const json_t *model = json_object_get(root, "model"), *added = json_object_get(root, "added_tokens");
-    t->byte_fallback = json_is_true(json_object_get(model, "byte_fallback"));
-    t->whole_words = json_is_true(json_object_get(model, "ignore_merges"));
-    TRY(read_normalizer(t, json_object_get(root, "normalizer"), 0, err));
-    TRY(read_pre_tokenizer(t, json_object_get(root, "pre_tokenizer"), 0, err));
-    const char *decoder = text_of(json_object_get(root, "decoder"), "type");
-    if (!strcmp(decoder, "ByteLevel")) t->byte_level = true;
-    FAIL_IF(t->byte_level && t->spaces_as_pieces, SNELLEN_E_UNSUPPORTED,
-            "%s: a vocabulary of bytes that also spells spaces as U+2581", t->name);
-    TRY(read_vocab(t, json_object_get(model, "vocab"), err));
-    TRY(read_added(t, added, err));
-    TRY(vocab_index(t, err));
-    TRY(read_merges(t, json_object_get(model, "merges"), err));
-    t->unknown = token_named(t, json_object_get(model, "unk_token"));
-    return SNELLEN_OK;
-}
-
-static snellen_status build(const json_t *root, const json_t *config, const char *name, struct tokenizer **out,
-                            snellen_error *err)
-{
-    const json_t *model = json_object_get(root, "model"), *vocab = json_object_get(model, "vocab");
-    const json_t *added = json_object_get(root, "added_tokens");
-    const char *type = text_of(model, "type");
-    /* Older files do not name the type; merges tell it. */
-    bool bpe = !strcmp(type, "BPE") || (!*type && json_object_get(model, "merges"));
-    FAIL_IF(!bpe, SNELLEN_E_UNSUPPORTED, "%s: tokenizer model '%.80s' is not supported; there is BPE", name, type);
-    FAIL_IF(!json_is_object(vocab), SNELLEN_E_FORMAT, "%s: model.vocab: an object expected", name);
-    int64_t largest = largest_id(vocab, added);
-    TRY(check_ids(name, largest, vocab, added, err));
-    struct tokenizer *t;
-    TRY(vocab_new(name, largest + 1, &t, err));
-    snellen_status status = read_model(t, root, err);
-    if (!status) status = read_config(t, config, root, err);
-    if (!status) status = vocab_finish(t, err);
+    struct reader r = {.file = file, .root = root};
+    uint64_t n = 0;
+    TRY(check_model(&r, err));
+    TRY(count_tokens(&r, &n, err));
+    TRY(tokenizer_new(n, file, &r.t, err));
+    snellen_status status = read_all(&r, config, err);
     if (status) {
-        tokenizer_free(t);
+        tokenizer_free(r.t);
         return status;
     }
-    *out = t;
+    *out = r.t;
     return SNELLEN_OK;
 }
 
 snellen_status tokenizer_from_json(const char *json, size_t n, const char *config, size_t n_config, const char *name,
                                    struct tokenizer **out, snellen_error *err)
 {
-    json_t *root = NULL, *settings = NULL;
-    snellen_status status = json_parse_object(json, n, name, &root, err);
-    if (!status && config) status = json_parse_object(config, n_config, "tokenizer_config.json", &settings, err);
-    if (!status) status = build(root, settings, name, out, err);
+    json_t *root, *beside = NULL;
+    TRY(json_parse_object(json, n, name, &root, err));
+    snellen_status status = config ? json_parse_object(config, n_config, "tokenizer_config.json", &beside, err) : 0;
+    if (!status) status = from_json(root, beside, name, out, err);
+    json_decref(beside);
     json_decref(root);
-    json_decref(settings);
+    return status;
+}
+
+/* A file of the folder as text, NULL where there is none. */
+static snellen_status side_file(const struct model_file *f, const char *name, uint64_t most, char **text, size_t *n,
+                                struct strbuf *path, snellen_error *err)
+{
+    *text = NULL;
+    *n = path->n = 0;
+    strbuf_printf(path, "%s/%s", f->folder, name);
+    FAIL_IF(path->failed, SNELLEN_E_MEMORY, "%s: memory ran out", name);
+    return file_exists(path->text) ? file_read(path->text, most, text, n, err) : SNELLEN_OK;
+}
+
+static snellen_status read_side_ids(const struct model_file *f, const char *name, struct tokenizer *t,
+                                    struct strbuf *path, snellen_error *err)
+{
+    char *text;
+    size_t n;
+    json_t *root;
+    TRY(side_file(f, name, LARGEST_SIDE_FILE, &text, &n, path, err));
+    if (!text) return SNELLEN_OK;
+    snellen_status status = json_parse_object(text, n, path->text, &root, err);
+    mem_free(text);
+    if (status) return status;
+    read_ids(t, root);
+    json_decref(root);
+    return SNELLEN_OK;
+}
+
+/* What stands beside tokenizer.json; the template in a file of its own counts before all others. */
+static snellen_status read_beside(const struct model_file *f, struct tokenizer *t, struct strbuf *path,
+                                  snellen_error *err)
+{
+    char *text;
+    size_t n;
+    TRY(side_file(f, "chat_template.jinja", LARGEST_SIDE_FILE, &text, &n, path, err));
+    snellen_status status = text ? chat_recognise(&t->chat, text, n, &t->arena, err) : SNELLEN_OK;
+    mem_free(text);
+    if (!status) status = read_side_ids(f, "config.json", t, path, err);
+    if (!status) status = read_side_ids(f, "generation_config.json", t, path, err);
+    return status;
+}
+
+static snellen_status load_folder(const struct model_file *f, struct strbuf *path, struct tokenizer **out,
+                                  snellen_error *err)
+{
+    char *json, *config;
+    size_t n, n_config;
+    TRY(side_file(f, "tokenizer_config.json", LARGEST_SIDE_FILE, &config, &n_config, path, err));
+    snellen_status status = side_file(f, "tokenizer.json", LARGEST_FILE, &json, &n, path, err);
+    if (!status && json) {
+        status = tokenizer_from_json(json, n, config, n_config, path->text, out, err);
+        mem_free(json);
+        if (!status) status = read_beside(f, *out, path, err);
+        if (status) {
+            tokenizer_free(*out);
+            *out = NULL;
+        }
+    }
+    mem_free(config);
+    return status;
+}
+
+snellen_status tokenizer_load(const struct model_file *f, struct tokenizer **out, snellen_error *err)
+{
+    *out = NULL;
+    if (f->gguf) return tokenizer_from_gguf(f->gguf, f->path, out, err);
+    struct strbuf path = {0};
+    snellen_status status = load_folder(f, &path, out, err);
+    strbuf_free(&path);
     return status;
 }

@@ -1,0 +1,27 @@
+/* What the readers of tokenizer.json share. */
+#ifndef TOKENIZE_HF_H
+#define TOKENIZE_HF_H
+
+#include "tokenize/vocab.h"
+
+#include <jansson.h>
+
+/* How a tokenizer.json spells its pieces. */
+struct hf_spelling {
+    bool bytes;    /* each byte a letter (ByteLevel) */
+    bool spaces;   /* spaces as U+2581 (Metaspace, or a normalizer that replaces them) */
+};
+
+/* pipeline_hf.c: "normalizer", "pre_tokenizer" and "decoder" of the file into t's prefix, normal_form and pre. */
+snellen_status hf_read_pipeline(struct tokenizer *t, const json_t *root, const char *file, struct hf_spelling *spelling,
+                                snellen_error *err);
+/* pipeline_hf.c: the token that "post_processor" puts first, or NULL. */
+const char *hf_first_token(const json_t *root);
+
+/* A text member; NULL when it is missing or no text. *n may be NULL. */
+const char *hf_text(const json_t *object, const char *key, size_t *n);
+/* A text from a file as it may stand in a message. */
+enum { HF_SHOWN = 48 };
+const char *hf_shown(char out[HF_SHOWN], const char *text, size_t n);
+
+#endif
