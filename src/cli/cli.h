@@ -93,7 +93,7 @@ struct ui {
 };
 extern struct ui ui;
 
-/* Catches SIGINT and SIGTERM (a second one ends the process at once), ignores SIGPIPE, starts the clock, keeps the
+/* Catches SIGINT and SIGTERM (a second one, later, ends the process at once), ignores SIGPIPE, starts the clock, keeps the
  * command line. Once, at the start of main. */
 void ui_start(int argc, char **argv);
 /* To hand to the library: draws a bar on standard error when that is a terminal and the work takes longer than two

@@ -33,10 +33,20 @@ double ui_seconds(void)
 
 /* ---- signals ----------------------------------------------------------------------------------------------------- */
 
+/* The first signal asks for a clean end. One that comes a second later ends the process at once; sooner ones are echoes
+ * of the first (timeout(1) sends it to the process and to its group). */
 static void on_signal(int number)
 {
-    (void)number;
-    ui.interrupted = 1;
+    static volatile sig_atomic_t first;   /* seconds */
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!ui.interrupted) {
+        first = (sig_atomic_t)now.tv_sec;
+        ui.interrupted = 1;
+    } else if (now.tv_sec > first + 1) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
 }
 
 /* ---- the command line, as a shell would take it ------------------------------------------------------------------ */
@@ -73,8 +83,7 @@ void ui_start(int argc, char **argv)
 {
     state.start = ui_seconds();
     state.command = quote_command(argc, argv);
-    /* No SA_RESTART: a read from a terminal or pipe comes back at once. The second signal meets the default. */
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+    struct sigaction action = { .sa_handler = on_signal };   /* no SA_RESTART: a read comes back at once */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
