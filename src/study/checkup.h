@@ -115,7 +115,8 @@ struct collapse_finding {
     struct reach bits;           /* the two vectors differ in at least one bit, for every prompt */
     struct reach line;           /* measure (a) at y_n, mean over prompts, is at least 2^-7 */
     struct reach top;            /* the likeliest next token: not a test of sight, told for completeness */
-    struct reach noise;          /* bf16, f16: measure (a) is larger than the same measure of y_n against y_n of f32 */
+    struct reach noise;          /* bf16, f16: measure (a) in f32 is larger than the same measure of y_n in this precision
+                                    against y_n in f32 */
     bool has_noise;
     struct reach tells;          /* line and, where there is one, noise: the headline */
     double first, last;          /* measure (a) at the first and the last length */

@@ -92,7 +92,10 @@ struct collapse_finding checkup_judge_collapse(const struct checkup_plan *plan, 
         }
         line[i] = mean >= paper_line;
         double rounding = f.has_noise ? checkup_rounding_at(k, f32, i, info) : (double)NAN;
-        noise[i] = mean > rounding;
+        /* What one more item does is read in f32: in the format itself it would hold the rounding, too. */
+        double exact = (double)NAN, exact_low, exact_high;
+        if (!isnan(rounding)) checkup_collapse_at(f32, info->n_layers + 1, i, &exact, &exact_low, &exact_high);
+        noise[i] = exact > rounding;
         if (!isnan(rounding)) n_noise = i + 1;
         tells[i] = line[i] && (isnan(rounding) || noise[i]);
         if (i == 0) f.first = mean;
