@@ -364,6 +364,16 @@ static void reads_shards(void **state)
     write_text("made/tokenizer.json", "{}");  /* decides answers as well */
     assert_int_equal(model_file_hash(f, after, &err), SNELLEN_OK);
     assert_string_not_equal(before, after);
+    write_text("made/tokenizer.json", "[]");  /* other bytes, same length */
+    assert_int_equal(model_file_hash(f, before, &err), SNELLEN_OK);
+    assert_string_not_equal(before, after);
+    write_text("made/tokenizer.json", "{}");
+    assert_int_equal(model_file_hash(f, before, &err), SNELLEN_OK);
+    assert_string_equal(before, after);
+    write_text("made/README.md", "does not");
+    assert_int_equal(model_file_hash(f, before, &err), SNELLEN_OK);
+    assert_string_equal(before, after);
+    unlink("made/README.md");
     model_file_close(f);
 
     unlink("made/b.safetensors");

@@ -325,6 +325,15 @@ static void refuses_json_of_brackets(void **state)
     expect_no_tree("{\"a\":", "[", "", 100000);
     expect_no_tree("{\"a\":[", "1,", "1]}", 100000);
     expect_no_tree("{\"a\":", "{\"b\":", "", 100000);
+    expect_no_tree("{\"a\":[", "[],    ", "[]]}", 100000);  /* few commas, but too many brackets */
+    struct strbuf deep = {0};                               /* few brackets, but too deep */
+    strbuf_puts(&deep, "{\"a\":");
+    for (int i = 0; i < 100; i++) strbuf_puts(&deep, "[");
+    for (int i = 0; i < 100; i++) strbuf_puts(&deep, "]");
+    strbuf_puts(&deep, "}");
+    assert_int_equal(try_config((const uint8_t *)deep.text, deep.n), SNELLEN_E_FORMAT);
+    assert_non_null(strstr(err.message, "brackets"));
+    strbuf_free(&deep);
 }
 
 int main(void)

@@ -208,6 +208,7 @@ static void leaves_nothing_of_unfinished_files(void **state)
 {
     (void)state;
     struct safetensors_writer *w;
+    unlink("partial.safetensors");
     new_writer("aborted.safetensors", &w);
     assert_int_equal(files_like("aborted"), 1);
     safetensors_writer_abort(w);
