@@ -50,12 +50,12 @@ snellen_status error_prefix(snellen_error *err, snellen_status status, const cha
 bool size_mul(uint64_t a, uint64_t b, uint64_t *out);
 bool size_add(uint64_t a, uint64_t b, uint64_t *out);
 
-/* Zeroed array of n elements of `size` bytes, aligned to 64; *out is set on success. Never larger than the memory the
+/* Zeroed array of n elements of `size` bytes, aligned to 64; the pointer at `out` (of any object type) is set on success. Never larger than the memory the
  * machine can give: the message has the sum. Free with mem_free(). */
-snellen_status mem_new(void **out, uint64_t n, uint64_t size, const char *what, snellen_error *err);
+snellen_status mem_new(void *out, uint64_t n, uint64_t size, const char *what, snellen_error *err);
 void mem_free(void *p);
 /* A typed mem_new: TRY(NEW_ARRAY(&x, n, "hidden rows", err)) */
-#define NEW_ARRAY(out, n, what, err) mem_new((void **)(out), (uint64_t)(n), sizeof(**(out)), (what), (err))
+#define NEW_ARRAY(out, n, what, err) mem_new((out), (uint64_t)(n), sizeof(**(out)), (what), (err))
 /* Bytes of memory that can be had now (MemAvailable, within the cgroup's limit). */
 uint64_t mem_available(void);
 

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-static snellen_status error_write(snellen_error *err, snellen_status status, uint64_t offset, const char *fmt,
-                                  va_list args)
+static snellen_status __attribute__((format(printf, 4, 0)))
+error_write(snellen_error *err, snellen_status status, uint64_t offset, const char *fmt, va_list args)
 {
     if (err) {
         err->status = status;

@@ -50,7 +50,7 @@ snellen_status file_read(const char *path, uint64_t max_bytes, char **text, size
         status = error_set(err, SNELLEN_E_FORMAT, "%s: %llu bytes, at most %llu expected", path,
                            (unsigned long long)map.size, (unsigned long long)max_bytes);
     else
-        status = mem_new((void **)text, map.size + 1, 1, path, err);
+        status = mem_new(text, map.size + 1, 1, path, err);
     if (!status) {
         if (map.size) memcpy(*text, map.data, map.size);
         *n = map.size;

@@ -45,7 +45,7 @@ uint64_t mem_available(void)
     return available;
 }
 
-snellen_status mem_new(void **out, uint64_t n, uint64_t size, const char *what, snellen_error *err)
+snellen_status mem_new(void *out, uint64_t n, uint64_t size, const char *what, snellen_error *err)
 {
     uint64_t bytes;
     FAIL_IF(!size_mul(n, size, &bytes) || bytes > (uint64_t)PTRDIFF_MAX - ARRAY_ALIGNMENT, SNELLEN_E_MEMORY,
@@ -59,7 +59,8 @@ snellen_status mem_new(void **out, uint64_t n, uint64_t size, const char *what, 
     /* The byte before the array tells how far the block's start lies back. */
     size_t shift = ARRAY_ALIGNMENT - (uintptr_t)raw % ARRAY_ALIGNMENT;
     raw[shift - 1] = (char)shift;
-    *out = raw + shift;
+    void *array = raw + shift;
+    memcpy(out, &array, sizeof array);
     return SNELLEN_OK;
 }
 
