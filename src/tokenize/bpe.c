@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 struct bpe_symbol {
     uint32_t begin, n;        /* bytes of the word; n = 0: merged into the one before */
@@ -35,10 +36,19 @@ snellen_status id_list_put(struct id_list *list, int32_t id, snellen_error *err)
     return SNELLEN_OK;
 }
 
-void bpe_free(struct bpe *b)
+static void free_work(struct bpe *b)
 {
     mem_free(b->symbols);
     mem_free(b->heap);
+    b->symbols = NULL;
+    b->heap = NULL;
+    b->capacity = 0;
+}
+
+void bpe_free(struct bpe *b)
+{
+    free_work(b);
+    mem_free(b->known);
 }
 
 /* Room for n symbols. Each merge takes one pair from the heap and puts at most two there: 2 n pairs are enough. */
@@ -46,10 +56,7 @@ static snellen_status bpe_reserve(struct bpe *b, size_t n, snellen_error *err)
 {
     if (n <= b->capacity) return SNELLEN_OK;
     size_t capacity = MAX(n, MAX(b->capacity * 2, 256));
-    bpe_free(b);
-    b->symbols = NULL;
-    b->heap = NULL;
-    b->capacity = 0;
+    free_work(b);
     TRY(NEW_ARRAY(&b->symbols, capacity, "symbols of a word", err));
     TRY(NEW_ARRAY(&b->heap, 2 * capacity, "pairs of a word", err));
     b->capacity = capacity;
@@ -137,6 +144,33 @@ static int32_t first_symbols(struct bpe *b, const char *text, size_t n)
     return count;
 }
 
+/* ---- what came before: most words of a text come again and again ------------------------------------------------------------- */
+
+enum { KNOWN_SLOTS = 4096, KNOWN_BYTES = 22, KNOWN_IDS = 10, FREE_PARTS = 256 };
+
+struct bpe_known {
+    uint8_t n, n_ids;         /* n = 0: free */
+    char text[KNOWN_BYTES];
+    int32_t ids[KNOWN_IDS];
+};
+
+/* Where this part stands if it is known; NULL for a part that is never kept. */
+static struct bpe_known *known_slot(struct bpe *b, const char *text, size_t n)
+{
+    if (n > KNOWN_BYTES || ++b->n_parts < FREE_PARTS) return NULL;
+    if (!b->known && NEW_ARRAY(&b->known, KNOWN_SLOTS, "known words", NULL)) b->n_parts = 0;  /* goes on without */
+    return b->known ? &b->known[XXH3_64bits(text, n) % KNOWN_SLOTS] : NULL;
+}
+
+static void keep_known(struct bpe_known *slot, const char *text, size_t n, const int32_t *ids, size_t n_ids)
+{
+    if (n_ids > KNOWN_IDS) return;
+    slot->n = (uint8_t)n;
+    slot->n_ids = (uint8_t)n_ids;
+    memcpy(slot->text, text, n);
+    memcpy(slot->ids, ids, n_ids * sizeof *ids);
+}
+
 /* ---- words ------------------------------------------------------------------------------------------------------------------ */
 
 /* What a symbol without a token of its own becomes: byte tokens if there is one for each of its bytes; the unknown
@@ -155,17 +189,27 @@ static snellen_status put_unknown(struct bpe *b, const char *text, size_t n, boo
 /* A part of a word that no piece reaches out of. */
 static snellen_status bpe_part(struct bpe *b, const char *text, size_t n, bool *after_unknown, snellen_error *err)
 {
+    struct bpe_known *known = known_slot(b, text, n);
+    if (known && known->n == n && !memcmp(known->text, text, n)) {
+        for (int i = 0; i < known->n_ids; i++) TRY(id_list_put(b->out, known->ids[i], err));
+        *after_unknown = false;
+        return SNELLEN_OK;
+    }
     TRY(bpe_reserve(b, n, err));
     merge_symbols(b, text, first_symbols(b, text, n));
+    size_t before = b->out->n;
+    bool all_known = true;
     for (int32_t i = 0; i >= 0; i = b->symbols[i].next) {
         const struct bpe_symbol *s = &b->symbols[i];
         if (s->id < 0) {
             TRY(put_unknown(b, text + s->begin, s->n, after_unknown, err));
+            all_known = false;
             continue;
         }
         TRY(id_list_put(b->out, s->id, err));
         *after_unknown = false;
     }
+    if (known && all_known) keep_known(known, text, n, b->out->ids + before, b->out->n - before);
     return SNELLEN_OK;
 }
 

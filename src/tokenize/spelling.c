@@ -68,18 +68,21 @@ bool spelling_bytes(const char *text, size_t n, char *out, size_t *n_out)
     return true;
 }
 
-void spelling_spaces(const char *text, size_t n, char *out, size_t *n_out)
+bool spelling_spaces(const char *text, size_t n, char *out, size_t *n_out)
 {
     size_t kept = 0;
+    bool good = true;
     for (size_t i = 0; i < n;) {
         if (n - i >= 3 && !memcmp(text + i, "\u2581", 3)) {
             out[kept++] = ' ';
             i += 3;
         } else {
+            good &= text[i] != ' ';
             out[kept++] = text[i++];
         }
     }
     *n_out = kept;
+    return good;
 }
 
 static int hex_digit(char c)

@@ -104,7 +104,7 @@ int32_t piece_find(const struct tokenizer *t, const char *bytes, size_t n)
 
 static bool is_piece(const struct token *token)
 {
-    return token->n > 0 && (token->kind == TOKEN_NORMAL || token->kind == TOKEN_USER);
+    return token->n > 0 && !token->hidden && (token->kind == TOKEN_NORMAL || token->kind == TOKEN_USER);
 }
 
 /* Where two tokens stand for the same bytes, the first normal one is what text becomes. */
@@ -122,13 +122,12 @@ static void add_piece(struct tokenizer *t, int32_t id)
     }
 }
 
-/* Tokens that end an answer by their name, in whatever model. */
-static bool is_end_name(const struct token *token)
+bool is_end_name(const char *bytes, size_t n)
 {
     static const char *const names[] = {"<|im_end|>", "<end_of_turn>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>",
-                                        "<|end_of_text|>", "<|end|>", "<eos>", "</s>"};
+                                        "<|end_of_text|>", "<|end|>"};
     for (size_t i = 0; i < COUNT_OF(names); i++)
-        if (strlen(names[i]) == token->n && !memcmp(names[i], token->bytes, token->n)) return true;
+        if (strlen(names[i]) == n && !memcmp(names[i], bytes, n)) return true;
     return false;
 }
 
@@ -150,7 +149,7 @@ snellen_status tokenizer_index(struct tokenizer *t, const char *file, snellen_er
             int32_t *id = &t->byte_ids[(uint8_t)token->bytes[0]];
             if (*id < 0) *id = i;
         }
-        if (token->kind == TOKEN_SPECIAL || token->kind == TOKEN_USER) token->ends |= is_end_name(token);
+        if (token->kind == TOKEN_SPECIAL || token->kind == TOKEN_USER) token->ends |= is_end_name(token->bytes, token->n);
     }
     for (int i = 0; i < 256 && t->symbols == SYMBOLS_BYTES; i++) {
         char byte = (char)i;

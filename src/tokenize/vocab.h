@@ -22,6 +22,7 @@ struct token {
     uint32_t n;
     uint8_t kind;
     bool ends;                /* an answer ends with it */
+    bool hidden;              /* spelled as no text is: text never becomes it */
 };
 
 /* Bytes -> id, open addressing, at most half full. Hashes are seeded at random, so that no file can choose them. */
@@ -119,7 +120,7 @@ struct tokenizer {
     int32_t bos, unknown;           /* -1 = none */
     bool wants_bos;
 
-    struct piece_table pieces;      /* all but special and byte tokens, and pieces without bytes */
+    struct piece_table pieces;      /* what text becomes: all but special, byte and hidden tokens */
     uint32_t longest;               /* bytes of the longest of them */
     int32_t byte_ids[256];          /* the token of a single byte (or of an ASCII character), -1 = none */
     bool byte_fallback;             /* characters without a token are spelled with byte tokens */
@@ -149,6 +150,8 @@ snellen_status token_set(struct tokenizer *t, int64_t id, const char *bytes, siz
 snellen_status tokenizer_index(struct tokenizer *t, const char *file, snellen_error *err);
 /* The piece's id, or -1. */
 int32_t piece_find(const struct tokenizer *t, const char *bytes, size_t n);
+/* A token that ends an answer by its name, in whatever model. */
+bool is_end_name(const char *bytes, size_t n);
 /* A token of any kind by its bytes, slowly; -1. */
 int32_t token_named(const struct tokenizer *t, const char *bytes, size_t n);
 
@@ -162,8 +165,8 @@ const struct merge *merge_find(const struct tokenizer *t, int32_t left, int32_t 
 /* Spellings. Byte-level vocabularies write each byte as a letter: true when all of text was such letters; else out has
  * the text as it is. out holds n bytes at least. */
 bool spelling_bytes(const char *text, size_t n, char *out, size_t *n_out);
-/* U+2581 to space. */
-void spelling_spaces(const char *text, size_t n, char *out, size_t *n_out);
+/* U+2581 to space; false when text has a space too, which pieces are never spelled with. */
+bool spelling_spaces(const char *text, size_t n, char *out, size_t *n_out);
 /* "<0x0A>": the byte, else -1. */
 int spelling_byte_token(const char *text, size_t n);
 
@@ -195,6 +198,8 @@ struct bpe {
     struct bpe_symbol *symbols;
     struct bpe_pair *heap;
     size_t capacity;          /* symbols that both have room for */
+    struct bpe_known *known;  /* parts met before; NULL until the text has shown to be long */
+    unsigned n_parts;
 };
 void bpe_free(struct bpe *b);
 /* One word to tokens. */

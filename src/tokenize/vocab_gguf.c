@@ -51,19 +51,23 @@ static snellen_status read_token(const struct reader *r, uint64_t i, snellen_err
     FAIL_IF(n > LONGEST_PIECE, SNELLEN_E_FORMAT, "%s: tokenizer: token %llu has %zu bytes, at most %d expected", r->file,
             (unsigned long long)i, n, LONGEST_PIECE);
     TRY(token_type(r, i, &kind, err));
+    if (kind == TOKEN_NORMAL && is_end_name(text, n)) kind = TOKEN_SPECIAL;  /* some converters forgot to say so */
+    bool good = true;
     int byte = kind == TOKEN_BYTE ? spelling_byte_token(text, n) : -1;
     if (kind == TOKEN_BYTE && byte < 0) kind = TOKEN_NORMAL;
     if (byte >= 0) {
         bytes[0] = (char)byte;
         n = 1;
     } else if (r->sentencepiece && kind != TOKEN_SPECIAL) {
-        spelling_spaces(text, n, bytes, &n);
+        good = spelling_spaces(text, n, bytes, &n) || kind == TOKEN_USER;
     } else if (!r->sentencepiece && kind == TOKEN_NORMAL) {
-        spelling_bytes(text, n, bytes, &n);
+        good = spelling_bytes(text, n, bytes, &n);
     } else {
         memcpy(bytes, text, n);
     }
-    return token_set(r->t, (int64_t)i, bytes, n, kind, r->file, err);
+    TRY(token_set(r->t, (int64_t)i, bytes, n, kind, r->file, err));
+    r->t->tokens[i].hidden = !good;
+    return SNELLEN_OK;
 }
 
 /* A special token by its key; `otherwise` where the key is absent. An id out of range is an error, -1 is none. */
@@ -123,9 +127,9 @@ static snellen_status read_merges(const struct reader *r, snellen_error *err)
         const char *space = is_text && n_text > 1 ? memchr(text + 1, ' ', n_text - 1) : NULL;
         FAIL_IF(!space || n_text > LONGEST_PIECE, SNELLEN_E_FORMAT,
                 "%s: tokenizer: merge %llu is not two pieces with a space between", r->file, (unsigned long long)i);
-        spelling_bytes(text, (size_t)(space - text), left, &n_left);
-        spelling_bytes(space + 1, n_text - (size_t)(space + 1 - text), right, &n_right);
-        TRY(merges_add(r->t, (uint32_t)i, left, n_left, right, n_right, r->file, err));
+        bool good = spelling_bytes(text, (size_t)(space - text), left, &n_left);
+        good &= spelling_bytes(space + 1, n_text - (size_t)(space + 1 - text), right, &n_right);
+        if (good) TRY(merges_add(r->t, (uint32_t)i, left, n_left, right, n_right, r->file, err));
     }
     return SNELLEN_OK;
 }

@@ -51,17 +51,14 @@ static snellen_status check_length(const struct reader *r, size_t n, snellen_err
     return SNELLEN_OK;
 }
 
-/* The bytes that a piece stands for. */
-static void unspell(const struct reader *r, const char *text, size_t n, char bytes[LONGEST_PIECE], size_t *n_bytes)
+/* The bytes that a piece stands for; false when it is spelled as no text is. */
+static bool unspell(const struct reader *r, const char *text, size_t n, char bytes[LONGEST_PIECE], size_t *n_bytes)
 {
-    if (r->spelling.bytes) {
-        spelling_bytes(text, n, bytes, n_bytes);
-    } else if (r->spelling.spaces) {
-        spelling_spaces(text, n, bytes, n_bytes);
-    } else {
-        memcpy(bytes, text, n);
-        *n_bytes = n;
-    }
+    if (r->spelling.bytes) return spelling_bytes(text, n, bytes, n_bytes);
+    if (r->spelling.spaces) return spelling_spaces(text, n, bytes, n_bytes);
+    memcpy(bytes, text, n);
+    *n_bytes = n;
+    return true;
 }
 
 /* Added tokens are what they say, letter by letter. One with U+2581 in it that is looked for before spaces are replaced
@@ -110,14 +107,16 @@ static snellen_status read_vocab(const struct reader *r, snellen_error *err)
             bool same = n == t->tokens[i].n && !memcmp(t->tokens[i].bytes, bytes, n);
             if (same) continue;
         }
+        bool good = true;
         enum token_kind kind = byte >= 0 ? TOKEN_BYTE : TOKEN_NORMAL;
         if (byte >= 0) {
             bytes[0] = (char)byte;
             n = 1;
         } else {
-            unspell(r, text, n, bytes, &n);
+            good = unspell(r, text, n, bytes, &n);
         }
         TRY(token_set(t, i, bytes, n, kind, r->file, err));
+        t->tokens[i].hidden = !good;
     }
     return SNELLEN_OK;
 }
@@ -177,8 +176,9 @@ static snellen_status read_merge(const struct reader *r, const json_t *merge, si
     }
     FAIL_IF(!pair || sizes[0] > LONGEST_PIECE || sizes[1] > LONGEST_PIECE, SNELLEN_E_FORMAT,
             "%s: merge %zu is not two pieces with a space between, nor a list of two", r->file, rank);
-    unspell(r, texts[0], sizes[0], left, &n_left);
-    unspell(r, texts[1], sizes[1], right, &n_right);
+    bool good = unspell(r, texts[0], sizes[0], left, &n_left);
+    good &= unspell(r, texts[1], sizes[1], right, &n_right);
+    if (!good) return SNELLEN_OK;
     return merges_add(r->t, (uint32_t)rank, left, n_left, right, n_right, r->file, err);
 }
 
