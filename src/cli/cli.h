@@ -117,8 +117,10 @@ int ui_wrong(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool ui_flush(void);
 /* Prints a JSON object and a line end to standard output and releases it; false as ui_flush(), or out of memory. */
 bool ui_json(json_t *object);
-/* The end of a run: checks standard output, prints the closing line (where `works` and all went well); returns the exit
- * status. */
+/* Says that this run computes, so that it ends with the closing line; cli_load() does it. */
+void ui_begin_work(void);
+/* The end of a run: checks standard output, prints the closing line (where `works`, work was begun and all went well);
+ * returns the exit status. */
 int ui_finish(int status, bool works);
 /* The command line as it can be typed again, for reports and the database. */
 const char *ui_command(void);

@@ -45,6 +45,7 @@ snellen_model *cli_load(const char *path, int *status)
 {
     snellen_error err;
     snellen_model *model;
+    ui_begin_work();
     if (!snellen_model_load(path, &model, &err)) return model;
     *status = ui_fail(&err);
     return NULL;

@@ -99,8 +99,5 @@ int main(int argc, char **argv)
         return ui_finish(verb ? verb->run(2, help_argv) : unknown_verb(argv[2]), false);
     }
     if (!wanted) return ui_finish(unknown_verb(word), false);
-    bool helped = false;
-    for (int i = 2; i < argc && strcmp(argv[i], "--"); i++)
-        helped |= !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
-    return ui_finish(wanted->run(argc - 1, argv + 1), wanted->works && !helped);
+    return ui_finish(wanted->run(argc - 1, argv + 1), wanted->works);
 }

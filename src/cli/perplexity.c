@@ -127,14 +127,16 @@ static snellen_status feed_all(struct work *w, snellen_error *err)
 
 /* ---- telling ----------------------------------------------------------------------------------------------------- */
 
-static void print_buckets(const char *title, const uint64_t *count, const double *sum)
+/* Bucket i holds 2^i .. 2^(i+1) - 1; the first one also `least` where that is 0. */
+static void print_buckets(const char *title, uint64_t least, const uint64_t *count, const double *sum)
 {
     printf("\n%-24s %10s %10s %12s\n", title, "tokens", "nll", "perplexity");
     for (int i = 0; i < SNELLEN_PPL_BUCKETS; i++) {
         if (!count[i]) continue;
         char range[64];
-        uint64_t low = i ? (uint64_t)1 << i : 0, high = ((uint64_t)1 << (i + 1)) - 1;
-        snprintf(range, sizeof(range), "%" PRIu64 "..%" PRIu64, low, high);
+        uint64_t low = i ? (uint64_t)1 << i : least, high = ((uint64_t)1 << (i + 1)) - 1;
+        if (low < high) snprintf(range, sizeof(range), "%" PRIu64 "..%" PRIu64, low, high);
+        else snprintf(range, sizeof(range), "%" PRIu64, low);
         double mean = sum[i] / (double)count[i];
         printf("%-24s %10" PRIu64 " %10.4f %12.4f\n", range, count[i], mean, exp(mean));
     }
@@ -145,20 +147,20 @@ static void print_text(const snellen_perplexity_result *r)
     printf("perplexity %.4f +- %.4f\n", exp(r->nll), exp(r->nll) * r->nll_stderr);
     printf("mean nll   %.4f +- %.4f nats over %" PRIu64 " of %" PRIu64 " tokens in %" PRIu64 " window%s\n", r->nll,
            r->nll_stderr, r->n_scored, r->n_tokens, r->n_windows, r->n_windows == 1 ? "" : "s");
-    print_buckets("position in the window", r->position_count, r->position_nll);
-    print_buckets("distance to its last", r->distance_count, r->distance_nll);
+    print_buckets("position in the window", 0, r->position_count, r->position_nll);
+    print_buckets("distance to its last", 1, r->distance_count, r->distance_nll);
     if (r->first_count)
         printf("%-24s %10" PRIu64 " %10.4f %12.4f\n", "never before", r->first_count,
                r->first_nll / (double)r->first_count, exp(r->first_nll / (double)r->first_count));
 }
 
-static json_t *buckets_json(const uint64_t *count, const double *sum)
+static json_t *buckets_json(uint64_t least, const uint64_t *count, const double *sum)
 {
     json_t *list = json_array();
     for (int i = 0; list && i < SNELLEN_PPL_BUCKETS; i++)
         if (count[i])
             json_array_append_new(list,
-                                  json_pack("{s:I, s:I, s:I, s:o}", "from", i ? (json_int_t)1 << i : (json_int_t)0,
+                                  json_pack("{s:I, s:I, s:I, s:o}", "from", i ? (json_int_t)1 << i : (json_int_t)least,
                                             "to", ((json_int_t)1 << (i + 1)) - 1, "tokens", (json_int_t)count[i],
                                             "nll", cli_json_number(sum[i] / (double)count[i])));
     return list;
@@ -170,8 +172,8 @@ static bool print_json(const snellen_perplexity_result *r, const struct work *w)
         "{s:o, s:o, s:o, s:I, s:I, s:I, s:f, s:o, s:o, s:I}", "perplexity", cli_json_number(exp(r->nll)), "nll",
         cli_json_number(r->nll), "nll_stderr", cli_json_number(r->nll_stderr), "tokens", (json_int_t)r->n_tokens,
         "scored", (json_int_t)r->n_scored, "windows", (json_int_t)r->n_windows, "seconds", w->seconds, "by_position",
-        buckets_json(r->position_count, r->position_nll), "by_distance",
-        buckets_json(r->distance_count, r->distance_nll), "first_tokens", (json_int_t)r->first_count);
+        buckets_json(0, r->position_count, r->position_nll), "by_distance",
+        buckets_json(1, r->distance_count, r->distance_nll), "first_tokens", (json_int_t)r->first_count);
     if (o && r->first_count)
         json_object_set_new(o, "first_nll", cli_json_number(r->first_nll / (double)r->first_count));
     return ui_json(o);

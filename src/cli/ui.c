@@ -18,6 +18,7 @@ static struct {
     double start;            /* ui_seconds() at the start of the run */
     char *command;
     int output_error;        /* errno of the first failed write to standard output, 0 = none */
+    bool worked;             /* ui_begin_work() was called */
     bool bar_shown;
     char what[64];           /* the work that the bar is about */
     double work_start, last_drawn;
@@ -87,6 +88,11 @@ void ui_start(int argc, char **argv)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+}
+
+void ui_begin_work(void)
+{
+    state.worked = true;
 }
 
 const char *ui_command(void)
@@ -302,7 +308,7 @@ int ui_finish(int status, bool works)
             fprintf(stderr, "snellen: standard output: %s; the result is incomplete\n", strerror(state.output_error));
         if (!status) status = 1;
     }
-    if (works && !status && !ui.quiet && !ui.json) closing_line();   /* an error stands last and alone */
+    if (works && state.worked && !status && !ui.quiet && !ui.json) closing_line();   /* an error stands last and alone */
     snellen_free(state.command);
     state.command = NULL;
     return status;
