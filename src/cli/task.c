@@ -99,24 +99,36 @@ static snellen_status show_one(const char *task, const snellen_task_options *o, 
     return SNELLEN_OK;
 }
 
+static snellen_status show_all(const struct task_args *a, const char *task, json_t *samples, snellen_error *err)
+{
+    snellen_task_info info;
+    snellen_task_options o;
+    char *text;
+    int64_t expected;
+    TRY(task_options(a, NULL, &o, err));
+    /* A wrong name fails in snellen_task_show(), which knows the right ones. */
+    int64_t first = task_named(task, &info) ? info.lengths[0] : 1;
+    uint32_t n = a->prompts ? (uint32_t)a->prompts : SHOWN_PROMPTS;
+    /* The last prompt first, unseen: what can be wrong is wrong there. */
+    TRY(snellen_task_show(task, &o, first, n - 1, &text, &expected, err));
+    snellen_free(text);
+    for (size_t i = 0; i < MAX(a->lengths.n, 1); i++)
+        for (uint32_t p = 0; p < n; p++)
+            TRY(show_one(task, &o, a->lengths.n ? a->lengths.v[i] : first, p, samples, err));
+    return SNELLEN_OK;
+}
+
 static int show(const struct task_args *a, const char *task)
 {
     snellen_error err;
-    snellen_task_info info;
-    snellen_task_options o;
-    if (task_options(a, NULL, &o, &err)) return ui_fail(&err);
-    bool known = task_named(task, &info);  /* a wrong name fails in snellen_task_show(), which knows the right ones */
-    int64_t first = known ? info.lengths[0] : 1;
     json_t *samples = ui.json ? json_array() : NULL;
-    for (size_t i = 0; i < (a->lengths.n ? a->lengths.n : 1); i++)
-        for (uint32_t p = 0; p < (a->prompts ? a->prompts : SHOWN_PROMPTS); p++)
-            if (show_one(task, &o, a->lengths.n ? a->lengths.v[i] : first, p, samples, &err)) {
-                json_decref(samples);
-                return ui_fail(&err);
-            }
+    if (show_all(a, task, samples, &err)) {
+        json_decref(samples);
+        return ui_fail(&err);
+    }
     if (!ui.json) return 0;
-    return ui_json(json_pack("{s:s, s:s, s:s, s:o}", "task", task, "style", a->style, "cure", a->cure, "samples", samples)) ? 0
-                                                                                                                          : 1;
+    json_t *o = json_pack("{s:s, s:s, s:s, s:o}", "task", task, "style", a->style, "cure", a->cure, "samples", samples);
+    return ui_json(o) ? 0 : 1;
 }
 
 /* ---- eval ------------------------------------------------------------------------------------------------------------------- */
@@ -173,7 +185,7 @@ static void print_result(const snellen_task_result *r, bool generated)
         if (generated) {
             if (c->n_generated)
                 snprintf(right, sizeof(right), "%.0f..%.0f%%", 100 * c->right_low, 100 * c->right_high);
-            if (!isnan(c->abs_error)) snprintf(error, sizeof(error), "%.1f", c->abs_error);
+            if (!isnan(c->abs_error)) snprintf(error, sizeof(error), "%.4g", c->abs_error);
             printf(" %4" PRIu32 "/%-4" PRIu32 " %14s %10s", c->n_right, c->n_generated, right, error);
         }
         printf("\n");

@@ -150,8 +150,8 @@ snellen_status snellen_task_show(const char *name, const snellen_task_options *o
     TRY(task_form_set(task, options->style, options->cure, &form, err));
     FAIL_IF(length < 1 || length > TASK_MAX_LENGTH, SNELLEN_E_USAGE, "length is %lld, 1 to %d expected",
             (long long)length, TASK_MAX_LENGTH);
-    FAIL_IF(prompt >= task->info.n_prompts, SNELLEN_E_USAGE, "task %s has %u prompts, number %u is asked for", name,
-            task->info.n_prompts, prompt);
+    FAIL_IF(prompt >= task->info.n_prompts, SNELLEN_E_USAGE, "task %s: prompt %u, 0 to %u expected", name, prompt,
+            task->info.n_prompts - 1);
     struct strbuf b = {0};
     int64_t answer = task->write(task, &form, &b);
     TRY(strbuf_take(&b, text, NULL, err));

@@ -60,31 +60,63 @@ snellen_status pretokenizer_named(struct pretokenizer *p, const char *name, bool
 
 /* ---- expressions ---------------------------------------------------------------------------------------------------------- */
 
-/* tokenizer.json's expressions are written for Oniguruma. NULL, or what in this one means something else here. */
-static const char *foreign_syntax(const char *pattern, size_t n)
+/* The expressions are written for Oniguruma. Copies one to `out` in PCRE2's terms: for PCRE2, \s is also U+180E, which
+ * has not been white space for years. NULL, or what in the expression would mean something else here. */
+static const char *translate(const char *pattern, size_t n, struct strbuf *out)
 {
+    static const char spaces[] = "\\t-\\r\\x20\\x{85}\\p{Z}";
     bool in_class = false;
     for (size_t i = 0; i < n; i++) {
         char c = pattern[i], next = i + 1 < n ? pattern[i + 1] : 0;
-        if (c == '\\') {
-            if (next == 'h' || next == 'H') return "\\h";
+        size_t copied = 1;
+        if (c == '\\' && (next == 'h' || next == 'H')) return "\\h";
+        if (c == '\\' && (next == 's' || (next == 'S' && !in_class))) {
+            strbuf_printf(out, in_class ? "%s%s" : "[%s%s]", next == 'S' ? "^" : "", spaces);
             i++;
+            continue;
+        }
+        if (c == '\\') {
+            copied = 2;
         } else if (!in_class) {
             in_class = c == '[';
-            if (in_class && next == '^') i++;
+            copied = in_class && next == '^' ? 2 : 1;
         } else if (c == ']') {
             in_class = false;
         } else if (c == '[' && next == ':') {
-            i++;
-            while (i + 1 < n && !(pattern[i] == ':' && pattern[i + 1] == ']')) i++;
-            i++;
+            const char *end = memmem(pattern + i, n - i, ":]", 2);
+            copied = end ? (size_t)(end - pattern) + 2 - i : n - i;
         } else if (c == '[') {
             return "a class within a class";
         } else if (c == '&' && next == '&') {
             return "&& within a class";
         }
+        copied = MIN(copied, n - i);
+        strbuf_put(out, pattern + i, copied);
+        i += copied - 1;
     }
     return NULL;
+}
+
+/* Compiles what `literal` and translate() made of a pattern. */
+static snellen_status compile(const char *pattern, size_t n, bool literal, const char *file, pcre2_code **code,
+                              snellen_error *err)
+{
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    FAIL_IF(!context, SNELLEN_E_MEMORY, "%s: tokenizer: memory ran out", file);
+    pcre2_set_newline(context, PCRE2_NEWLINE_LF);
+    uint32_t options = PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
+    int why;
+    PCRE2_SIZE where;
+    *code = pcre2_compile((PCRE2_SPTR)pattern, n, options, &why, &where, context);
+    pcre2_compile_context_free(context);
+    if (!*code) {
+        PCRE2_UCHAR message[160];
+        if (pcre2_get_error_message(why, message, sizeof message) < 0) message[0] = 0;
+        FAIL(SNELLEN_E_UNSUPPORTED, "%s: tokenizer: regular expression, near byte %zu: %s", file, (size_t)where,
+             (const char *)message);
+    }
+    pcre2_jit_compile(*code, PCRE2_JIT_COMPLETE);  /* where it cannot, matching is merely slower */
+    return SNELLEN_OK;
 }
 
 snellen_status pretokenizer_add(struct pretokenizer *p, const char *pattern, size_t n, bool literal, enum cut cut,
@@ -94,26 +126,20 @@ snellen_status pretokenizer_add(struct pretokenizer *p, const char *pattern, siz
             MOST_CUTTERS);
     FAIL_IF(n == 0 || n > LONGEST_PATTERN, SNELLEN_E_FORMAT, "%s: tokenizer: a pattern of %zu bytes, 1 to %d expected",
             file, n, LONGEST_PATTERN);
-    const char *foreign = literal ? NULL : foreign_syntax(pattern, n);
-    FAIL_IF(foreign, SNELLEN_E_UNSUPPORTED, "%s: tokenizer: the regular expression has %s, which is not supported", file,
-            foreign);
-    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
-    FAIL_IF(!context, SNELLEN_E_MEMORY, "%s: tokenizer: memory ran out", file);
-    pcre2_set_newline(context, PCRE2_NEWLINE_LF);
-    uint32_t options = PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
-    int why;
-    PCRE2_SIZE where;
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, n, options, &why, &where, context);
-    pcre2_compile_context_free(context);
-    if (!code) {
-        PCRE2_UCHAR message[160];
-        if (pcre2_get_error_message(why, message, sizeof message) < 0) message[0] = 0;
-        FAIL(SNELLEN_E_UNSUPPORTED, "%s: tokenizer: regular expression, at byte %zu: %s", file, (size_t)where,
-             (const char *)message);
-    }
-    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  /* where it cannot, matching is merely slower */
-    p->cutters[p->n++] = (struct cutter){code, cut};
-    return SNELLEN_OK;
+    struct strbuf own = {0};
+    const char *foreign = literal ? NULL : translate(pattern, n, &own);
+    pcre2_code *code = NULL;
+    snellen_status status = SNELLEN_OK;
+    if (foreign)
+        status = error_set(err, SNELLEN_E_UNSUPPORTED, "%s: tokenizer: the regular expression has %s, which is not "
+                           "supported", file, foreign);
+    else if (own.failed)
+        status = error_set(err, SNELLEN_E_MEMORY, "%s: tokenizer: memory ran out", file);
+    else
+        status = compile(literal ? pattern : own.text, literal ? n : own.n, literal, file, &code, err);
+    strbuf_free(&own);
+    if (!status) p->cutters[p->n++] = (struct cutter){code, cut};
+    return status;
 }
 
 void pretokenizer_free(struct pretokenizer *p)
