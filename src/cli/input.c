@@ -22,8 +22,13 @@ static snellen_status read_standard_input(char **text, size_t *n, snellen_error 
         status = error_set(err, SNELLEN_E_IO, "standard input: %s", strerror(errno));
     else if (got > 0 && !b.failed)
         status = error_set(err, SNELLEN_E_IO, "standard input: longer than 1 GiB; cut it into parts");
-    if (!status) strbuf_put(&b, "", 0);   /* so that an empty text is a text */
-    if (!status) status = strbuf_take(&b, text, n, err);
+    else if (b.failed)
+        status = error_set(err, SNELLEN_E_MEMORY, "standard input: memory ran out");
+    if (!status) status = NEW_ARRAY(text, b.n + 1, "text", err);   /* for mem_free(), as what file_read() gives */
+    if (!status) {
+        if (b.n) memcpy(*text, b.text, b.n);
+        *n = b.n;
+    }
     strbuf_free(&b);
     return status;
 }
