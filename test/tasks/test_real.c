@@ -9,29 +9,31 @@ static snellen_model *model;
 /* log p of the last n tokens (closed: and that no digit follows), everything fed anew. */
 static double log_p_alone(const int32_t *tokens, size_t n_all, size_t n, bool closed)
 {
-    int64_t vocab = snellen_model_get_info(model)->n_vocab;
+    enum { MAX_ROWS = 8 };
+    int64_t vocab = snellen_model_get_info(model)->n_vocab, rows[MAX_ROWS];
     snellen_session_options options = snellen_session_options_default();
     options.n_context = 1024;
     snellen_session *session;
-    float *nll = malloc(n_all * sizeof *nll);
-    snellen_outputs out = {.nll = nll};
+    float *logits = malloc((n + 1) * (size_t)vocab * sizeof *logits);
+    snellen_outputs out = {.logits = logits, .rows = rows, .n_rows = n + 1};
+    assert_true(n < MAX_ROWS);
+    for (size_t i = 0; i <= n; i++) rows[i] = (int64_t)(n_all - n - 1 + i);
     MUST(snellen_session_new(model, &options, &session, err));
     MUST(snellen_session_feed(session, tokens, n_all, &out, err));
     double sum = 0;
-    for (size_t i = n_all - n; i < n_all; i++) sum -= (double)nll[i];
-    if (closed) {
-        const float *logits = snellen_session_logits(session);
+    for (size_t i = 0; i < n + closed; i++) {
+        const float *row = logits + i * (size_t)vocab;
         double all = 0, no_digit = 0;
-        for (int64_t i = 0; i < vocab; i++) {
+        for (int64_t t = 0; t < vocab; t++) {
             size_t n_bytes;
-            const char *bytes = snellen_token_bytes(model, (int32_t)i, &n_bytes);
-            double p = exp((double)logits[i] - (double)logits[0]);
+            const char *bytes = snellen_token_bytes(model, (int32_t)t, &n_bytes);
+            double p = exp((double)row[t] - (double)row[0]);
             all += p;
             if (!bytes || !n_bytes || bytes[0] < '0' || bytes[0] > '9') no_digit += p;
         }
-        sum += log(no_digit / all);
+        sum += i < n ? (double)row[tokens[n_all - n + i]] - (double)row[0] - log(all) : log(no_digit / all);
     }
-    free(nll);
+    free(logits);
     snellen_session_free(session);
     return sum;
 }
@@ -63,7 +65,8 @@ static double log_p_of(const char *task, const snellen_task_options *o, const sn
     return logp;
 }
 
-/* The margin is the one of the two answers that it names, and no candidate of a sample beats the best wrong one. */
+/* The margin is the one of the two answers that it names, and no candidate of a sample beats the first
+ * answer's best wrong one. */
 static void check_margins(const char *task, const snellen_task_options *o, const int64_t *sample, size_t n_sample)
 {
     snellen_task_result *r;
@@ -76,7 +79,7 @@ static void check_margins(const char *task, const snellen_task_options *o, const
         print_message("%s %d/%d: margin %.4f, alone %.4f, best wrong %d\n", task, (int)a->length, (int)a->prompt,
                       (double)a->margin, right - wrong, (int)a->best_wrong);
         assert_true(fabs(right - wrong - (double)a->margin) < 1e-3);
-        for (size_t s = 0; s < n_sample; s++)
+        for (size_t s = 0; s < n_sample && !i; s++)
             if (sample[s] != a->expected) assert_true(log_p_of(task, o, a, sample[s], closed) <= wrong + 1e-3);
     }
     snellen_task_result_free(r);
@@ -85,7 +88,7 @@ static void check_margins(const char *task, const snellen_task_options *o, const
 static void test_copying(void **state)
 {
     (void)state;
-    static const int64_t lengths[] = {3, 20, 60}, digits[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    static const int64_t lengths[] = {3, 60}, digits[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
     snellen_task_options o = snellen_task_options_default(model);
     o.lengths = lengths;
     o.n_lengths = COUNT_OF(lengths);
@@ -115,7 +118,7 @@ static void test_counting(void **state)
 static void test_sliding_window(void **state)
 {
     (void)state;
-    static const int64_t lengths[] = {7, 31};
+    static const int64_t lengths[] = {7};
     snellen_task_options o = snellen_task_options_default(model);
     snellen_task_result *full, *wide, *narrow;
     o.lengths = lengths;
