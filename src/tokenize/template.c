@@ -85,26 +85,59 @@ static bool trims_content(const char *text, size_t n)
 
 static const char im_start[] = "<|im_start|>", im_end[] = "<|im_end|>\n";
 
+/* Qwen3's way with the thoughts of the model's earlier answers, word for word; any other way is not known here. */
+static bool has_qwen3_thoughts(const char *text, size_t n)
+{
+    return contains(text, n, "ns.last_query_index") && contains(text, n, "content.split('</think>')[-1].lstrip('\\n')") &&
+           contains(text, n, "loop.last or (not loop.last and reasoning_content)") &&
+           contains(text, n, "'\\n<think>\\n' + reasoning_content.strip('\\n') + '\\n</think>\\n\\n' + content.lstrip('\\n')");
+}
+
+static size_t skip_back(const char *text, size_t at, const char *set)
+{
+    while (at > 0 && text[at - 1] && strchr(set, text[at - 1])) at--;
+    return at;
+}
+
+/* A system turn that is opened on its own, to be filled by statements that are not read here. Only where the template
+ * does so for tools, which are never given, it does not matter. */
+static bool opens_system(const char *text, size_t n)
+{
+    static const char turn[] = "<|im_start|>system", tools[] = "if tools";
+    for (const char *p = text; (p = find_from(text, n, (size_t)(p - text), turn)); p++) {
+        const char *q = p + strlen(turn);
+        q += *q == '\\' && q[1] == 'n' ? 2 : *q == '\n';
+        if (*q != '\'' && *q != '"') continue;
+        q += 1 + strspn(q + 1, " -");
+        if (q[0] != '}' || q[1] != '}') continue;
+        size_t before = skip_back(text, skip_back(text, (size_t)(p - text), "'\"{- \t\r\n"), "%}- ");
+        if (before < strlen(tools) || memcmp(text + before - strlen(tools), tools, strlen(tools))) return true;
+    }
+    return false;
+}
+
 static void recognise_chatml(struct chat *chat, const char *text, size_t n, struct arena *arena)
 {
     const char *ask = find_from(text, n, 0, "add_generation_prompt");
     size_t from = ask ? (size_t)(ask - text) : 0;
     chat->opening = literal_like(text, n, from, "<|im_start|>assistant", "<|im_start|>assistant\n", "", arena);
-    /* Separators of its own, or today's date in the prompt: another form. */
-    bool other = !chat->opening || contains(text, n, "<|im_sep|>") || contains(text, n, "strftime_now");
+    chat->keeps_thoughts = !contains(text, n, "think");
+    /* Separators of its own, today's date, ways with thoughts or white space that differ from role to role: other forms. */
+    bool other = !chat->opening || contains(text, n, "<|im_sep|>") || contains(text, n, "strftime_now") ||
+                 (!chat->keeps_thoughts && !has_qwen3_thoughts(text, n)) || opens_system(text, n) ||
+                 (chat->trim && contains(text, n, "elif"));
     chat->kind = other ? CHAT_OTHER : CHAT_CHATML;
     char *system = literal_like(text, n, 0, "<|im_start|>system", "<|im_start|>system\n", im_end, arena);
     if (system && strlen(system) > strlen("<|im_start|>system\n") + strlen(im_end)) {
         system[strlen(system) - strlen(im_end)] = 0;
         chat->system = system + strlen("<|im_start|>system\n");
     }
-    if (contains(text, n, "split('</think>')[-1]"))
-        chat->thoughts = contains(text, n, "last_query_index") ? THOUGHTS_OF_LAST_TURN : THOUGHTS_DROPPED;
 }
 
 static void recognise_gemma(struct chat *chat, const char *text, size_t n)
 {
-    chat->kind = contains(text, n, "<start_of_turn>model") ? CHAT_GEMMA : CHAT_OTHER;
+    bool known = contains(text, n, "<start_of_turn>model") && !contains(text, n, "function");
+    chat->kind = known ? CHAT_GEMMA : CHAT_OTHER;
     chat->opening = "<start_of_turn>model\n";
     chat->refuses_system = contains(text, n, "System role not supported");
 }
@@ -152,15 +185,15 @@ static void put_content(struct strbuf *b, const struct chat *chat, const char *t
     strbuf_put(b, text, n);
 }
 
-/* An answer of the model that holds, or may hold, its thoughts: what stands before the last </think> goes; in the turn
- * that is not finished yet, Qwen3's template writes it anew. */
-static void put_answer(struct strbuf *b, const struct chat *chat, const char *text, bool last_turn, bool last)
+/* An answer of the model that holds, or may hold, its thoughts, as Qwen3's template treats it: what stands before the
+ * last </think> goes; in the turn that is not finished yet it is written anew. */
+static void put_answer(struct strbuf *b, const char *text, bool last_turn, bool last)
 {
     static const char open[] = "<think>", close[] = "</think>";
     const char *first = strstr(text, close), *rest = text;
     for (const char *p = first; p; p = strstr(rest, close)) rest = p + strlen(close);
     while (first && *rest == '\n') rest++;
-    if (chat->thoughts == THOUGHTS_OF_LAST_TURN && last_turn) {
+    if (last_turn) {
         const char *thoughts = text;
         for (const char *p; first && (p = strstr(thoughts, open)) && p < first;) thoughts = p + strlen(open);
         const char *from = thoughts, *to = first ? first : thoughts;
@@ -198,8 +231,8 @@ static void write_chatml(struct strbuf *b, const struct chat *chat, const snelle
         strbuf_printf(b, "%ssystem\n%s%s", im_start, chat->system, im_end);
     for (size_t i = 0; i < n; i++) {
         strbuf_printf(b, "%s%s\n", im_start, messages[i].role);
-        if (chat->thoughts != THOUGHTS_KEPT && is_role(&messages[i], "assistant"))
-            put_answer(b, chat, messages[i].content, i > question, i + 1 == n);
+        if (!chat->keeps_thoughts && is_role(&messages[i], "assistant"))
+            put_answer(b, messages[i].content, i > question, i + 1 == n);
         else
             put_content(b, chat, messages[i].content);
         strbuf_puts(b, im_end);

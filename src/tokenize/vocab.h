@@ -94,14 +94,13 @@ snellen_status pretokenizer_run(const struct pretokenizer *p, const char *text, 
 /* ---- chat (template.c) -------------------------------------------------------------------------------------------------- */
 
 enum chat_kind { CHAT_NONE, CHAT_CHATML, CHAT_GEMMA, CHAT_OTHER };
-enum chat_thoughts { THOUGHTS_KEPT, THOUGHTS_DROPPED, THOUGHTS_OF_LAST_TURN };
 
 struct chat {
     enum chat_kind kind;
     bool bos;                    /* the begin-of-sequence token stands first */
     bool trim;                   /* white space around contents goes */
     bool refuses_system;
-    enum chat_thoughts thoughts; /* what becomes of <think> .. </think> in the model's earlier answers */
+    bool keeps_thoughts;         /* <think> .. </think> in the model's earlier answers stays as it is */
     const char *system;          /* ChatML: what stands in for a missing system message; NULL = nothing */
     const char *opening;         /* of the turn to be answered */
 };
