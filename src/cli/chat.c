@@ -81,7 +81,10 @@ static snellen_status catch_up(struct talk *t, const int32_t *ids, size_t n, sne
     size_t same = 0;
     while (same < n && same < t->n_read && ids[same] == t->read[same]) same++;
     if (same == n && same > 0) same--;   /* logits need a token to follow */
-    if (same < t->n_read) TRY(snellen_session_truncate(t->r->session, (int64_t)same, err));
+    if (same < t->n_read && snellen_session_truncate(t->r->session, (int64_t)same, err)) {
+        same = 0;   /* what has left a window cannot come back: the conversation is read again from its start */
+        TRY(snellen_session_truncate(t->r->session, 0, err));
+    }
     TRY(runner_feed(t->r, ids + same, n - same, err));
     return remember(t, ids, n, NULL, 0, err);
 }
