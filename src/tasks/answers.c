@@ -16,13 +16,14 @@ struct spelling {
     size_t n;
 };
 
+/* opening: the turn that the frame begins, NULL = no chat. */
 static snellen_status spell(const struct answer_set *set, const snellen_model *model, const char *opening, int64_t answer,
                             struct arena *arena, struct spelling *out, snellen_error *err)
 {
-    char *text = arena_printf(arena, "%s%s%lld", opening, set->frame, (long long)answer);
+    char *text = arena_printf(arena, "%s%s%lld", opening ? opening : "How many?\n", set->frame, (long long)answer);
     FAIL_IF(!text, SNELLEN_E_MEMORY, "candidates: memory ran out");
     int32_t *ids;
-    TRY(snellen_tokenize(model, text, strlen(text), SNELLEN_SPECIAL | SNELLEN_BOS, &ids, &out->n, err));
+    TRY(snellen_tokenize(model, text, strlen(text), task_token_flags(opening), &ids, &out->n, err));
     out->tokens = arena_alloc(arena, out->n * sizeof *ids);
     if (out->tokens && out->n) memcpy(out->tokens, ids, out->n * sizeof *ids);
     snellen_free(ids);
@@ -101,7 +102,7 @@ snellen_status answer_set_build(struct answer_set *set, const snellen_model *mod
     snellen_status status;
     TRY_GOTO(NEW_ARRAY(&all, set->max_answer + 1, "candidates", err), done);
     for (int64_t i = 0; i <= set->max_answer; i++)
-        TRY_GOTO(spell(set, model, opening ? opening : "How many?\n", i, &arena, &all[i], err), done);
+        TRY_GOTO(spell(set, model, opening, i, &arena, &all[i], err), done);
     TRY_GOTO(build_trie(set, all, err), done);
     if (set->closed) status = mark_digits(set, model, err);
 done:

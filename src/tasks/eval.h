@@ -97,6 +97,8 @@ struct exam {
 /* Checks the items, writes and tokenises all prompts, decides on the order. */
 snellen_status exam_prepare(struct exam *exam, snellen_error *err);
 void exam_free(struct exam *exam);
+/* How a prompt is tokenised: a chat template writes its special tokens itself, the begin token too. */
+unsigned task_token_flags(bool chat);
 /* Length of the common beginning. */
 size_t common_prefix(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b);
 

@@ -19,6 +19,11 @@ size_t common_prefix(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b)
     return n;
 }
 
+unsigned task_token_flags(bool chat)
+{
+    return chat ? SNELLEN_SPECIAL : SNELLEN_BOS;
+}
+
 /* ---- items --------------------------------------------------------------------------------------------------------------------- */
 
 static int compare_lengths(const void *a, const void *b)
@@ -107,7 +112,7 @@ static snellen_status prepare_sets(struct exam *exam, snellen_error *err)
 static snellen_status tokenize(struct exam *exam, const char *text, int32_t **tokens, size_t *n, snellen_error *err)
 {
     int32_t *ids;
-    TRY(snellen_tokenize(exam->model, text, strlen(text), SNELLEN_SPECIAL | SNELLEN_BOS, &ids, n, err));
+    TRY(snellen_tokenize(exam->model, text, strlen(text), task_token_flags(exam->setting.chat), &ids, n, err));
     *tokens = arena_alloc(&exam->arena, (*n + ANSWER_MAX_DEPTH) * sizeof *ids);
     if (*tokens && *n) memcpy(*tokens, ids, *n * sizeof *ids);
     snellen_free(ids);

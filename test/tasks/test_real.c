@@ -52,7 +52,10 @@ static double log_p_of(const char *task, const snellen_task_options *o, const sn
     if (o->chat) MUST(snellen_chat_format(model, &message, 1, true, &opened, err));
     snprintf(number, sizeof number, "%lld", (long long)candidate);
     snprintf(text, sizeof text, "%s%s%s%s", o->chat ? opened : prompt, o->chat ? "" : "\n", info.frame, number);
-    MUST(snellen_tokenize(model, text, strlen(text), SNELLEN_SPECIAL | SNELLEN_BOS, &ids, &n, err));
+    MUST(snellen_tokenize(model, text, strlen(text), o->chat ? SNELLEN_SPECIAL : SNELLEN_BOS, &ids, &n, err));
+    bool wants_bos;
+    int32_t bos = snellen_token_bos(model, &wants_bos);
+    assert_true(!wants_bos || (ids[0] == bos && ids[1] != bos));
     /* Both models write digit by digit, behind a space that all candidates share. */
     MUST(snellen_tokenize(model, number, strlen(number), 0, &bare, &n_bare, err));
     assert_int_equal(n_bare, strlen(number));
