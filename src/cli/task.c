@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- options -------------------------------------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 struct task_args {
     struct common_opts common;
@@ -41,7 +41,7 @@ static snellen_status task_options(const struct task_args *a, const snellen_mode
     return SNELLEN_OK;
 }
 
-/* ---- list ------------------------------------------------------------------------------------------------------------------- */
+/* ---- list -------------------------------------------------------------------------------------------------------- */
 
 static json_t *words_json(const char *words)
 {
@@ -58,9 +58,9 @@ static json_t *task_json(const snellen_task_info *t)
 {
     json_t *lengths = json_array();
     for (size_t i = 0; lengths && i < t->n_lengths; i++) json_array_append_new(lengths, json_integer(t->lengths[i]));
-    json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:o}", "name", t->name, "summary", t->summary, "source", t->source,
-                          "styles", words_json(t->styles), "cures", words_json(t->cures), "frame", t->frame, "lengths",
-                          lengths);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:o}", "name", t->name, "summary", t->summary, "source",
+                          t->source, "styles", words_json(t->styles), "cures", words_json(t->cures), "frame",
+                          t->frame, "lengths", lengths);
     /* "prompts": null = without end */
     if (o) json_object_set_new(o, "prompts", t->n_prompts == UINT32_MAX ? json_null() : json_integer(t->n_prompts));
     return o;
@@ -81,7 +81,7 @@ static int list_tasks(void)
     return 0;
 }
 
-/* ---- show ------------------------------------------------------------------------------------------------------------------- */
+/* ---- show -------------------------------------------------------------------------------------------------------- */
 
 static snellen_status show_one(const char *task, const snellen_task_options *o, int64_t length, uint32_t prompt,
                                json_t *samples, snellen_error *err)
@@ -131,7 +131,7 @@ static int show(const struct task_args *a, const char *task)
     return ui_json(o) ? 0 : 1;
 }
 
-/* ---- eval ------------------------------------------------------------------------------------------------------------------- */
+/* ---- eval -------------------------------------------------------------------------------------------------------- */
 
 /* JSON has no NaN and no infinity. */
 static json_t *number_json(double x)
@@ -144,15 +144,16 @@ static json_t *cell_json(const snellen_cell *c)
     return json_pack("{s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "length", (json_int_t)c->length, "n",
                      (json_int_t)c->n, "margin", number_json(c->margin), "margin_low", number_json(c->margin_low),
                      "margin_high", number_json(c->margin_high), "positive", (json_int_t)c->n_positive, "generated",
-                     (json_int_t)c->n_generated, "right", (json_int_t)c->n_right, "right_low", number_json(c->right_low),
-                     "right_high", number_json(c->right_high), "abs_error", number_json(c->abs_error));
+                     (json_int_t)c->n_generated, "right", (json_int_t)c->n_right, "right_low",
+                     number_json(c->right_low), "right_high", number_json(c->right_high),
+                     "abs_error", number_json(c->abs_error));
 }
 
 static json_t *answer_json(const snellen_answer *a)
 {
-    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:o, s:I}", "length", (json_int_t)a->length, "prompt", (json_int_t)a->prompt,
-                          "tokens", (json_int_t)a->n_tokens, "expected", (json_int_t)a->expected, "margin",
-                          number_json((double)a->margin), "best_wrong", (json_int_t)a->best_wrong);
+    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:o, s:I}", "length", (json_int_t)a->length, "prompt",
+                          (json_int_t)a->prompt, "tokens", (json_int_t)a->n_tokens, "expected", (json_int_t)a->expected,
+                          "margin", number_json((double)a->margin), "best_wrong", (json_int_t)a->best_wrong);
     if (!o || !a->generated) return o;
     json_object_set_new(o, "got", a->parsed ? json_integer(a->got) : json_null());
     json_object_set_new(o, "text", cli_json_text(a->text, strlen(a->text)));
@@ -166,9 +167,9 @@ static bool print_result_json(const snellen_task_result *r, const char *task, co
     for (size_t i = 0; cells && i < r->n_cells; i++) json_array_append_new(cells, cell_json(&r->cells[i]));
     for (size_t i = 0; answers && i < r->n_answers; i++) json_array_append_new(answers, answer_json(&r->answers[i]));
     return ui_json(json_pack("{s:s, s:o, s:s, s:s, s:b, s:I, s:I, s:o, s:o, s:f}", "task", task, "model",
-                             cli_json_text(model, strlen(model)), "style", o->style, "cure", o->cure, "chat", o->chat, "seed",
-                             (json_int_t)o->seed, "blind_at", (json_int_t)r->blind_at, "cells", cells, "answers", answers,
-                             "seconds", seconds));
+                             cli_json_text(model, strlen(model)), "style", o->style, "cure", o->cure, "chat", o->chat,
+                             "seed", (json_int_t)o->seed, "blind_at", (json_int_t)r->blind_at, "cells", cells,
+                             "answers", answers, "seconds", seconds));
 }
 
 static void print_result(const snellen_task_result *r, bool generated)
@@ -194,7 +195,8 @@ static void print_result(const snellen_task_result *r, bool generated)
         printf("blind from length %" PRId64 " on: there and at every longer one asked, at least half the margins are "
                "not above 0\n", r->blind_at);
     else if (r->n_cells)
-        printf("not blind: at length %" PRId64 " more than half the margins are above 0\n", r->cells[r->n_cells - 1].length);
+        printf("not blind: at length %" PRId64 " more than half the margins are above 0\n",
+               r->cells[r->n_cells - 1].length);
 }
 
 /* Every answer's numbers into the database. */
@@ -245,8 +247,8 @@ static snellen_status ask(const snellen_model *model, const char *name, const ch
 static snellen_status ask_and_record(const snellen_model *model, const char *name, const char *task,
                                      const struct task_args *a, snellen_error *err)
 {
-    const snellen_run_start start = {.verb = "task", .command = ui_command(), .model_name = name, .seed = a->common.seed,
-                                     .n_threads = (int)a->common.threads};
+    const snellen_run_start start = {.verb = "task", .command = ui_command(), .model_name = name,
+                                     .seed = a->common.seed, .n_threads = (int)a->common.threads};
     snellen_recorder *recorder = NULL;
     snellen_error finish;
     bool record = !a->database || *a->database;
@@ -281,7 +283,7 @@ static int eval(const struct task_args *a, const char *task, const char *path)
     return status;
 }
 
-/* ---- the verb --------------------------------------------------------------------------------------------------------------- */
+/* ---- the verb ---------------------------------------------------------------------------------------------------- */
 
 static int act(const struct task_args *a, const char *const *args)
 {
@@ -307,13 +309,13 @@ static int run(int argc, char **argv)
         OPT_GROUP("what is asked"),
         OPT_INTS(0, "lengths", "LIST", &a.lengths, 1, 100000, "lengths of the sequences: 5,10,20 or 10..100:10",
                  .shown = "the paper's, as far as the context reaches; show: the shortest of them"),
-        OPT_INT(0, "prompts", "N", &a.prompts, 1, 10000, "prompts for each length; the first is the paper's, further ones "
-                "differ in what does not matter; more give narrower intervals and take longer",
+        OPT_INT(0, "prompts", "N", &a.prompts, 1, 10000, "prompts for each length; the first is the paper's, further "
+                "ones differ in what does not matter; more give narrower intervals and take longer",
                 .shown = "20; show: 3"),
-        OPT_TEXT(0, "style", "STYLE", &a.style, "plain, or as the task has them: step (step by step), examples (two worked "
-                 "ones first)"),
-        OPT_TEXT(0, "cure", "CURE", &a.cure, "rewrites the prompt: hint, commas, commas:K (a comma after every K items), "
-                 "alternate; which of them a task has, `snellen task list` says", .shown = "none"),
+        OPT_TEXT(0, "style", "STYLE", &a.style, "plain, or as the task has them: step (step by step), examples (two "
+                 "worked ones first)"),
+        OPT_TEXT(0, "cure", "CURE", &a.cure, "rewrites the prompt: hint, commas, commas:K (a comma after every K "
+                 "items), alternate; which of them a task has, `snellen task list` says", .shown = "none"),
         OPT_FLAG(0, "bare", &a.bare, "without the model's chat template"),
         OPT_SEED(0, "seed", "N", &a.common.seed, "decides the prompts after the first"),
         OPT_GROUP("answers in words"),

@@ -1,14 +1,15 @@
-/* Candidates: which numbers could be the answer, as a trie of tokens, and the exact search for the likeliest wrong one.
+/* Candidates: which numbers could be the answer, as a trie of tokens, and the exact search for the likeliest wrong
+ * one.
  *
- * log p(candidate) is the sum over its tokens behind the frame; in a closed set plus log p(the token after it begins with
- * no digit), so that 1 does not get the probability of 12. Tokens that all candidates have in common (a space) belong to
- * the frame. */
+ * log p(candidate) is the sum over its tokens behind the frame; in a closed set plus log p(the token after it
+ * begins with no digit), so that 1 does not get the probability of 12. Tokens that all candidates have in common (a
+ * space) belong to the frame. */
 #include "tasks/eval.h"
 
 #include <math.h>
 #include <string.h>
 
-/* ---- the trie --------------------------------------------------------------------------------------------------------------- */
+/* ---- the trie ---------------------------------------------------------------------------------------------------- */
 
 /* The tokens of every candidate's whole text. */
 struct spelling {
@@ -17,8 +18,8 @@ struct spelling {
 };
 
 /* opening: the turn that the frame begins, NULL = no chat. */
-static snellen_status spell(const struct answer_set *set, const snellen_model *model, const char *opening, int64_t answer,
-                            struct arena *arena, struct spelling *out, snellen_error *err)
+static snellen_status spell(const struct answer_set *set, const snellen_model *model, const char *opening,
+                            int64_t answer, struct arena *arena, struct spelling *out, snellen_error *err)
 {
     char *text = arena_printf(arena, "%s%s%lld", opening ? opening : "How many?\n", set->frame, (long long)answer);
     FAIL_IF(!text, SNELLEN_E_MEMORY, "candidates: memory ran out");
@@ -131,7 +132,7 @@ bool answer_set_single(const struct answer_set *set)
     return set->depth == 1 && !set->closed;
 }
 
-/* ---- the search ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the search -------------------------------------------------------------------------------------------------- */
 
 snellen_status answer_search_new(struct answer_search *search, const struct answer_set *set, snellen_error *err)
 {
@@ -159,7 +160,7 @@ void answer_search_start(struct answer_search *search, int64_t right, int64_t li
     search->prefix[0] = 0;
 }
 
-/* Log of the sum of exp over all tokens, and over those that begin with no digit; NaN logits count as minus infinity. */
+/* Log of the sum of exp over all tokens, and over those that begin with no digit; NaN logits count as -inf. */
 static double log_sum(const float *logits, int64_t n, const uint8_t *digit_first, double *no_digit)
 {
     float top = -INFINITY;

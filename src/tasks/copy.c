@@ -61,7 +61,8 @@ static int64_t copy_max_answer(int64_t length)
 #define LAST_AFTER ". What is the last digit in this sequence? " EXACTLY
 
 static const struct copy_kind last = {LAST_BEFORE, LAST_AFTER, .first = false};
-static const struct copy_kind first = {LAST_BEFORE, ". What is the first digit in this sequence? " EXACTLY, .first = true};
+static const struct copy_kind first = {
+    LAST_BEFORE, ". What is the first digit in this sequence? " EXACTLY, .first = true};
 static const struct copy_kind alternating = {LAST_BEFORE, LAST_AFTER, .alternating = true};
 static const struct copy_kind end_a = {
     "What is the last digit of the following sequence? " EXACTLY " . Here is the sequence: ", "", .first = false};

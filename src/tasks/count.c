@@ -23,7 +23,7 @@ struct count_kind {
     bool random;
 };
 
-/* ---- the four kinds ------------------------------------------------------------------------------------------------------ */
+/* ---- the four kinds ---------------------------------------------------------------------------------------------- */
 
 static const char *const sum_verbs[] = {"perform", "compute", "calculate", "work out", "evaluate", "find", "solve"};
 static const char *const sum_objects[] = {"the following sum", "this sum", "the following addition", "this addition"};
@@ -108,7 +108,7 @@ static void car_what(struct strbuf *text, uint32_t v)
     strbuf_printf(text, "times '%s'", words[v]);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 /* The sequence of one prompt: its items' text and, for random bits, which of them are ones. */
 struct sequence {
@@ -160,7 +160,8 @@ static void put_groups(struct strbuf *text, struct strbuf *sums, struct sequence
     }
 }
 
-static void put_examples(struct strbuf *text, const struct count_kind *kind, const struct task_form *form, uint32_t variant)
+static void put_examples(struct strbuf *text, const struct count_kind *kind, const struct task_form *form,
+                         uint32_t variant)
 {
     static const char bits[EXAMPLE_ITEMS + 1] = "1101110011011";
     struct sequence s = {.kind = kind, .item = kind->item(variant), .bits = bits};
@@ -188,7 +189,8 @@ static int64_t count_write(const struct task *task, const struct task_form *form
     if (form->style == TASK_EXAMPLES) put_examples(text, kind, form, variant);
     int64_t count = put_question(text, &s, form, form->length, variant);
     if (form->style == TASK_STEP) strbuf_puts(text, " Let's think step by step, showing me your reasoning.");
-    strbuf_puts(text, " Please give the answer on the final line exactly as '" FRAME "xxxx', where 'xxxx' is your answer.");
+    strbuf_puts(text, " Please give the answer on the final line exactly as '" FRAME
+                      "xxxx', where 'xxxx' is your answer.");
     return count;
 }
 
@@ -197,7 +199,7 @@ static int64_t count_max_answer(int64_t length)
     return MAX(200, 2 * length);
 }
 
-/* ---- the tasks ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the tasks --------------------------------------------------------------------------------------------------- */
 
 static const struct count_kind sum = {.open = sum_open, .item = sum_item, .what = sum_what, .separator = " + ",
                                       .close = ".", .noun = "sum", .group_open = "(", .group_close = ")",

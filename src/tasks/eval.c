@@ -54,7 +54,7 @@ static snellen_status advance(struct asking *a, uint64_t units, snellen_error *e
     return SNELLEN_OK;
 }
 
-/* ---- the session's timeline ------------------------------------------------------------------------------------------------ */
+/* ---- the session's timeline -------------------------------------------------------------------------------------- */
 
 /* Makes the session hold exactly tokens [n], and gives the logits of rows first .. n - 1 in a->logits (n > first). */
 static snellen_status go_to(struct asking *a, const int32_t *tokens, size_t n, size_t first, uint64_t *counter,
@@ -82,7 +82,7 @@ static float *logit_row(const struct asking *a, size_t row)
     return a->logits + row * (size_t)a->n_vocab;
 }
 
-/* ---- margins ------------------------------------------------------------------------------------------------------------------ */
+/* ---- margins ----------------------------------------------------------------------------------------------------- */
 
 static struct answer_search *search_of(struct asking *a, const struct question *q)
 {
@@ -164,7 +164,8 @@ static snellen_status ask_branches(struct asking *a, const struct question *spin
     for (size_t i = 0; i < n; i++) {
         const struct question *q = &a->exam->questions[indices[i]];
         size_t keep = MIN(common_prefix(spine->tokens, spine->n_tokens, q->tokens, q->n_tokens), q->n_tokens - 1);
-        branches[i] = (snellen_branch){.keep = (int64_t)keep, .tokens = q->tokens + keep, .n_tokens = q->n_tokens - keep};
+        branches[i] = (snellen_branch){.keep = (int64_t)keep, .tokens = q->tokens + keep,
+                                       .n_tokens = q->n_tokens - keep};
         total += branches[i].n_tokens;
         a->rows[i] = (int64_t)total - 1;
     }
@@ -192,7 +193,7 @@ static snellen_status ask_group(struct asking *a, const struct question_group *g
     return SNELLEN_OK;
 }
 
-/* ---- generated answers ------------------------------------------------------------------------------------------------------------ */
+/* ---- generated answers ------------------------------------------------------------------------------------------- */
 
 /* The likeliest token, the first of equals; NaN is never likely. */
 static int32_t likeliest(const float *logits, int64_t n)
@@ -255,7 +256,7 @@ static snellen_status ask_alone(struct asking *a, struct question *q, snellen_er
     return advance(a, a->cost.prompt_tokens - before + (q->asked ? q->max_new : 0), err);
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static snellen_status asking_start(struct asking *a, snellen_error *err)
 {
@@ -297,7 +298,7 @@ static void asking_free(struct asking *a)
     for (size_t i = 0; i < COUNT_OF(a->searches); i++) answer_search_free(&a->searches[i]);
 }
 
-/* ---- results --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- results ----------------------------------------------------------------------------------------------------- */
 
 /* A result with what it owns. */
 struct owned_result {
@@ -326,7 +327,8 @@ static snellen_status collect(const struct exam *exam, size_t item, snellen_task
     size_t n = 0;
     TRY(NEW_ARRAY(&owned, 1, "results", err));
     snellen_task_result *r = *result = &owned->result;
-    for (size_t i = 0; i < exam->n_questions; i++) n += exam->questions[i].item == item && finished(&exam->questions[i]);
+    for (size_t i = 0; i < exam->n_questions; i++)
+        n += exam->questions[i].item == item && finished(&exam->questions[i]);
     TRY(NEW_ARRAY(&r->answers, n, "answers", err));
     for (size_t i = 0; i < exam->n_questions; i++) {
         const struct question *q = &exam->questions[i];

@@ -4,7 +4,7 @@
 
 #include "tasks/tasks.h"
 
-/* ---- candidates (answers.c) ---------------------------------------------------------------------------------------------- */
+/* ---- candidates (answers.c) -------------------------------------------------------------------------------------- */
 
 enum { ANSWER_MAX_DEPTH = 16 };
 
@@ -55,7 +55,7 @@ void answer_search_see(struct answer_search *search, int32_t node, const float *
 int32_t answer_search_wants(const struct answer_search *search, int32_t *nodes, int32_t max_nodes);
 float answer_search_margin(const struct answer_search *search, int64_t *best_wrong);
 
-/* ---- questions (question.c) ------------------------------------------------------------------------------------------------ */
+/* ---- questions (question.c) -------------------------------------------------------------------------------------- */
 
 struct question {
     size_t item;

@@ -1,10 +1,11 @@
-/* Questions: the items of a call become prompts, prompts become tokens, and a plan says in which order they are asked so
- * that what they have in common is read once.
+/* Questions: the items of a call become prompts, prompts become tokens, and a plan says in which order they are asked
+ * so that what they have in common is read once.
  *
- * The plan looks at tokens only, so it is right whatever the tokenizer joins. Questions whose answer is decided by one row
- * of logits are grouped: the longest is fed, the others branch off it (QUESTION_BRANCH tokens at most). All others, and
- * those that are to be answered in words, are sorted by their tokens and asked one after the other; the session goes back
- * to the common prefix each time, which walks the tree of all prompts and reads each of its edges once. */
+ * The plan looks at tokens only, so it is right whatever the tokenizer joins. Questions whose answer is decided by
+ * one row of logits are grouped: the longest is fed, the others branch off it (QUESTION_BRANCH tokens at most). All
+ * others, and those that are to be answered in words, are sorted by their tokens and asked one after the other; the
+ * session goes back to the common prefix each time, which walks the tree of all prompts and reads each of its edges
+ * once. */
 #include "tasks/eval.h"
 
 #include <stdlib.h>
@@ -24,7 +25,7 @@ unsigned task_token_flags(bool chat)
     return chat ? SNELLEN_SPECIAL : SNELLEN_BOS;
 }
 
-/* ---- items --------------------------------------------------------------------------------------------------------------------- */
+/* ---- items ------------------------------------------------------------------------------------------------------- */
 
 static int compare_lengths(const void *a, const void *b)
 {
@@ -106,7 +107,7 @@ static snellen_status prepare_sets(struct exam *exam, snellen_error *err)
     return SNELLEN_OK;
 }
 
-/* ---- prompts to tokens ------------------------------------------------------------------------------------------------------------ */
+/* ---- prompts to tokens ------------------------------------------------------------------------------------------- */
 
 /* *tokens has room for a candidate's path behind them. */
 static snellen_status tokenize(struct exam *exam, const char *text, int32_t **tokens, size_t *n, snellen_error *err)
@@ -245,7 +246,7 @@ static snellen_status write_item(struct exam *exam, size_t item_index, snellen_e
     return SNELLEN_OK;
 }
 
-/* ---- the plan ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- the plan ---------------------------------------------------------------------------------------------------- */
 
 static int compare_tokens(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b)
 {

@@ -7,10 +7,10 @@
 
 static const double pi = 3.14159265358979323846;
 
-/* ---- intervals ---------------------------------------------------------------------------------------------------------- */
+/* ---- intervals --------------------------------------------------------------------------------------------------- */
 
-/* P(|T| <= t) for whole degrees of freedom, t = sqrt(df) * tan(angle): the finite series of Abramowitz and Stegun 26.7.3
- * (odd df) and 26.7.4 (even df). */
+/* P(|T| <= t) for whole degrees of freedom, t = sqrt(df) * tan(angle): the finite series of Abramowitz and Stegun
+ * 26.7.3 (odd df) and 26.7.4 (even df). */
 static double student_t_within(uint32_t df, double angle)
 {
     double c = cos(angle), s = sin(angle), sum = 0;
@@ -66,14 +66,14 @@ void wilson_interval(uint32_t k, uint32_t n, double *low, double *high)
     *high = k < n ? centre + half : 1;
 }
 
-/* ---- the number in an answer ---------------------------------------------------------------------------------------------- */
+/* ---- the number in an answer ------------------------------------------------------------------------------------- */
 
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
 }
 
-/* Reads the number at p (a digit), with commas between thousands; *end is behind it. False: too long to be an answer. */
+/* Reads the number at p (a digit), commas between thousands; *end is behind it. False: too long to be an answer. */
 static bool read_number(const char *p, int64_t *number, const char **end)
 {
     enum { MAX_DIGITS = 15 };
@@ -113,7 +113,7 @@ enum number_state number_in_answer(const char *text, const char *frame, int64_t 
     return state;
 }
 
-/* ---- cells ------------------------------------------------------------------------------------------------------------------ */
+/* ---- cells ------------------------------------------------------------------------------------------------------- */
 
 /* One cell from its answers [n]; `values` [n] is scratch. */
 static void score_cell(snellen_cell *cell, const snellen_answer *answers, size_t n, double *values)

@@ -43,7 +43,7 @@ snellen_status task_find(const char *name, const struct task **task, snellen_err
     return status;
 }
 
-/* ---- styles and cures --------------------------------------------------------------------------------------------------- */
+/* ---- styles and cures -------------------------------------------------------------------------------------------- */
 
 enum { DEFAULT_COMMA = 3, DEFAULT_PROMPTS = 20, MAX_COMMA = 1000 };
 static const char commas_k[] = "commas:";
@@ -103,7 +103,7 @@ uint32_t task_max_new(enum task_style style)
     return tokens[style];
 }
 
-/* ---- helpers of the families ---------------------------------------------------------------------------------------------- */
+/* ---- helpers of the families ------------------------------------------------------------------------------------- */
 
 uint32_t task_variant(uint64_t seed, uint32_t prompt, uint32_t n)
 {
@@ -126,7 +126,7 @@ bool task_comma_due(const struct task_form *form, int64_t i)
     return form->comma && i && i % form->comma == 0;
 }
 
-/* ---- snellen.h ---------------------------------------------------------------------------------------------------------------- */
+/* ---- snellen.h --------------------------------------------------------------------------------------------------- */
 
 snellen_task_options snellen_task_options_default(const snellen_model *model)
 {

@@ -8,13 +8,14 @@
  *   eval.c      asks a model: margins and generated answers
  *   score.c     intervals, cells, the number in an answer's text
  *
- * Models are used through snellen.h only. A new family is one file with a `struct task_family` and one line in tasks.c. */
+ * Models are used through snellen.h only. A new family is one file with a `struct task_family` and one line in
+ * tasks.c. */
 #ifndef TASKS_TASKS_H
 #define TASKS_TASKS_H
 
 #include "base/base.h"
 
-/* ---- how a prompt is written ------------------------------------------------------------------------------------------- */
+/* ---- how a prompt is written ------------------------------------------------------------------------------------- */
 
 enum task_style { TASK_PLAIN, TASK_STEP, TASK_EXAMPLES };
 
@@ -60,7 +61,7 @@ bool task_comma_due(const struct task_form *form, int64_t i);
 /* Tokens that an answer may take when nobody says. */
 uint32_t task_max_new(enum task_style style);
 
-/* ---- asking a model several things together ------------------------------------------------------------------------------ */
+/* ---- asking a model several things together ---------------------------------------------------------------------- */
 
 /* One task with a cure and a style, over lengths. */
 struct task_item {
@@ -97,7 +98,7 @@ snellen_status tasks_eval(const snellen_model *model, const struct task_item *it
 snellen_status tasks_plan(const snellen_model *model, const struct task_item *items, size_t n_items,
                           const struct task_setting *setting, struct task_cost *cost, snellen_error *err);
 
-/* ---- scores (score.c) ------------------------------------------------------------------------------------------------------ */
+/* ---- scores (score.c) -------------------------------------------------------------------------------------------- */
 
 /* The 97.5 % quantile of Student's t with df >= 1 degrees of freedom. */
 double student_t_975(uint32_t df);

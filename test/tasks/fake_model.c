@@ -1,4 +1,4 @@
-/* See fake_model.h. The session is as strict as the real one: ranges, capacity, logits that are gone after truncation. */
+/* See fake_model.h. The session is as strict as the real one: ranges, capacity, logits gone after truncation. */
 #include "test/tasks/fake_model.h"
 
 #include "base/base.h"
@@ -30,7 +30,7 @@ const snellen_model_info *snellen_model_get_info(const snellen_model *model)
     return &model->info;
 }
 
-/* ---- logits ---------------------------------------------------------------------------------------------------------------- */
+/* ---- logits ------------------------------------------------------------------------------------------------------ */
 
 /* What stands after the last opened turn, if the text has one. */
 static const char *after_turn(const int32_t *tokens, size_t n, char *buffer, size_t size)
@@ -80,7 +80,7 @@ double fake_log_p(const snellen_model *model, const int32_t *tokens, size_t n_be
     return sum;
 }
 
-/* ---- text ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------------------------------------------------------- */
 
 static bool is_digit(char c)
 {
@@ -141,7 +141,7 @@ snellen_status snellen_chat_format(const snellen_model *model, const snellen_mes
     return strbuf_take(&b, text, NULL, err);
 }
 
-/* ---- sessions --------------------------------------------------------------------------------------------------------------------- */
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
 
 snellen_session_options snellen_session_options_default(void)
 {
@@ -188,8 +188,8 @@ static snellen_status may_go_on(snellen_session *s, snellen_error *err)
 }
 
 /* Logits after row i of this call, if they are wanted. */
-static void give_logits(const snellen_session *s, const int32_t *tokens, size_t n, const snellen_outputs *out, size_t row,
-                        size_t *given)
+static void give_logits(const snellen_session *s, const int32_t *tokens, size_t n, const snellen_outputs *out,
+                        size_t row, size_t *given)
 {
     if (!out || !out->logits || *given == out->n_rows || out->rows[*given] != (int64_t)row) return;
     fake_logits(s->model, tokens, n, out->logits + FAKE_VOCAB * (*given)++);

@@ -1,5 +1,5 @@
-/* A model of a few lines behind snellen.h: its logits are random numbers drawn from a hash of all tokens before, so that
- * any token that is lost, added or moved changes every answer. */
+/* A model of a few lines behind snellen.h: its logits are random numbers drawn from a hash of all tokens before, so
+ * that any token that is lost, added or moved changes every answer. */
 #ifndef TEST_TASKS_FAKE_MODEL_H
 #define TEST_TASKS_FAKE_MODEL_H
 

@@ -6,8 +6,8 @@
 #include "test/tasks/fake_model.h"
 
 /* Margin of one answer from its text, candidate by candidate. */
-static double margin_by_definition(const snellen_model *model, const snellen_task_options *o, const snellen_task_info *info,
-                                   const snellen_answer *answer, int64_t *best_wrong)
+static double margin_by_definition(const snellen_model *model, const snellen_task_options *o, 
+                                   const snellen_task_info *info, const snellen_answer *answer, int64_t *best_wrong)
 {
     bool closed = strstr(info->name, "count");
     int64_t expected, last = closed ? MAX(200, 2 * answer->length) : 9;

@@ -49,13 +49,14 @@ static void test_texts_of_the_paper(void **state)
     check_text("copy-last-end-b", "plain", "", 4,
                COPY_FORM ". What is the last digit of the following sequence? 1110", 0);
     check_text("count-sum", "plain", "", 4, "Please perform the following sum: 1 + 1 + 1 + 1. " COUNT_FORM, 4);
-    check_text("count-ones", "plain", "", 4, "Please count the number of ones in the following sequence: 1111. " COUNT_FORM,
-               4);
+    check_text("count-ones", "plain", "", 4,
+               "Please count the number of ones in the following sequence: 1111. " COUNT_FORM, 4);
     check_text("count-car", "plain", "", 3,
-               "Please count the number of times 'car' appears in the following sentence: 'car car car'. " COUNT_FORM, 3);
+               "Please count the number of times 'car' appears in the following sentence: 'car car car'. "
+               COUNT_FORM, 3);
     check_text("count-sum", "step", "", 2,
-               "Please perform the following sum: 1 + 1. Let's think step by step, showing me your reasoning. " COUNT_FORM,
-               2);
+               "Please perform the following sum: 1 + 1. Let's think step by step, showing me your reasoning. "
+               COUNT_FORM, 2);
 }
 
 static void test_cures(void **state)
@@ -67,11 +68,11 @@ static void test_cures(void **state)
                "Consider the following sequence: 111,110. What is the last digit in this sequence? " COPY_FORM, 0);
     check_text("copy-first", "plain", "alternate", 4,
                "Consider the following sequence: 0101. What is the first digit in this sequence? " COPY_FORM, 0);
-    check_text("count-sum", "plain", "commas:2", 5, "Please perform the following sum: 1 + 1, + 1 + 1, + 1. " COUNT_FORM,
-               5);
+    check_text("count-sum", "plain", "commas:2", 5,
+               "Please perform the following sum: 1 + 1, + 1 + 1, + 1. " COUNT_FORM, 5);
     check_text("count-car", "plain", "commas", 4,
-               "Please count the number of times 'car' appears in the following sentence: 'car car car, car'. " COUNT_FORM,
-               4);
+               "Please count the number of times 'car' appears in the following sentence: 'car car car, car'. "
+               COUNT_FORM, 4);
     /* Alternating ones and zeros are what the cure makes of copy-last. */
     int64_t a, b;
     char *cured = show("copy-last", "plain", "alternate", 8, 0, 1, &a);
@@ -258,7 +259,8 @@ static void test_wrong_names_and_ranges(void **state)
     MUST_FAIL(SNELLEN_E_USAGE, snellen_task_show("copy-last", &o, 0, 0, &text, &expected, err));
     MUST_FAIL(SNELLEN_E_USAGE, snellen_task_show("copy-last", &o, TASK_MAX_LENGTH + 1, 0, &text, &expected, err));
     MUST_FAIL(SNELLEN_E_USAGE, snellen_task_show("copy-last", &o, 5, 90, &text, &expected, err));
-    static const char *const cures[] = {"comma", "commas:", "commas:0", "commas:x", "commas:3x", "commas:-1", "hint commas"};
+    static const char *const cures[] = {"comma", "commas:", "commas:0", "commas:x", "commas:3x", "commas:-1",
+                                        "hint commas"};
     for (size_t i = 0; i < COUNT_OF(cures); i++) {
         o.cure = cures[i];
         MUST_FAIL(SNELLEN_E_USAGE, snellen_task_show("copy-last", &o, 5, 0, &text, &expected, err));
