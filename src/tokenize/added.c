@@ -24,18 +24,15 @@ static bool same_bytes(const struct token *a, const struct token *b)
     return a->n == b->n && !memcmp(a->bytes, b->bytes, a->n);
 }
 
-snellen_status added_set_make(struct added_set *set, struct added *list, size_t n, const struct tokenizer *t,
-                              const char *file, snellen_error *err)
+snellen_status added_set_make(struct added_set *set, struct added *list, size_t n, struct tokenizer *t, const char *file,
+                              snellen_error *err)
 {
     set->list = list;
     FAIL_IF(n > MOST_TOKENS, SNELLEN_E_FORMAT, "%s: tokenizer: %zu added tokens", file, n);
-    union {
-        const struct tokenizer *in;
-        void *out;
-    } user = {t};
-    if (n) qsort_r(list, n, sizeof *list, by_bytes, user.out);
+    if (n) qsort_r(list, n, sizeof *list, by_bytes, t);
     for (size_t i = 0; i < n; i++) {
-        const struct token *token = &t->tokens[list[i].id];
+        struct token *token = &t->tokens[list[i].id];
+        token->added = true;
         bool again = set->n && same_bytes(token, &t->tokens[list[set->n - 1].id]);
         if (token->n && !again) list[set->n++] = list[i];
     }

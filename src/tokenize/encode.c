@@ -176,12 +176,11 @@ snellen_status tokenizer_decode(const struct tokenizer *t, const int32_t *ids, s
             FAIL(SNELLEN_E_USAGE, "token %zu is %d: ids from 0 to %d expected", i, ids[i], t->n - 1);
         }
         const struct token *token = &t->tokens[ids[i]];
-        bool found_in_text = token->kind == TOKEN_SPECIAL || token->kind == TOKEN_USER;
-        size_t skip = prefixed && !found_in_text && token->n && token->bytes[0] == ' ';
+        size_t skip = prefixed && !token->added && token->n && token->bytes[0] == ' ';
         if (token->kind != TOKEN_SPECIAL || (flags & SNELLEN_SPECIAL))
             strbuf_put(&out, token->bytes + skip, token->n - skip);
         bool only_bos = i == 0 && ids[0] == t->bos;
-        prefixed = found_in_text && (t->prefix == PREFIX_EACH || (t->prefix == PREFIX_FIRST && only_bos));
+        prefixed = token->added && (t->prefix == PREFIX_EACH || (t->prefix == PREFIX_FIRST && only_bos));
     }
     return strbuf_take(&out, text, n_bytes, err);
 }

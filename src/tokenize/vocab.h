@@ -23,6 +23,7 @@ struct token {
     uint8_t kind;
     bool ends;                /* an answer ends with it */
     bool hidden;              /* spelled as no text is: text never becomes it */
+    bool added;               /* looked for in the text, see struct added */
 };
 
 /* Bytes -> id, open addressing, at most half full. Hashes are seeded at random, so that no file can choose them. */
@@ -171,9 +172,9 @@ int spelling_byte_token(const char *text, size_t n);
 
 /* ---- added tokens (added.c) ------------------------------------------------------------------------------------------------ */
 
-/* Sorts the list (which becomes the set's: mem_free) by the tokens' bytes. */
-snellen_status added_set_make(struct added_set *set, struct added *list, size_t n, const struct tokenizer *t,
-                              const char *file, snellen_error *err);
+/* Sorts the list (which becomes the set's: mem_free) by the tokens' bytes, and marks the tokens. */
+snellen_status added_set_make(struct added_set *set, struct added *list, size_t n, struct tokenizer *t, const char *file,
+                              snellen_error *err);
 /* The first of the longest tokens at or after `from`: [begin, end) of the text, stripped white space included. Special
  * tokens count only when `special`. */
 const struct added *added_set_find(const struct added_set *set, const struct tokenizer *t, const char *text, size_t n,

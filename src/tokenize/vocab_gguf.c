@@ -112,7 +112,7 @@ static snellen_status read_added(const struct reader *r, snellen_error *err)
 
 /* ---- merges and scores ------------------------------------------------------------------------------------------------------ */
 
-/* "left right", both spelled as letters for bytes; the first byte may be a space itself. */
+/* "left right", both spelled as letters for bytes. */
 static snellen_status read_merges(const struct reader *r, snellen_error *err)
 {
     uint64_t n;
@@ -125,10 +125,11 @@ static snellen_status read_merges(const struct reader *r, snellen_error *err)
         char left[LONGEST_PIECE], right[LONGEST_PIECE];
         bool is_text = gguf_array_text(r->g, KEY("merges"), i, &text, &n_text);
         const char *space = is_text && n_text > 1 ? memchr(text + 1, ' ', n_text - 1) : NULL;
-        FAIL_IF(!space || n_text > LONGEST_PIECE, SNELLEN_E_FORMAT,
+        size_t n_rest = space ? n_text - (size_t)(space + 1 - text) : 0;
+        FAIL_IF(n_rest == 0 || n_text > LONGEST_PIECE || memchr(space + 1, ' ', n_rest), SNELLEN_E_FORMAT,
                 "%s: tokenizer: merge %llu is not two pieces with a space between", r->file, (unsigned long long)i);
         bool good = spelling_bytes(text, (size_t)(space - text), left, &n_left);
-        good &= spelling_bytes(space + 1, n_text - (size_t)(space + 1 - text), right, &n_right);
+        good &= spelling_bytes(space + 1, n_rest, right, &n_right);
         if (good) TRY(merges_add(r->t, (uint32_t)i, left, n_left, right, n_right, r->file, err));
     }
     return SNELLEN_OK;

@@ -19,7 +19,7 @@ struct reader {
 /* Room for all ids. Holes between ids are allowed, but the ids must be of the size of the file. */
 static snellen_status count_tokens(const struct reader *r, uint64_t *n, snellen_error *err)
 {
-    const json_t *vocab = json_object_get(r->model, "vocab"), *added = json_object_get(r->root, "added_tokens"), *value;
+    json_t *vocab = json_object_get(r->model, "vocab"), *added = json_object_get(r->root, "added_tokens"), *value;
     FAIL_IF(!json_is_object(vocab), SNELLEN_E_FORMAT, "%s: 'vocab' of the model: an object expected", r->file);
     FAIL_IF(added && !json_is_array(added), SNELLEN_E_FORMAT, "%s: 'added_tokens': a list expected", r->file);
     json_int_t last = -1, count = (json_int_t)(json_object_size(vocab) + json_array_size(added));
@@ -28,8 +28,8 @@ static snellen_status count_tokens(const struct reader *r, uint64_t *n, snellen_
         FAIL_IF(!json_is_integer(value), SNELLEN_E_FORMAT, "%s: added token %zu: an 'id' expected", r->file, i);
         last = MAX(last, json_integer_value(value));
     }
-    for (void *i = json_object_iter((json_t *)(uintptr_t)vocab); i; i = json_object_iter_next((json_t *)(uintptr_t)vocab, i)) {
-        value = json_object_iter_value(i);
+    const char *text;
+    json_object_foreach(vocab, text, value) {
         FAIL_IF(!json_is_integer(value), SNELLEN_E_FORMAT, "%s: 'vocab': ids that are whole numbers expected", r->file);
         last = MAX(last, json_integer_value(value));
     }
@@ -61,7 +61,8 @@ static bool unspell(const struct reader *r, const char *text, size_t n, char byt
     return true;
 }
 
-/* Added tokens are what they say, letter by letter. One with U+2581 in it that is looked for before spaces are replaced
+/* Added tokens are what they say, letter by letter. Those to be looked for after normalising are so, but where a space
+ * is put before the text: each of them would be found with that space only, which none is meant to. One with U+2581 in it that is looked for before spaces are replaced
  * would only be found where the text has U+2581; we take it for a piece with spaces, and look for it nowhere. */
 static snellen_status read_added(const struct reader *r, struct added *raw, size_t *n_raw, struct added *normal,
                                  size_t *n_normal, snellen_error *err)
@@ -82,7 +83,7 @@ static snellen_status read_added(const struct reader *r, struct added *raw, size
         int64_t id = json_integer_value(json_object_get(entry, "id"));
         TRY(token_set(r->t, id, bytes, n, kind, r->file, err));
         if (hidden) continue;
-        struct added *to = normalized && r->t->normal_form ? &normal[(*n_normal)++] : &raw[(*n_raw)++];
+        struct added *to = normalized && !r->t->prefix ? &normal[(*n_normal)++] : &raw[(*n_raw)++];
         *to = (struct added){(int32_t)id, flag(entry, "lstrip"), flag(entry, "rstrip"), flag(entry, "single_word")};
     }
     return SNELLEN_OK;
