@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """What the code promises of its own shape: includes only go down, library code neither exits nor prints, the shared
 library exports the public functions and nothing else.
 

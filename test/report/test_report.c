@@ -70,7 +70,7 @@ static char *path_of(const char *name)
 
 static char *read_back(const char *name, size_t *n)
 {
-    char *text;
+    char *text = NULL;
     MUST(file_read(path_of(name), 64 << 20, &text, n, err));
     return text;
 }
