@@ -114,7 +114,8 @@ snellen_status file_map_open(struct file_map *map, const char *path, snellen_err
 void file_map_close(struct file_map *map);
 /* The whole file as text with a NUL after it, at most max_bytes. *text by mem_free(). */
 snellen_status file_read(const char *path, uint64_t max_bytes, char **text, size_t *n, snellen_error *err);
-/* Writes a new file beside path, syncs it and renames it over path: path is never half written. */
+/* Writes a new file beside path, syncs it and renames it over path: path is never half written. A path that names a
+ * device, pipe or folder is refused. */
 snellen_status file_write_atomic(const char *path, const void *bytes, size_t n, snellen_error *err);
 /* The same in pieces: open gives a stream on a temporary file, commit syncs and renames, abort removes it. */
 struct atomic_file {

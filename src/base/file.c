@@ -64,6 +64,9 @@ snellen_status file_read(const char *path, uint64_t max_bytes, char **text, size
 snellen_status atomic_file_open(struct atomic_file *f, const char *path, snellen_error *err)
 {
     memset(f, 0, sizeof *f);
+    /* A rename would put a file in the place of a device or a pipe. */
+    struct stat st;
+    FAIL_IF(!stat(path, &st) && !S_ISREG(st.st_mode), SNELLEN_E_IO, "%s: is not a regular file", path);
     struct strbuf name = {0};
     strbuf_printf(&name, "%s.%ld.part", path, (long)getpid());
     f->path = strdup(path);

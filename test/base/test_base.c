@@ -140,6 +140,8 @@ static void test_files_appear_whole(void **state)
     assert_int_equal(map.size, 0);
     file_map_close(&map);
     MUST_FAIL(SNELLEN_E_IO, file_write_atomic("/nonexistent/file", "a", 1, err));
+    MUST_FAIL(SNELLEN_E_IO, file_write_atomic("/dev/null", "a", 1, err));
+    MUST_FAIL(SNELLEN_E_IO, file_write_atomic(path_of("a"), "a", 1, err));
 }
 
 static void test_random_numbers(void **state)
