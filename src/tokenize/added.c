@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- making ----------------------------------------------------------------------------------------------------------- */
+/* ---- making ------------------------------------------------------------------------------------------------------ */
 
 static int by_bytes(const void *a, const void *b, void *user)
 {
@@ -24,8 +24,8 @@ static bool same_bytes(const struct token *a, const struct token *b)
     return a->n == b->n && !memcmp(a->bytes, b->bytes, a->n);
 }
 
-snellen_status added_set_make(struct added_set *set, struct added *list, size_t n, struct tokenizer *t, const char *file,
-                              snellen_error *err)
+snellen_status added_set_make(struct added_set *set, struct added *list, size_t n, struct tokenizer *t,
+                              const char *file, snellen_error *err)
 {
     set->list = list;
     FAIL_IF(n > MOST_TOKENS, SNELLEN_E_FORMAT, "%s: tokenizer: %zu added tokens", file, n);
@@ -43,7 +43,7 @@ snellen_status added_set_make(struct added_set *set, struct added *list, size_t 
     return SNELLEN_OK;
 }
 
-/* ---- finding ------------------------------------------------------------------------------------------------------------ */
+/* ---- finding ----------------------------------------------------------------------------------------------------- */
 
 /* Byte `depth` of entry i, -1 when it has none. */
 static int byte_at(const struct added_set *set, const struct tokenizer *t, size_t i, size_t depth)
@@ -68,8 +68,8 @@ static size_t lower_bound(const struct added_set *set, const struct tokenizer *t
 
 /* The longest entry that the text begins with, or NULL. Entries [low, high) agree with the text's first `depth` bytes;
  * the one that ends there, if any, stands first. */
-static const struct added *longest_at(const struct added_set *set, const struct tokenizer *t, const char *text, size_t n,
-                                      bool special)
+static const struct added *longest_at(const struct added_set *set, const struct tokenizer *t, const char *text,
+                                      size_t n, bool special)
 {
     const struct added *found = NULL;
     size_t low = set->first[(uint8_t)text[0]], high = set->first[(uint8_t)text[0] + 1];
@@ -102,7 +102,8 @@ static void take_spaces(const struct added *a, const char *text, size_t n, size_
 {
     int32_t code;
     size_t size;
-    while (a->strip_left && (size = utf8_last(text + from, *begin - from, &code)) && utf8_is_space(code)) *begin -= size;
+    while (a->strip_left && (size = utf8_last(text + from, *begin - from, &code)) && utf8_is_space(code))
+        *begin -= size;
     while (a->strip_right && (size = utf8_next(text + *end, n - *end, &code)) && utf8_is_space(code)) *end += size;
 }
 

@@ -1,9 +1,9 @@
-/* Byte pair encoding: a word's symbols, bytes or characters, are merged pair by pair, always the pair of lowest rank (or
- * highest score), of equal ones the leftmost, until no pair is left that has a merge.
+/* Byte pair encoding: a word's symbols, bytes or characters, are merged pair by pair, always the pair of lowest rank
+ * (or highest score), of equal ones the leftmost, until no pair is left that has a merge.
  *
- * A heap of pairs over a linked list of symbols: n log n for a word of n bytes, however long. Pairs of symbols that have
- * changed since stay in the heap and are recognised when they come up: symbols only grow, so a pair is as it was exactly
- * if its length is. */
+ * A heap of pairs over a linked list of symbols: n log n for a word of n bytes, however long. Pairs of symbols that
+ * have changed since stay in the heap and are recognised when they come up: symbols only grow, so a pair is as it was
+ * exactly if its length is. */
 #include "tokenize/vocab.h"
 
 #include <stdlib.h>
@@ -63,7 +63,7 @@ static snellen_status bpe_reserve(struct bpe *b, size_t n, snellen_error *err)
     return SNELLEN_OK;
 }
 
-/* ---- the heap: smallest key on top ---------------------------------------------------------------------------------------- */
+/* ---- the heap: smallest key on top ------------------------------------------------------------------------------- */
 
 static void heap_push(struct bpe_pair *heap, size_t *n, struct bpe_pair pair)
 {
@@ -85,7 +85,7 @@ static struct bpe_pair heap_pop(struct bpe_pair *heap, size_t *n)
     return top;
 }
 
-/* ---- merging -------------------------------------------------------------------------------------------------------------- */
+/* ---- merging ----------------------------------------------------------------------------------------------------- */
 
 /* What symbols `left` and the one after it become, if anything, goes to the heap. */
 static void offer_pair(struct bpe *b, const char *text, int32_t left, size_t *n_pairs)
@@ -144,7 +144,7 @@ static int32_t first_symbols(struct bpe *b, const char *text, size_t n)
     return count;
 }
 
-/* ---- what came before: most words of a text come again and again ------------------------------------------------------------- */
+/* ---- what came before: most words of a text come again and again ------------------------------------------------- */
 
 enum { KNOWN_SLOTS = 4096, KNOWN_BYTES = 22, KNOWN_IDS = 10, FREE_PARTS = 256 };
 
@@ -171,7 +171,7 @@ static void keep_known(struct bpe_known *slot, const char *text, size_t n, const
     memcpy(slot->ids, ids, n_ids * sizeof *ids);
 }
 
-/* ---- words ------------------------------------------------------------------------------------------------------------------ */
+/* ---- words ------------------------------------------------------------------------------------------------------- */
 
 /* What a symbol without a token of its own becomes: byte tokens if there is one for each of its bytes; the unknown
  * token; else nothing for a character that the vocabulary cannot spell, and U+FFFD for a byte that is no text. */

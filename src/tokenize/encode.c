@@ -10,7 +10,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* ---- words ------------------------------------------------------------------------------------------------------------------ */
+/* ---- words ------------------------------------------------------------------------------------------------------- */
 
 static snellen_status word_to_tokens(void *user, const char *text, size_t n, snellen_error *err)
 {
@@ -60,7 +60,7 @@ static snellen_status plain_text(struct bpe *b, const char *text, size_t n, snel
     return SNELLEN_OK;
 }
 
-/* ---- added tokens and normalising ---------------------------------------------------------------------------------------------- */
+/* ---- added tokens and normalising -------------------------------------------------------------------------------- */
 
 /* Text after normalising: the tokens that are found in it, and what lies between them. */
 static snellen_status normal_text(struct bpe *b, const char *text, size_t n, bool special, snellen_error *err)
@@ -162,12 +162,13 @@ snellen_status tokenizer_encode(const struct tokenizer *t, const char *text, siz
     return SNELLEN_OK;
 }
 
-/* ---- tokens to text ---------------------------------------------------------------------------------------------------------------- */
+/* ---- tokens to text ---------------------------------------------------------------------------------------------- */
 
-snellen_status tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids, unsigned flags, char **text,
-                                size_t *n_bytes, snellen_error *err)
+snellen_status tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids, unsigned flags,
+                                char **text, size_t *n_bytes, snellen_error *err)
 {
-    FAIL_IF(flags & ~(unsigned)(SNELLEN_SPECIAL | SNELLEN_BOS), SNELLEN_E_USAGE, "detokenize: unknown flags 0x%x", flags);
+    FAIL_IF(flags & ~(unsigned)(SNELLEN_SPECIAL | SNELLEN_BOS), SNELLEN_E_USAGE, "detokenize: unknown flags 0x%x",
+            flags);
     struct strbuf out = {0};
     bool prefixed = t->prefix != PREFIX_NONE;  /* a space that stands here was put there by encoding */
     for (size_t i = 0; i < n_ids; i++) {
@@ -185,7 +186,7 @@ snellen_status tokenizer_decode(const struct tokenizer *t, const int32_t *ids, s
     return strbuf_take(&out, text, n_bytes, err);
 }
 
-/* ---- what is known of tokens --------------------------------------------------------------------------------------------------------- */
+/* ---- what is known of tokens ------------------------------------------------------------------------------------- */
 
 int64_t tokenizer_size(const struct tokenizer *t)
 {

@@ -20,8 +20,5 @@ const char *hf_first_token(const json_t *root);
 
 /* A text member; NULL when it is missing or no text. *n may be NULL. */
 const char *hf_text(const json_t *object, const char *key, size_t *n);
-/* A text from a file as it may stand in a message. */
-enum { HF_SHOWN = 48 };
-const char *hf_shown(char out[HF_SHOWN], const char *text, size_t n);
 
 #endif

@@ -14,15 +14,7 @@ const char *hf_text(const json_t *object, const char *key, size_t *n)
     return json_string_value(value);
 }
 
-const char *hf_shown(char out[HF_SHOWN], const char *text, size_t n)
-{
-    size_t kept = MIN(n, (size_t)HF_SHOWN - 1);
-    for (size_t i = 0; i < kept; i++) out[i] = text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?';
-    out[kept] = 0;
-    return out;
-}
-
-/* ---- a list of steps --------------------------------------------------------------------------------------------------------- */
+/* ---- a list of steps --------------------------------------------------------------------------------------------- */
 
 struct pipeline {
     struct tokenizer *t;
@@ -49,8 +41,9 @@ static snellen_status read_steps(struct pipeline *p, const json_t *steps, const 
 
 static snellen_status refuse(const struct pipeline *p, const char *what, const char *type, snellen_error *err)
 {
-    char shown[HF_SHOWN];
-    FAIL(SNELLEN_E_UNSUPPORTED, "%s: the %s '%s' is not supported", p->file, what, hf_shown(shown, type, strlen(type)));
+    char shown[SHOWN_PIECE];
+    FAIL(SNELLEN_E_UNSUPPORTED, "%s: the %s '%s' is not supported", p->file, what,
+         spelling_shown(shown, type, strlen(type)));
 }
 
 static bool member_is(const json_t *object, const char *key, const char *text)
@@ -59,7 +52,7 @@ static bool member_is(const json_t *object, const char *key, const char *text)
     return value && !strcmp(value, text);
 }
 
-/* ---- normalizers --------------------------------------------------------------------------------------------------------------- */
+/* ---- normalizers ------------------------------------------------------------------------------------------------- */
 
 static snellen_status read_normalizer(struct pipeline *p, const json_t *step, const char *type, snellen_error *err)
 {
@@ -90,9 +83,10 @@ static snellen_status read_normalizer(struct pipeline *p, const json_t *step, co
     return refuse(p, "normalizer", type, err);
 }
 
-/* ---- pre-tokenisers --------------------------------------------------------------------------------------------------------------- */
+/* ---- pre-tokenisers ---------------------------------------------------------------------------------------------- */
 
-static snellen_status add_pattern(struct pipeline *p, const char *pattern, bool literal, enum cut cut, snellen_error *err)
+static snellen_status add_pattern(struct pipeline *p, const char *pattern, bool literal, enum cut cut,
+                                  snellen_error *err)
 {
     return pretokenizer_add(&p->t->pre, pattern, strlen(pattern), literal, cut, p->file, err);
 }
@@ -174,7 +168,7 @@ static snellen_status read_pretokenizer(struct pipeline *p, const json_t *step, 
     return refuse(p, "pre-tokeniser", type, err);
 }
 
-/* ---- decoders and post-processors ---------------------------------------------------------------------------------------------------- */
+/* ---- decoders and post-processors -------------------------------------------------------------------------------- */
 
 /* Decoding undoes what encoding does; a decoder that does something else is refused. */
 static snellen_status read_decoder(struct pipeline *p, const json_t *step, const char *type, snellen_error *err)

@@ -1,8 +1,8 @@
 /* Pre-tokenisers: a text is cut into words, and no token reaches from one word into the next.
  *
  * One engine for all: a list of regular expressions, each cutting what the one before it left. Those that GGUF files
- * call by name stand in a table; tokenizer.json brings its own. All text given here is valid UTF-8, which the caller has
- * seen to, and every byte of it comes out in some word, matched or not. */
+ * call by name stand in a table; tokenizer.json brings its own. All text given here is valid UTF-8, which the caller
+ * has seen to, and every byte of it comes out in some word, matched or not. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "tokenize/vocab.h"
 
@@ -12,7 +12,7 @@
 /* Steps a match may take: what any sane expression needs for one word, and some for each byte that it may run over. */
 enum { FREE_STEPS = 1 << 20, STEPS_PER_BYTE = 32, LONGEST_PATTERN = 1 << 16 };
 
-/* ---- the named ones ------------------------------------------------------------------------------------------------------ */
+/* ---- the named ones ---------------------------------------------------------------------------------------------- */
 
 /* The expressions are those that the models' authors published (tokenizer.json of GPT-2, SmolLM, Llama 3, Qwen2, BLOOM;
  * "default" is llama.cpp's for files that do not say). */
@@ -58,7 +58,7 @@ snellen_status pretokenizer_named(struct pretokenizer *p, const char *name, bool
     FAIL(SNELLEN_E_UNSUPPORTED, "%s: tokenizer: the pre-tokeniser '%.40s' is not supported", file, name);
 }
 
-/* ---- expressions ---------------------------------------------------------------------------------------------------------- */
+/* ---- expressions ------------------------------------------------------------------------------------------------- */
 
 /* The expressions are written for Oniguruma. Copies one to `out` in PCRE2's terms: for PCRE2, \s is also U+180E, which
  * has not been white space for years. NULL, or what in the expression would mean something else here. */
@@ -148,7 +148,7 @@ void pretokenizer_free(struct pretokenizer *p)
     p->n = 0;
 }
 
-/* ---- cutting ------------------------------------------------------------------------------------------------------------------ */
+/* ---- cutting ----------------------------------------------------------------------------------------------------- */
 
 struct run {
     const struct pretokenizer *p;
@@ -237,7 +237,8 @@ snellen_status pretokenizer_run(const struct pretokenizer *p, const char *text, 
     if (p->n && (!r.match || !r.context)) {
         status = error_set(err, SNELLEN_E_MEMORY, "tokenizer: memory ran out");
     } else {
-        if (p->n) pcre2_set_match_limit(r.context, (uint32_t)MIN(FREE_STEPS + (uint64_t)n * STEPS_PER_BYTE, UINT32_MAX));
+        uint64_t steps = FREE_STEPS + (uint64_t)n * STEPS_PER_BYTE;
+        if (p->n) pcre2_set_match_limit(r.context, (uint32_t)MIN(steps, UINT32_MAX));
         status = cut_text(&r, 0, text, n, err);
     }
     pcre2_match_data_free(r.match);

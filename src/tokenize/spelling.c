@@ -98,3 +98,11 @@ int spelling_byte_token(const char *text, size_t n)
     int high = hex_digit(text[3]), low = hex_digit(text[4]);
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
+
+const char *spelling_shown(char out[SHOWN_PIECE], const char *text, size_t n)
+{
+    size_t kept = MIN(n, (size_t)SHOWN_PIECE - 1);
+    for (size_t i = 0; i < kept; i++) out[i] = text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?';
+    out[kept] = 0;
+    return out;
+}

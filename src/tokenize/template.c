@@ -10,7 +10,7 @@
 /* Real templates have some thousands of bytes and a handful of literals. */
 enum { LONGEST_TEMPLATE = 256 << 10, MOST_LITERALS = 64 };
 
-/* ---- reading a template ---------------------------------------------------------------------------------------------------- */
+/* ---- reading a template ------------------------------------------------------------------------------------------ */
 
 static const char *find_from(const char *text, size_t n, size_t from, const char *what)
 {
@@ -22,7 +22,8 @@ static bool contains(const char *text, size_t n, const char *what)
     return find_from(text, n, 0, what) != NULL;
 }
 
-/* The value of the string literal whose first characters, after its quote, stand at `at`. NULL when that is no literal. */
+/* The value of the string literal whose first characters, after its quote, stand at `at`. NULL when that is no literal.
+ * */
 static char *literal_at(const char *text, size_t n, size_t at, struct arena *arena)
 {
     char quote = at > 0 ? text[at - 1] : 0;
@@ -44,8 +45,8 @@ static char *literal_at(const char *text, size_t n, size_t at, struct arena *are
 
 /* The first literal at or after `from` that begins with `start` and has something between that and `end`, which it ends
  * with; NULL when there is none. */
-static char *literal_like(const char *text, size_t n, size_t from, const char *begin, const char *start, const char *end,
-                          struct arena *arena)
+static char *literal_like(const char *text, size_t n, size_t from, const char *begin, const char *start,
+                          const char *end, struct arena *arena)
 {
     const char *p = text + from;
     for (int i = 0; i < MOST_LITERALS && (p = find_from(text, n, (size_t)(p - text), begin)); i++, p++) {
@@ -81,16 +82,18 @@ static bool trims_content(const char *text, size_t n)
     return false;
 }
 
-/* ---- recognising ------------------------------------------------------------------------------------------------------------- */
+/* ---- recognising ------------------------------------------------------------------------------------------------- */
 
 static const char im_start[] = "<|im_start|>", im_end[] = "<|im_end|>\n";
 
 /* Qwen3's way with the thoughts of the model's earlier answers, word for word; any other way is not known here. */
 static bool has_qwen3_thoughts(const char *text, size_t n)
 {
-    return contains(text, n, "ns.last_query_index") && contains(text, n, "content.split('</think>')[-1].lstrip('\\n')") &&
+    return contains(text, n, "ns.last_query_index") &&
+           contains(text, n, "content.split('</think>')[-1].lstrip('\\n')") &&
            contains(text, n, "loop.last or (not loop.last and reasoning_content)") &&
-           contains(text, n, "'\\n<think>\\n' + reasoning_content.strip('\\n') + '\\n</think>\\n\\n' + content.lstrip('\\n')");
+           contains(text, n, "'\\n<think>\\n' + reasoning_content.strip('\\n') + "
+                             "'\\n</think>\\n\\n' + content.lstrip('\\n')");
 }
 
 static size_t skip_back(const char *text, size_t at, const char *set)
@@ -122,7 +125,8 @@ static void recognise_chatml(struct chat *chat, const char *text, size_t n, stru
     size_t from = ask ? (size_t)(ask - text) : 0;
     chat->opening = literal_like(text, n, from, "<|im_start|>assistant", "<|im_start|>assistant\n", "", arena);
     chat->keeps_thoughts = !contains(text, n, "think");
-    /* Separators of its own, today's date, ways with thoughts or white space that differ from role to role: other forms. */
+    /* Separators of its own, today's date, ways with thoughts or white space that differ from role to role: other
+     * forms. */
     bool other = !chat->opening || contains(text, n, "<|im_sep|>") || contains(text, n, "strftime_now") ||
                  (!chat->keeps_thoughts && !has_qwen3_thoughts(text, n)) || opens_system(text, n) ||
                  (chat->trim && contains(text, n, "elif"));
@@ -164,7 +168,7 @@ const char *tokenizer_chat(const struct tokenizer *t)
     return names[t->chat.kind];
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 static bool is_role(const snellen_message *m, const char *role)
 {

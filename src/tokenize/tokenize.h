@@ -16,18 +16,26 @@ snellen_status tokenizer_from_json(const char *json, size_t n, const char *confi
 snellen_status tokenizer_from_gguf(const struct gguf *g, const char *name, struct tokenizer **out, snellen_error *err);
 void tokenizer_free(struct tokenizer *t);
 
-/* As snellen_tokenize(), snellen_detokenize() and the others of snellen.h; *ids and *text by snellen_free(). */
+/* As snellen_tokenize(), snellen_detokenize() and the others of snellen.h; *ids and *text by snellen_free().
+ *
+ * Decoding gives back exactly the bytes that were encoded (same SNELLEN_SPECIAL for both), save where the vocabulary
+ * forbids it: a normal form in tokenizer.json is applied; white space that an added token takes along (lstrip, rstrip)
+ * is gone; a space at the start is one with the space that some tokenizers put there; and a vocabulary need not have a
+ * token for every byte (SmolLM2's lacks 21, none of them in ordinary text): such characters are left out, and such
+ * bytes of invalid UTF-8 become U+FFFD. Single ids of a SentencePiece vocabulary decode without their leading space;
+ * tokenizer_bytes() has it. */
 snellen_status tokenizer_encode(const struct tokenizer *t, const char *text, size_t n_bytes, unsigned flags,
                                 int32_t **ids, size_t *n_ids, snellen_error *err);
-snellen_status tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids, unsigned flags, char **text,
-                                size_t *n_bytes, snellen_error *err);
+snellen_status tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n_ids, unsigned flags,
+                                char **text, size_t *n_bytes, snellen_error *err);
 int64_t tokenizer_size(const struct tokenizer *t);
 const char *tokenizer_bytes(const struct tokenizer *t, int32_t id, size_t *n_bytes);
 const char *tokenizer_kind(const struct tokenizer *t, int32_t id);
 bool tokenizer_ends(const struct tokenizer *t, int32_t id);
 int32_t tokenizer_bos(const struct tokenizer *t, bool *wanted);
 
-/* "chatml", "gemma", "" (no template), "other". */
+/* "chatml", "gemma", "" (no template), "other": any template that is not known, word for word, to give what we write.
+ * */
 const char *tokenizer_chat(const struct tokenizer *t);
 snellen_status tokenizer_chat_format(const struct tokenizer *t, const snellen_message *messages, size_t n, bool answer,
                                      char **text, snellen_error *err);

@@ -1,14 +1,14 @@
 /* The vocabulary: tokens by id, pieces by their bytes, merges by their pair.
  *
- * Not here: where it is read from (vocab_gguf.c, vocab_hf.c) and how it is used (bpe.c). After tokenizer_index() nothing
- * of it changes, so that threads can share it. */
+ * Not here: where it is read from (vocab_gguf.c, vocab_hf.c) and how it is used (bpe.c). After tokenizer_index()
+ * nothing of it changes, so that threads can share it. */
 #include "tokenize/vocab.h"
 
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
 
-/* ---- tokens ---------------------------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
 snellen_status tokenizer_new(uint64_t n, const char *file, struct tokenizer **out, snellen_error *err)
 {
@@ -65,7 +65,7 @@ int32_t token_named(const struct tokenizer *t, const char *bytes, size_t n)
     return -1;
 }
 
-/* ---- pieces ------------------------------------------------------------------------------------------------------------ */
+/* ---- pieces ------------------------------------------------------------------------------------------------------ */
 
 /* Hashes differ from run to run; nothing that can be seen depends on them. Without entropy they are merely the same. */
 static uint64_t random_seed(void)
@@ -149,7 +149,8 @@ snellen_status tokenizer_index(struct tokenizer *t, const char *file, snellen_er
             int32_t *id = &t->byte_ids[(uint8_t)token->bytes[0]];
             if (*id < 0) *id = i;
         }
-        if (token->kind == TOKEN_SPECIAL || token->kind == TOKEN_USER) token->ends |= is_end_name(token->bytes, token->n);
+        if (token->kind == TOKEN_SPECIAL || token->kind == TOKEN_USER)
+            token->ends |= is_end_name(token->bytes, token->n);
     }
     for (int i = 0; i < 256 && t->symbols == SYMBOLS_BYTES; i++) {
         char byte = (char)i;
@@ -158,7 +159,7 @@ snellen_status tokenizer_index(struct tokenizer *t, const char *file, snellen_er
     return SNELLEN_OK;
 }
 
-/* ---- merges --------------------------------------------------------------------------------------------------------------- */
+/* ---- merges ------------------------------------------------------------------------------------------------------ */
 
 snellen_status merges_init(struct tokenizer *t, uint64_t n, const char *file, snellen_error *err)
 {

@@ -13,7 +13,7 @@ enum {
     MOST_MERGES = 16 << 20,
 };
 
-/* ---- tokens (vocab.c) ------------------------------------------------------------------------------------------------ */
+/* ---- tokens (vocab.c) -------------------------------------------------------------------------------------------- */
 
 enum token_kind { TOKEN_NORMAL, TOKEN_SPECIAL, TOKEN_USER, TOKEN_BYTE, TOKEN_UNUSED };
 
@@ -60,7 +60,7 @@ struct added_set {
     uint32_t first[257];      /* entries whose first byte is b: list[first[b]] .. list[first[b + 1]] */
 };
 
-/* ---- how text is cut into words (pretokenize.c) ----------------------------------------------------------------------- */
+/* ---- how text is cut into words (pretokenize.c) ------------------------------------------------------------------ */
 
 enum cut { CUT_ISOLATED, CUT_WITH_PREVIOUS, CUT_WITH_NEXT, CUT_CONTIGUOUS };
 enum { MOST_CUTTERS = 16 };
@@ -78,8 +78,8 @@ void pretokenizer_free(struct pretokenizer *p);
 /* Adds a regular expression, or a literal text. `file` stands in messages. */
 snellen_status pretokenizer_add(struct pretokenizer *p, const char *pattern, size_t n, bool literal, enum cut cut,
                                 const char *file, snellen_error *err);
-/* The cutters of a pre-tokeniser that GGUF files name ("gpt-2", "llama-bpe", ..). *ignore_merges: a word that is a piece
- * is that piece. *bos: made to see the begin-of-sequence token where no key says otherwise. */
+/* The cutters of a pre-tokeniser that GGUF files name ("gpt-2", "llama-bpe", ..). *ignore_merges: a word that is a
+ * piece is that piece. *bos: made to see the begin-of-sequence token where no key says otherwise. */
 snellen_status pretokenizer_named(struct pretokenizer *p, const char *name, bool *ignore_merges, bool *bos,
                                   const char *file, snellen_error *err);
 extern const char regex_gpt2[];
@@ -92,7 +92,7 @@ struct word_sink {
 snellen_status pretokenizer_run(const struct pretokenizer *p, const char *text, size_t n, const struct word_sink *sink,
                                 snellen_error *err);
 
-/* ---- chat (template.c) -------------------------------------------------------------------------------------------------- */
+/* ---- chat (template.c) ------------------------------------------------------------------------------------------- */
 
 enum chat_kind { CHAT_NONE, CHAT_CHATML, CHAT_GEMMA, CHAT_OTHER };
 
@@ -108,7 +108,7 @@ struct chat {
 /* What the template's text says. Texts lie in the arena. */
 snellen_status chat_recognise(struct chat *chat, const char *text, size_t n, struct arena *arena, snellen_error *err);
 
-/* ---- the tokenizer -------------------------------------------------------------------------------------------------------- */
+/* ---- the tokenizer ----------------------------------------------------------------------------------------------- */
 
 enum symbols { SYMBOLS_BYTES, SYMBOLS_CHARACTERS };
 enum space_prefix { PREFIX_NONE, PREFIX_FIRST, PREFIX_EACH };
@@ -169,12 +169,15 @@ bool spelling_bytes(const char *text, size_t n, char *out, size_t *n_out);
 bool spelling_spaces(const char *text, size_t n, char *out, size_t *n_out);
 /* "<0x0A>": the byte, else -1. */
 int spelling_byte_token(const char *text, size_t n);
+/* A text from a file as it may stand in a message. Returns out. */
+enum { SHOWN_PIECE = 48 };
+const char *spelling_shown(char out[SHOWN_PIECE], const char *text, size_t n);
 
-/* ---- added tokens (added.c) ------------------------------------------------------------------------------------------------ */
+/* ---- added tokens (added.c) -------------------------------------------------------------------------------------- */
 
 /* Sorts the list (which becomes the set's: mem_free) by the tokens' bytes, and marks the tokens. */
-snellen_status added_set_make(struct added_set *set, struct added *list, size_t n, struct tokenizer *t, const char *file,
-                              snellen_error *err);
+snellen_status added_set_make(struct added_set *set, struct added *list, size_t n, struct tokenizer *t,
+                              const char *file, snellen_error *err);
 /* The first of the longest tokens at or after `from`: [begin, end) of the text, stripped white space included. Special
  * tokens count only when `special`. */
 const struct added *added_set_find(const struct added_set *set, const struct tokenizer *t, const char *text, size_t n,
@@ -183,7 +186,7 @@ const struct added *added_set_find(const struct added_set *set, const struct tok
 /* The set has a token of exactly these bytes. */
 bool added_set_has(const struct added_set *set, const struct tokenizer *t, const char *bytes, size_t n);
 
-/* ---- merging (bpe.c) ---------------------------------------------------------------------------------------------------------- */
+/* ---- merging (bpe.c) --------------------------------------------------------------------------------------------- */
 
 struct id_list {
     int32_t *ids;             /* by free() */
@@ -205,7 +208,7 @@ void bpe_free(struct bpe *b);
 /* One word to tokens. */
 snellen_status bpe_word(struct bpe *b, const char *text, size_t n, snellen_error *err);
 
-/* ---- UTF-8 ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- UTF-8 ------------------------------------------------------------------------------------------------------- */
 
 /* Bytes of the valid character at text, 0 when the bytes there are not one. *code may be NULL. */
 size_t utf8_next(const char *text, size_t n, int32_t *code);

@@ -20,7 +20,7 @@ struct reader {
     bool sentencepiece;
 };
 
-/* ---- tokens -------------------------------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
 static snellen_status token_type(const struct reader *r, uint64_t i, enum token_kind *kind, snellen_error *err)
 {
@@ -28,7 +28,8 @@ static snellen_status token_type(const struct reader *r, uint64_t i, enum token_
     uint64_t n;
     if (gguf_array(r->g, KEY("token_type"), &n))
         FAIL_IF(!gguf_array_int(r->g, KEY("token_type"), i, &type), SNELLEN_E_FORMAT,
-                "%s: tokenizer: %llu token types for %d tokens, or no numbers", r->file, (unsigned long long)n, r->t->n);
+                "%s: tokenizer: %llu token types for %d tokens, or no numbers", r->file, (unsigned long long)n,
+                r->t->n);
     switch (type) {
     case TYPE_UNKNOWN: case TYPE_CONTROL: *kind = TOKEN_SPECIAL; break;
     case TYPE_USER: *kind = TOKEN_USER; break;
@@ -48,8 +49,8 @@ static snellen_status read_token(const struct reader *r, uint64_t i, snellen_err
     char bytes[LONGEST_PIECE];
     FAIL_IF(!gguf_array_text(r->g, KEY("tokens"), i, &text, &n), SNELLEN_E_FORMAT,
             "%s: tokenizer: token %llu is no text", r->file, (unsigned long long)i);
-    FAIL_IF(n > LONGEST_PIECE, SNELLEN_E_FORMAT, "%s: tokenizer: token %llu has %zu bytes, at most %d expected", r->file,
-            (unsigned long long)i, n, LONGEST_PIECE);
+    FAIL_IF(n > LONGEST_PIECE, SNELLEN_E_FORMAT, "%s: tokenizer: token %llu has %zu bytes, at most %d expected",
+            r->file, (unsigned long long)i, n, LONGEST_PIECE);
     TRY(token_type(r, i, &kind, err));
     if (kind == TOKEN_NORMAL && is_end_name(text, n)) kind = TOKEN_SPECIAL;  /* some converters forgot to say so */
     bool good = true;
@@ -110,7 +111,7 @@ static snellen_status read_added(const struct reader *r, snellen_error *err)
     return added_set_make(&t->added, list, n, t, r->file, err);
 }
 
-/* ---- merges and scores ------------------------------------------------------------------------------------------------------ */
+/* ---- merges and scores ------------------------------------------------------------------------------------------- */
 
 /* "left right", both spelled as letters for bytes. */
 static snellen_status read_merges(const struct reader *r, snellen_error *err)
@@ -158,16 +159,15 @@ static snellen_status read_scores(const struct reader *r, snellen_error *err)
     return SNELLEN_OK;
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static snellen_status read_pretokenizer(const struct reader *r, bool *bos, snellen_error *err)
 {
     const char *text = "default";
     size_t n = strlen(text);
-    char name[64] = "";
+    char name[SHOWN_PIECE];
     gguf_text(r->g, KEY("pre"), &text, &n);
-    for (size_t i = 0; i < n && i < sizeof name - 1; i++) name[i] = text[i] >= ' ' ? text[i] : '?';
-    return pretokenizer_named(&r->t->pre, name, &r->t->ignore_merges, bos, r->file, err);
+    return pretokenizer_named(&r->t->pre, spelling_shown(name, text, n), &r->t->ignore_merges, bos, r->file, err);
 }
 
 static snellen_status read_all(const struct reader *r, snellen_error *err)
@@ -201,6 +201,7 @@ snellen_status tokenizer_from_gguf(const struct gguf *g, const char *name, struc
 {
     struct reader r = {.g = g, .file = name};
     const char *model;
+    char shown[SHOWN_PIECE];
     size_t n_model;
     uint64_t n;
     *out = NULL;
@@ -209,7 +210,8 @@ snellen_status tokenizer_from_gguf(const struct gguf *g, const char *name, struc
     bool bytes = n_model == 4 && !memcmp(model, "gpt2", 4);
     if (n_model == 4 && !memcmp(model, "none", 4)) return SNELLEN_OK;
     FAIL_IF(!r.sentencepiece && !bytes, SNELLEN_E_UNSUPPORTED,
-            "%s: tokenizer: the kind '%.*s' is not supported ('gpt2' and 'llama' are)", name, (int)MIN(n_model, 40), model);
+            "%s: tokenizer: the kind '%s' is not supported ('gpt2' and 'llama' are)", name,
+            spelling_shown(shown, model, n_model));
     FAIL_IF(!gguf_array(g, KEY("tokens"), &n), SNELLEN_E_FORMAT, "%s: tokenizer: '%s' is missing", name, KEY("tokens"));
     TRY(tokenizer_new(n, name, &r.t, err));
     snellen_status status = read_all(&r, err);

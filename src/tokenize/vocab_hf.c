@@ -14,7 +14,7 @@ struct reader {
     struct hf_spelling spelling;
 };
 
-/* ---- tokens --------------------------------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
 /* Room for all ids. Holes between ids are allowed, but the ids must be of the size of the file. */
 static snellen_status count_tokens(const struct reader *r, uint64_t *n, snellen_error *err)
@@ -33,8 +33,8 @@ static snellen_status count_tokens(const struct reader *r, uint64_t *n, snellen_
         FAIL_IF(!json_is_integer(value), SNELLEN_E_FORMAT, "%s: 'vocab': ids that are whole numbers expected", r->file);
         last = MAX(last, json_integer_value(value));
     }
-    FAIL_IF(last >= 4 * count + 65536, SNELLEN_E_FORMAT, "%s: %lld tokens, but an id of %lld", r->file, (long long)count,
-            (long long)last);
+    FAIL_IF(last >= 4 * count + 65536, SNELLEN_E_FORMAT, "%s: %lld tokens, but an id of %lld", r->file,
+            (long long)count, (long long)last);
     *n = (uint64_t)(last + 1);
     return SNELLEN_OK;
 }
@@ -62,8 +62,9 @@ static bool unspell(const struct reader *r, const char *text, size_t n, char byt
 }
 
 /* Added tokens are what they say, letter by letter. Those to be looked for after normalising are so, but where a space
- * is put before the text: each of them would be found with that space only, which none is meant to. One with U+2581 in it that is looked for before spaces are replaced
- * would only be found where the text has U+2581; we take it for a piece with spaces, and look for it nowhere. */
+ * is put before the text: each of them would be found with that space only, which none is meant to. One with U+2581 in
+ * it that is looked for before spaces are replaced would only be found where the text has U+2581; we take it for a
+ * piece with spaces, and look for it nowhere. */
 static snellen_status read_added(const struct reader *r, struct added *raw, size_t *n_raw, struct added *normal,
                                  size_t *n_normal, snellen_error *err)
 {
@@ -138,17 +139,17 @@ static snellen_status read_tokens(struct reader *r, snellen_error *err)
     return added_set_make(&t->added_normal, normal, n_normal, t, r->file, err);
 }
 
-/* ---- the model ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the model --------------------------------------------------------------------------------------------------- */
 
 static snellen_status check_model(struct reader *r, snellen_error *err)
 {
-    char shown[HF_SHOWN];
+    char shown[SHOWN_PIECE];
     r->model = json_object_get(r->root, "model");
     FAIL_IF(!json_is_object(r->model), SNELLEN_E_FORMAT, "%s: 'model': an object expected", r->file);
     const char *type = hf_text(r->model, "type", NULL);
     if (!type) type = json_object_get(r->model, "merges") ? "BPE" : "without a type";
-    FAIL_IF(strcmp(type, "BPE"), SNELLEN_E_UNSUPPORTED, "%s: the tokenizer model '%s' is not supported (BPE is)", r->file,
-            hf_shown(shown, type, strlen(type)));
+    FAIL_IF(strcmp(type, "BPE"), SNELLEN_E_UNSUPPORTED, "%s: the tokenizer model '%s' is not supported (BPE is)",
+            r->file, spelling_shown(shown, type, strlen(type)));
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     for (size_t i = 0; i < COUNT_OF(affixes); i++) {
         size_t n;
@@ -195,7 +196,7 @@ static snellen_status read_model(const struct reader *r, snellen_error *err)
     return SNELLEN_OK;
 }
 
-/* ---- the files beside it --------------------------------------------------------------------------------------------------------- */
+/* ---- the files beside it ----------------------------------------------------------------------------------------- */
 
 /* A special token that a configuration names, as text or as an object with 'content'; -1. */
 static int32_t named_in(const struct tokenizer *t, const json_t *config, const char *key)
@@ -248,7 +249,7 @@ static void read_ids(struct tokenizer *t, const json_t *config)
         t->bos = (int32_t)json_integer_value(bos);
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static snellen_status read_all(struct reader *r, const json_t *config, snellen_error *err)
 {

@@ -4,13 +4,26 @@ tests only read the results.
 
     python3 make_fixtures.py      # needs: pip install tokenizers
 """
+
 import json, os, random, unicodedata
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures")
 MARK = "\u2581"
-LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-          r"|\s+(?!\S)|\s+")
+LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 CORPUS = """The eye chart hangs on the wall, and the letters get smaller from line to line. Whoever reads the last line has
 good eyes; whoever cannot, gets glasses. A model reads a long text in the same way: the first words are clear, the later
@@ -19,19 +32,57 @@ they'd guessed, you're measuring: 1, 11, 111, 1111, 11111, 1,000,000 and 3.14159
 see?" int main(void) { for (int i = 0; i < 10; i++) sum += x[i] << 2; return 0; }  // and so on
 \tdef read(chart):\n\t\treturn [line for line in chart if line]\n\n\nDer Größte übte süß, la forêt était vide, el niño
 mañana. Быстрый текст, 日本語の文字, 한국어 문장, עברית, العربية. \U0001f44d\U0001f3fd ½ ² … — “quotes” """
-FIXED = ["", " ", "  ", "Hello, world!", "  leading", "trailing  ", "tabs\tand\nnew\r\nlines\n\n\n end ", "a\u00a0b\u3000c\u2003d",
-         "1234567890 3.14159 1,000,000 \u0661\u0662\u0663 \u00bd\u00b2", "don't I'LL we've they'd it's 'tis", "na\u00efve caf\u00e9 \u2014 \u201cquotes\u201d \u2026",
-         "cafe\u0301 a\u0308\u0301 \u1e9b\u0323", "\ud55c\uad6d\uc5b4 \ubb38\uc7a5", "\u65e5\u672c\u8a9e\u306e\u30c6\u30ad\u30b9\u30c8", "\u05e2\u05d1\u05e8\u05d9\u05ea \u0627\u0644\u0639\u0631\u0628\u064a\u0629",
-         "\U0001f469\u200d\U0001f469\u200d\U0001f467 \U0001f1f0\U0001f1f7", "int main(void) { return x[i] << 2; }  // c", "<|im_start|>user\nhi<|im_end|>\n",
-         "<s>hello</s> <unk>", "a<tool>b <tool>c", "<|im_start|><|im_start|>  <|im_end|>", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "\n" * 9,
-         " " * 33 + "x", "\x00\x01\x1b\x7f", "a\u180eb \u180ec", "\u0085x\u2028y", "snake_case camelCase HTTPServer2 x1y2", "...!?!? --> <h1> &amp;",
-         "the the the  the   the", " the", "MARK <mark> x<mark>y <mark>", "  <left>  <right>  z", "a\n\nb\n\n\n\nc\n"]
+FIXED = [
+    "",
+    " ",
+    "  ",
+    "Hello, world!",
+    "  leading",
+    "trailing  ",
+    "tabs\tand\nnew\r\nlines\n\n\n end ",
+    "a\u00a0b\u3000c\u2003d",
+    "1234567890 3.14159 1,000,000 \u0661\u0662\u0663 \u00bd\u00b2",
+    "don't I'LL we've they'd it's 'tis",
+    "na\u00efve caf\u00e9 \u2014 \u201cquotes\u201d \u2026",
+    "cafe\u0301 a\u0308\u0301 \u1e9b\u0323",
+    "\ud55c\uad6d\uc5b4 \ubb38\uc7a5",
+    "\u65e5\u672c\u8a9e\u306e\u30c6\u30ad\u30b9\u30c8",
+    "\u05e2\u05d1\u05e8\u05d9\u05ea \u0627\u0644\u0639\u0631\u0628\u064a\u0629",
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467 \U0001f1f0\U0001f1f7",
+    "int main(void) { return x[i] << 2; }  // c",
+    "<|im_start|>user\nhi<|im_end|>\n",
+    "<s>hello</s> <unk>",
+    "a<tool>b <tool>c",
+    "<|im_start|><|im_start|>  <|im_end|>",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "\n" * 9,
+    " " * 33 + "x",
+    "\x00\x01\x1b\x7f",
+    "a\u180eb \u180ec",
+    "\u0085x\u2028y",
+    "snake_case camelCase HTTPServer2 x1y2",
+    "...!?!? --> <h1> &amp;",
+    "the the the  the   the",
+    " the",
+    "MARK <mark> x<mark>y <mark>",
+    "  <left>  <right>  z",
+    "a\n\nb\n\n\n\nc\n",
+]
 
 
 def texts():
     dice = random.Random(3)
     words = CORPUS.split() + [f for f in FIXED if f]
-    ranges = [(0x20, 0x7e), (0xa0, 0x17f), (0x300, 0x36f), (0x3b1, 0x3c9), (0x430, 0x44f), (0x4e00, 0x4e40), (0xac00, 0xac40), (0x1f600, 0x1f640)]
+    ranges = [
+        (0x20, 0x7E),
+        (0xA0, 0x17F),
+        (0x300, 0x36F),
+        (0x3B1, 0x3C9),
+        (0x430, 0x44F),
+        (0x4E00, 0x4E40),
+        (0xAC00, 0xAC40),
+        (0x1F600, 0x1F640),
+    ]
     for _ in range(40):
         out = []
         for _ in range(dice.randint(1, 8)):
@@ -47,7 +98,9 @@ def texts():
 
 
 def train(tokenizer, special, size, alphabet=()):
-    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=special, initial_alphabet=list(alphabet), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=special, initial_alphabet=list(alphabet), show_progress=False
+    )
     tokenizer.train_from_iterator(CORPUS.split("\n"), trainer)
     return tokenizer
 
@@ -59,18 +112,27 @@ def byte_level(pre, special, **options):
 
 
 def regex_split(pattern):
-    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
 
 
 def gpt2():
     t = byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False), ["<|endoftext|>"])
     data = json.loads(t.to_str())
-    data["model"]["merges"] = [" ".join(m) if isinstance(m, list) else m for m in data["model"]["merges"]]  # the older form
+    data["model"]["merges"] = [
+        " ".join(m) if isinstance(m, list) else m for m in data["model"]["merges"]
+    ]  # the older form
     return data
 
 
 def smollm():
-    pre = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    pre = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     t = byte_level(pre, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
     t.add_tokens([AddedToken("<tool>", normalized=False)])
     return json.loads(t.to_str())
@@ -101,17 +163,35 @@ def sentencepiece(name):
     for byte in range(256):
         vocab[f"<0x{byte:02X}>"] = len(vocab)
     data["model"]["byte_fallback"] = True
-    back = [{"type": "Replace", "pattern": {"String": MARK}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]
+    back = [
+        {"type": "Replace", "pattern": {"String": MARK}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+    ]
     data["pre_tokenizer"] = None
     if name == "llama2":
         back.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
     if name == "gemma":
         data["normalizer"] = {"type": "Replace", "pattern": {"String": " "}, "content": MARK}
-        data["pre_tokenizer"] = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
+        data["pre_tokenizer"] = {
+            "type": "Split",
+            "pattern": {"String": " "},
+            "behavior": "MergedWithPrevious",
+            "invert": False,
+        }
         for n in range(1, 5):
             vocab["\n" * n] = vocab.get("\n" * n, len(vocab))
-            data["added_tokens"].append({"id": vocab["\n" * n], "content": "\n" * n, "single_word": False, "lstrip": False, "rstrip": False,
-                                         "normalized": False, "special": False})
+            data["added_tokens"].append(
+                {
+                    "id": vocab["\n" * n],
+                    "content": "\n" * n,
+                    "single_word": False,
+                    "lstrip": False,
+                    "rstrip": False,
+                    "normalized": False,
+                    "special": False,
+                }
+            )
     if name == "metaspace":
         data["normalizer"] = None
         data["pre_tokenizer"] = {"type": "Metaspace", "replacement": MARK, "prepend_scheme": "first", "split": True}
@@ -122,8 +202,14 @@ def sentencepiece(name):
 
 def flags():
     t = byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False), ["<|endoftext|>"])
-    t.add_tokens([AddedToken("<left>", lstrip=True), AddedToken("<right>", rstrip=True), AddedToken("<mark>", single_word=True),
-                  AddedToken("mark", single_word=True, normalized=False)])
+    t.add_tokens(
+        [
+            AddedToken("<left>", lstrip=True),
+            AddedToken("<right>", rstrip=True),
+            AddedToken("<mark>", single_word=True),
+            AddedToken("mark", single_word=True, normalized=False),
+        ]
+    )
     return json.loads(t.to_str())
 
 
@@ -146,7 +232,10 @@ for name, make in makers.items():
     with open(path, "w", encoding="utf-8") as f:
         json.dump(data, f, ensure_ascii=False, separators=(",", ":"))
     tokenizer = Tokenizer.from_file(path)
-    cases = [{"text": t, "ids": tokenizer.encode(t, add_special_tokens=False).ids, "decoded": decoded(name, t)} for t in FIXED + list(texts())]
+    cases = [
+        {"text": t, "ids": tokenizer.encode(t, add_special_tokens=False).ids, "decoded": decoded(name, t)}
+        for t in FIXED + list(texts())
+    ]
     expected.append({"name": name, "cases": cases})
 with open(os.path.join(HERE, "expected.json"), "w", encoding="utf-8") as f:
     json.dump({"tokenizers": expected}, f, separators=(",", ":"))
@@ -158,22 +247,54 @@ TEMPLATE = "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['cont
 
 
 def small(model=None, **parts):
-    base = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, MARK: 3, "<0x41>": 4}, "merges": ["a b"], "byte_fallback": True, "unk_token": "a"}
-    return dict({"added_tokens": [{"id": 7, "content": "<tool>", "lstrip": True, "single_word": True}, {"id": 8, "content": "<e>", "special": True}]},
-                model=dict(base, **(model or {})), **parts)
+    base = {
+        "type": "BPE",
+        "vocab": {"a": 0, "b": 1, "ab": 2, MARK: 3, "<0x41>": 4},
+        "merges": ["a b"],
+        "byte_fallback": True,
+        "unk_token": "a",
+    }
+    return dict(
+        {
+            "added_tokens": [
+                {"id": 7, "content": "<tool>", "lstrip": True, "single_word": True},
+                {"id": 8, "content": "<e>", "special": True},
+            ]
+        },
+        model=dict(base, **(model or {})),
+        **parts,
+    )
 
 
 metaspace = {"type": "Metaspace", "replacement": MARK, "prepend_scheme": "always", "split": True}
 regex = {"type": "Split", "pattern": {"Regex": QWEN2}, "behavior": "MergedWithPrevious"}
 seeds = {
-    "normalizers": small(normalizer={"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Prepend", "prepend": MARK},
-                                                                         {"type": "Replace", "pattern": {"String": " "}, "content": MARK}]}),
+    "normalizers": small(
+        normalizer={
+            "type": "Sequence",
+            "normalizers": [
+                {"type": "NFKC"},
+                {"type": "Prepend", "prepend": MARK},
+                {"type": "Replace", "pattern": {"String": " "}, "content": MARK},
+            ],
+        }
+    ),
     "metaspace": small(pre_tokenizer=metaspace, decoder=metaspace),
-    "regex": small(pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": False}, regex]}),
-    "pairs": small({"merges": [["a", "b"]], "ignore_merges": True, "fuse_unk": True}, bos_token="<e>", eos_token={"content": "<e>"},
-                   post_processor={"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<e>"}}]}),
+    "regex": small(
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": False}, regex]}
+    ),
+    "pairs": small(
+        {"merges": [["a", "b"]], "ignore_merges": True, "fuse_unk": True},
+        bos_token="<e>",
+        eos_token={"content": "<e>"},
+        post_processor={"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<e>"}}]},
+    ),
     "chatml": small(chat_template=TEMPLATE),
-    "gemma_turns": small(chat_template=[{"name": "default", "template": "{{ bos_token }}<start_of_turn>model <end_of_turn> content | trim"}]),
+    "gemma_turns": small(
+        chat_template=[
+            {"name": "default", "template": "{{ bos_token }}<start_of_turn>model <end_of_turn> content | trim"}
+        ]
+    ),
     "unigram": {"model": {"type": "Unigram", "vocab": [["a", -1.5]]}},
 }
 os.makedirs(SEEDS, exist_ok=True)

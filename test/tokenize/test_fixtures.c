@@ -1,5 +1,5 @@
-/* Small tokenizers of every kind that tokenizer.json can describe, against what Hugging Face's `tokenizers` makes of the
- * same texts (make_fixtures.py). argv: the folder fixtures. */
+/* Small tokenizers of every kind that tokenizer.json can describe, against what Hugging Face's `tokenizers` makes of
+ * the same texts (make_fixtures.py). argv: the folder fixtures. */
 #include "test/test.h"
 
 #include "tokenize/tokenize.h"
@@ -31,7 +31,8 @@ static struct tokenizer *load(const char *name)
 
 static void check_case(struct tokenizer *t, const char *name, const json_t *c)
 {
-    const json_t *text = json_object_get(c, "text"), *want = json_object_get(c, "ids"), *back = json_object_get(c, "decoded");
+    const json_t *text = json_object_get(c, "text"), *want = json_object_get(c, "ids");
+    const json_t *back = json_object_get(c, "decoded");
     int32_t *ids;
     size_t n, n_out;
     char *out;

@@ -38,7 +38,8 @@ static void test_golden_ids(void **state)
         const json_t *text = json_object_get(c, "text"), *want = json_object_get(c, "ids");
         int32_t *ids;
         size_t n;
-        MUST(tokenizer_encode(tokenizer, json_string_value(text), json_string_length(text), SNELLEN_SPECIAL, &ids, &n, err));
+        MUST(tokenizer_encode(tokenizer, json_string_value(text), json_string_length(text), SNELLEN_SPECIAL, &ids, &n,
+                              err));
         bool same = n == json_array_size(want);
         for (size_t k = 0; same && k < n; k++) same = ids[k] == json_integer_value(json_array_get(want, k));
         if (!same) fail_msg("other ids for '%s'", json_string_value(text));
@@ -82,8 +83,8 @@ static void test_chat(void **state)
     }
     assert_string_equal(tokenizer_chat(tokenizer), "chatml");
     MUST(tokenizer_chat_format(tokenizer, &question, 1, true, &text, err));
-    assert_string_equal(text, "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
-                              "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+    assert_string_equal(text, "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+                              "<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
     snellen_free(text);
     const snellen_message both[] = {{"system", "Be brief."}, {"user", "Hi"}};
     MUST(tokenizer_chat_format(tokenizer, both, 2, false, &text, err));

@@ -9,7 +9,7 @@
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER, UNUSED, BYTE };
 
-/* ---- GGUF vocabularies --------------------------------------------------------------------------------------------------- */
+/* ---- GGUF vocabularies ------------------------------------------------------------------------------------------- */
 
 struct vocab {
     struct strbuf tokens, merges;
@@ -84,7 +84,8 @@ static void add_sentencepiece(struct vocab *v, const char *const *pieces, size_t
 }
 
 /* Ids of the text, and that it comes back. */
-static void check(struct tokenizer *t, const char *text, size_t n_text, unsigned flags, const int32_t *want, size_t n_want)
+static void check(struct tokenizer *t, const char *text, size_t n_text, unsigned flags, const int32_t *want,
+                  size_t n_want)
 {
     int32_t *ids;
     size_t n, n_out;
@@ -152,7 +153,8 @@ static void test_sentencepiece(void **state)
 /* Bytes as letters: 'a' .. 'e', a space (U+0120), U+FFFD's three bytes. */
 static void add_bytes(struct vocab *v)
 {
-    static const char *const tokens[] = {"a", "b", "c", "d", "e", "\u0120", "\u00ef", "\u00bf", "\u00bd", "ab", "\u0120a"};
+    static const char *const tokens[] = {"a", "b", "c", "d", "e", "\u0120", "\u00ef", "\u00bf", "\u00bd",
+                                         "ab", "\u0120a"};
     for (size_t i = 0; i < COUNT_OF(tokens); i++) add(v, tokens[i], NORMAL, 0);
     add_merge(v, "\u0120 a");
     add_merge(v, "a b");
@@ -206,7 +208,7 @@ static void test_odd_vocabularies(void **state)
     tokenizer_free(t);
 }
 
-/* ---- wrong GGUF vocabularies -------------------------------------------------------------------------------------------------- */
+/* ---- wrong GGUF vocabularies ------------------------------------------------------------------------------------- */
 
 static void refuse_gguf(struct gguf_bytes *g, snellen_status status)
 {
@@ -298,7 +300,7 @@ static void test_wrong_scores(void **state)
     refuse_gguf(&g, SNELLEN_E_FORMAT);
 }
 
-/* ---- tokenizer.json ------------------------------------------------------------------------------------------------------------- */
+/* ---- tokenizer.json ---------------------------------------------------------------------------------------------- */
 
 static snellen_status read_json(const char *json, const char *config, struct tokenizer **t, snellen_error *err)
 {
@@ -306,7 +308,8 @@ static snellen_status read_json(const char *json, const char *config, struct tok
     return tokenizer_from_json(json, strlen(json), config, config ? strlen(config) : 0, "tokenizer.json", t, err);
 }
 
-#define BPE(more) "{" more " \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\"]}}"
+#define BPE(more)                                                                                                      \
+    "{" more " \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\"]}}"
 
 static void test_wrong_json(void **state)
 {
