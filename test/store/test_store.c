@@ -258,7 +258,7 @@ static void test_damage(void **state)
     for (size_t i = 0; i < 150; i++, tries++) {
         char *copy;
         snellen_error err;
-        assert_int_equal(mem_new((void **)&copy, size, 1, "copy", &err), SNELLEN_OK);
+        assert_int_equal(mem_new(&copy, size, 1, "copy", &err), SNELLEN_OK);
         memcpy(copy, whole, size);
         size_t n = i % 3 == 2 ? rng_below(&rng, size) : size;
         if (i % 3 < 2)
