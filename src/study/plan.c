@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FULL_PROMPTS = 20, FULL_OTHER_PROMPTS = 3, FULL_LONG_ANSWERS = 2, COARSE_STEP = 4 };
+enum { FULL_PROMPTS = 20, FULL_OTHER_PROMPTS = 3, FULL_LONG_ANSWERS = 2, COARSE_STEP = 8 };
 /* Room for the wording of a collapse prompt in its template. */
 enum { WORDING_TOKENS = 100, COLLAPSE_PREFIX = 24 };
 
@@ -16,9 +16,9 @@ static const struct {
     int64_t quick;
 } COLLAPSES[] = {
     {"ones", SNELLEN_F32, 2001},    {"commas", SNELLEN_F32, 1100},  {"copy", SNELLEN_F32, 1100},
-    {"digits", SNELLEN_F32, 260},   {"alternate", SNELLEN_F32, 260}, {"ones", SNELLEN_BF16, 1100},
+    {"digits", SNELLEN_F32, 260},   {"alternate", SNELLEN_F32, 260}, {"ones", SNELLEN_BF16, 520},
     {"commas", SNELLEN_BF16, 130},  {"copy", SNELLEN_BF16, 130},    {"digits", SNELLEN_BF16, 130},
-    {"alternate", SNELLEN_BF16, 0}, {"ones", SNELLEN_F16, 520},     {"commas", SNELLEN_F16, 130},
+    {"alternate", SNELLEN_BF16, 0}, {"ones", SNELLEN_F16, 260},     {"commas", SNELLEN_F16, 130},
     {"copy", SNELLEN_F16, 130},     {"digits", SNELLEN_F16, 130},   {"alternate", SNELLEN_F16, 0},
 };
 _Static_assert(COUNT_OF(COLLAPSES) <= CHECKUP_MAX_COLLAPSES, "room for every collapse");
@@ -123,7 +123,7 @@ static void plan_tasks(struct checkup *c)
             (struct checkup_task){.task = TASKS[i].task, .style = TASKS[i].style, .cure = TASKS[i].cure};
 }
 
-/* Every 4th length of a task's grid and the last one that fits, so that a few prompts span it. */
+/* Every 8th length of a task's grid and the last one that fits, so that a few prompts span it. */
 static snellen_status coarse_lengths(struct checkup *c, struct task_item *item, snellen_error *err)
 {
     snellen_task_info info;
