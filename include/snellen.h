@@ -45,6 +45,7 @@ typedef enum snellen_status {
     SNELLEN_E_MEMORY,      /* does not fit into memory; the message gives the sum */
     SNELLEN_E_CONTEXT,     /* the input is longer than the session or the model can hold */
     SNELLEN_E_CANCELLED,   /* the progress callback said stop; what was finished is kept */
+    SNELLEN_E_OVERFLOW,    /* values left the range of the session's precision (f16 ends at 65504) */
     SNELLEN_E_INTERNAL,    /* an invariant of the library does not hold: a bug */
 } snellen_status;
 

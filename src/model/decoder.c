@@ -58,9 +58,10 @@ static bool all_finite(const float *x, int64_t n)
 static snellen_status not_finite(const struct snellen_model *model, const struct workspace *w, int64_t layer,
                                  snellen_error *err)
 {
-    FAIL(SNELLEN_E_FORMAT, "%s: %s %lld: values are no longer finite (%s)", model->file->path,
+    bool f16 = w->rounding == ROUND_F16;
+    FAIL(f16 ? SNELLEN_E_OVERFLOW : SNELLEN_E_FORMAT, "%s: %s %lld: values are no longer finite (%s)", model->file->path,
          layer ? "after layer" : "embedding", (long long)layer,
-         w->rounding == ROUND_F16 ? "f16 overflows above 65504; bf16 and f32 do not" : "NaN in the weights?");
+         f16 ? "f16 overflows above 65504; bf16 and f32 do not" : "NaN in the weights?");
 }
 
 static void keep_hidden(const struct batch_outputs *out, int64_t stage, const float *rows, int64_t n)

@@ -137,7 +137,7 @@ struct batch_outputs {
     int64_t hidden_stride;      /* elements from one layer's rows to the next layer's */
 };
 /* Runs the batch through embedding and all layers and the final norm; the normed rows are left in w->h.
- * SNELLEN_E_FORMAT when a value is not finite: the message names the layer. */
+ * SNELLEN_E_FORMAT (in f16 SNELLEN_E_OVERFLOW) when a value is not finite: the message names the layer. */
 snellen_status decoder_forward(const struct snellen_model *model, struct workspace *w, const struct batch *batch,
                                struct memory *memory, const struct batch_outputs *out, snellen_error *err);
 /* logits [n, n_vocab] of n rows of w->h (rows ascending indices). */

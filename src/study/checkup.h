@@ -29,6 +29,7 @@ struct checkup_collapse {
     uint32_t n_prompts;
     uint64_t tokens;             /* predicted */
     snellen_collapse *result;    /* NULL until it is done */
+    const char *overflow;        /* the model left the range of f16: where, in words; there is no result then */
 };
 
 /* One line of a figure: a task in a style with a cure, and all answers to it, from whatever batch. */

@@ -74,6 +74,20 @@ static void put_precisions(struct checkup_words *w, const struct checkup *c)
     end_line(w, blind ? REPORT_WARN : REPORT_GOOD, "collapse-ones");
 }
 
+/* A model whose values do not fit into a format cannot be read in it at all. */
+static void put_overflow(struct checkup_words *w, const struct checkup *c)
+{
+    for (size_t i = 0; i < c->plan.n_collapses; i++) {
+        const struct checkup_collapse *k = &c->plan.collapses[i];
+        if (!k->overflow) continue;
+        const char *place = strrchr(k->overflow, '/');
+        strbuf_printf(&w->text, "In %s the model cannot be read: %s.", checkup_precision_name(k->precision),
+                      place ? place + 1 : k->overflow);
+        end_line(w, REPORT_BAD, NULL);
+        return;
+    }
+}
+
 static void put_bits(struct checkup_words *w, const struct checkup *c)
 {
     struct strbuf *b = &w->text;
@@ -218,6 +232,7 @@ void checkup_summary(const struct checkup *c, bool complete, struct checkup_word
         end_line(words, REPORT_BAD, NULL);
     }
     put_precisions(words, c);
+    put_overflow(words, c);
     put_bits(words, c);
     put_noise(words, c);
     put_collapse_cure(words, c, "commas", "copy", "A comma every 3 digits", "comma-cure");

@@ -162,7 +162,16 @@ static snellen_status work_collapse(struct checkup *c, struct checkup_collapse *
     if (!c->probe) o.session.n_context = 0; /* what the questions need is not what the longest sequence does */
     struct part part = {c, k->tokens};
     const snellen_progress progress = {part_step, &part};
-    TRY(snellen_probe_collapse(c->model, &o, &progress, &k->result, err));
+    snellen_error why = {0};
+    snellen_status status = snellen_probe_collapse(c->model, &o, &progress, &k->result, &why);
+    if (status == SNELLEN_E_OVERFLOW && !c->probe) { /* a finding, not a failure: the exam goes on */
+        k->overflow = arena_text(&c->arena, why.message, strlen(why.message));
+        FAIL_IF(!k->overflow, SNELLEN_E_MEMORY, "exam: memory ran out");
+        c->work_done += k->tokens;
+        return SNELLEN_OK;
+    }
+    if (status && err) *err = why;
+    TRY(status);
     struct numbers numbers = {0};
     put_collapse(&numbers, k, c->info->n_layers + 1);
     TRY(save_numbers(c, &numbers, err));
