@@ -64,9 +64,6 @@ snellen_status file_read(const char *path, uint64_t max_bytes, char **text, size
 snellen_status atomic_file_open(struct atomic_file *f, const char *path, snellen_error *err)
 {
     memset(f, 0, sizeof *f);
-    /* A rename would put a file in the place of a device or a pipe. */
-    struct stat st;
-    FAIL_IF(!stat(path, &st) && !S_ISREG(st.st_mode), SNELLEN_E_IO, "%s: is not a regular file", path);
     struct strbuf name = {0};
     strbuf_printf(&name, "%s.%ld.part", path, (long)getpid());
     f->path = strdup(path);
@@ -77,9 +74,13 @@ snellen_status atomic_file_open(struct atomic_file *f, const char *path, snellen
         FAIL(SNELLEN_E_MEMORY, "%s: memory ran out", path);
     }
     f->temporary = name.text;
-    f->stream = fopen(f->temporary, "w+be");
+    /* A rename would put a file in the place of a device or a pipe. */
+    struct stat st;
+    bool other = !stat(f->path, &st) && !S_ISREG(st.st_mode);
+    f->stream = other ? NULL : fopen(f->temporary, "w+be");
     if (!f->stream) {
-        snellen_status status = error_set(err, SNELLEN_E_IO, "%s: cannot be written: %s", path, strerror(errno));
+        snellen_status status = error_set(err, SNELLEN_E_IO, "%s: cannot be written: %s", f->path,
+                                          other ? "it is not a regular file" : strerror(errno));
         free(f->path);
         free(f->temporary);
         memset(f, 0, sizeof *f);
