@@ -14,10 +14,10 @@ void draw_colour(cairo_t *cr, struct colour c, double alpha)
 
 /* ---- text ------------------------------------------------------------------------------------------------------------ */
 
-/* Length of a valid UTF-8 character at p, 0 when there is none. */
-static size_t character(const unsigned char *p)
+size_t text_character(const char *text)
 {
-    size_t n = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : *p >= 0xe0 && *p < 0xf0 ? 3 : *p >= 0xf0 && *p < 0xf5 ? 4 : 0;
+    const unsigned char *p = (const unsigned char *)text;
+    size_t n = *p < 0x80 ? *p >= 0x20 && *p != 0x7f : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
     for (size_t i = 1; i < n; i++)
         if ((p[i] & 0xc0) != 0x80) return 0;
     bool bad = (n == 3 && ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f))) ||
@@ -28,16 +28,13 @@ static size_t character(const unsigned char *p)
 void text_clean(const char *text, char *out, size_t room, size_t most)
 {
     size_t at = 0, n = 0;
-    const unsigned char *p = (const unsigned char *)(text ? text : "");
+    const char *p = text ? text : "";
     for (; *p && n < most && at + 8 < room; n++) {
-        size_t length = character(p);
-        if (length && (*p >= 0x20)) {
-            memcpy(out + at, p, length);
-            at += length;
-        } else {
-            memcpy(out + at, *p == '\n' || *p == '\t' ? " " : "\xef\xbf\xbd", *p == '\n' || *p == '\t' ? 1 : 3);
-            at += *p == '\n' || *p == '\t' ? 1 : 3;
-        }
+        size_t length = text_character(p);
+        const char *piece = length ? p : *p == '\n' || *p == '\t' ? " " : "\xef\xbf\xbd";
+        size_t size = length ? length : strlen(piece);
+        memcpy(out + at, piece, size);
+        at += size;
         p += length ? length : 1;
     }
     if (*p) {
@@ -74,6 +71,22 @@ void draw_text(cairo_t *cr, double x, double y, double ax, double ay, double siz
     cairo_text_extents(cr, clean, &e);
     cairo_move_to(cr, x - ax * e.x_advance, y + ay * size * 0.72);
     cairo_show_text(cr, clean);
+}
+
+void draw_text_in(cairo_t *cr, double x, double y, double ax, double ay, double size, double room, const char *text)
+{
+    char clean[TEXT_ROOM];
+    size_t fits = 1, most = TEXT_MOST;   /* the most characters that are known to fit, and may fit */
+    while (fits < most) {
+        size_t n = (fits + most + 1) / 2;
+        text_clean(text, clean, sizeof clean, n);
+        if (text_width(cr, size, false, clean) <= room)
+            fits = n;
+        else
+            most = n - 1;
+    }
+    text_clean(text, clean, sizeof clean, fits);
+    draw_text(cr, x, y, ax, ay, size, false, clean);
 }
 
 /* ---- axes ------------------------------------------------------------------------------------------------------------- */
@@ -119,6 +132,21 @@ static void draw_y_ticks(cairo_t *cr, struct box area, const struct scale *y)
     }
 }
 
+/* Two short strokes across the y axis: from here down to zero the scale does not hold. */
+static void draw_break(cairo_t *cr, double x, double y)
+{
+    cairo_set_source_rgb(cr, 1, 1, 1);
+    cairo_rectangle(cr, x - 2, y - 2, 5, 4);
+    cairo_fill(cr);
+    draw_colour(cr, soft, 1);
+    for (int i = -1; i <= 1; i += 2) {
+        cairo_move_to(cr, x - 5, y + 2.5 * i + 2.5);
+        cairo_line_to(cr, x + 6, y + 2.5 * i - 2.5);
+    }
+    cairo_stroke(cr);
+    draw_colour(cr, ink, 1);
+}
+
 void draw_axes(cairo_t *cr, const struct plot_figure *f, struct box area, const struct scale *x, const struct scale *y)
 {
     cairo_set_line_width(cr, 1);
@@ -128,10 +156,11 @@ void draw_axes(cairo_t *cr, const struct plot_figure *f, struct box area, const 
     line(cr, area.left, area.bottom, area.right, area.bottom);
     line(cr, area.left, area.top, area.left, area.bottom);
     draw_colour(cr, ink, 1);
-    draw_text(cr, (area.left + area.right) / 2, area.bottom + 40, 0.5, 0, 13, false, f->x.label);
+    if (y && y->has_zero) draw_break(cr, area.left, (scale_place(y, y->low) + scale_place(y, y->low * 10)) / 2);
+    draw_text_in(cr, (area.left + area.right) / 2, area.bottom + 40, 0.5, 0, 13, area.right - area.left, f->x.label);
     cairo_save(cr);
     cairo_translate(cr, 20, (area.top + area.bottom) / 2);
     cairo_rotate(cr, -acos(-1) / 2);
-    draw_text(cr, 0, 0, 0.5, 0, 13, false, f->y.label);
+    draw_text_in(cr, 0, 0, 0.5, 0, 13, area.bottom - area.top + 30, f->y.label);
     cairo_restore(cr);
 }

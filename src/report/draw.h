@@ -19,7 +19,8 @@ struct colour {
 struct scale {
     enum plot_scale kind;
     double low, high;       /* range in the values' own unit */
-    bool has_zero;          /* log: zeros are drawn at `low` */
+    bool has_zero;          /* log: zeros are drawn at `low`, a decade below all else */
+    bool whole;             /* all values are whole numbers, and so are the ticks */
     double from, to;        /* places of low and high */
 };
 
@@ -33,20 +34,26 @@ struct tick {
 /* The range of an axis over all values given with scale_see(), then its ends. */
 struct extent {
     double low, high, smallest;  /* smallest: the least positive one */
-    bool any, zero;
+    bool any, zero, broken;      /* broken: one is no whole number */
 };
 void extent_see(struct extent *e, double value);
 struct scale scale_of(const struct plot_axis *axis, const struct extent *e);
 double scale_place(const struct scale *s, double value);
 size_t scale_ticks(const struct scale *s, struct tick ticks[MAX_TICKS]);
-/* A number as a person writes it: 1,000; 0.05; 10 with a raised -3. */
+/* A number as a person writes it: 1,000; 0.05; 10 with a raised -5. */
 void number_text(double value, char text[24]);
+/* CSS pixels: PLOT_HEIGHT, and more where the legend has many rows. */
+double figure_height(const struct plot_figure *f);
 
 extern const char draw_font[];
 void draw_colour(cairo_t *cr, struct colour c, double alpha);
 /* Text with its anchor at (x, y): ax 0 left, 0.5 middle, 1 right; ay 0 baseline, 0.5 middle of capitals. */
 void draw_text(cairo_t *cr, double x, double y, double ax, double ay, double size, bool bold, const char *text);
+/* The same in at most `room` pixels: what is longer ends in an ellipsis. */
+void draw_text_in(cairo_t *cr, double x, double y, double ax, double ay, double size, double room, const char *text);
 double text_width(cairo_t *cr, double size, bool bold, const char *text);
+/* Bytes of the character at p when it is valid UTF-8 and no control character, else 0. p is not at the text's end. */
+size_t text_character(const char *p);
 /* A copy with invalid UTF-8 replaced, as Cairo demands; at most `most` characters, then an ellipsis. */
 void text_clean(const char *text, char *out, size_t room, size_t most);
 

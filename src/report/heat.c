@@ -2,11 +2,13 @@
 #include "report/draw.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Dark blue over green to yellow, even in lightness, so that it reads without colour too. */
 static const struct colour stops[] = {
     {0.267, 0.005, 0.329}, {0.230, 0.322, 0.546}, {0.128, 0.567, 0.551}, {0.369, 0.789, 0.383}, {0.993, 0.906, 0.144},
 };
+enum { MOST_LABEL = 200 };   /* pixels of a row's label */
 static const struct colour ink = {0.13, 0.15, 0.18}, none = {0.93, 0.93, 0.94};
 
 static struct colour colour_at(double t)
@@ -27,20 +29,43 @@ static struct scale colours_of(const struct plot_heat *h)
     return scale_of(&axis, &seen);
 }
 
+/* Pixels along one side of the picture of n cells: some for each cell, so that their edges stay sharp when it is scaled,
+ * but never so many that a map of many cells becomes large. */
+static int picture_side(size_t n)
+{
+    enum { FINE = 1400, MOST = 2048 };
+    return n <= FINE ? (int)(FINE / n * n) : (int)MIN(n, MOST);
+}
+
+/* One picture instead of a rectangle a cell: an SVG of a thousand cells stays small. */
 static void draw_cells(cairo_t *cr, const struct plot_heat *h, struct box area, struct scale colours)
 {
-    double width = (area.right - area.left) / (double)h->nx, height = (area.bottom - area.top) / (double)h->ny;
+    int width = picture_side(h->nx), height = picture_side(h->ny);
+    cairo_surface_t *picture = cairo_image_surface_create(CAIRO_FORMAT_RGB24, width, height);
+    cairo_surface_flush(picture);
+    unsigned char *pixels = cairo_image_surface_get_data(picture);
+    size_t stride = (size_t)cairo_image_surface_get_stride(picture);
     colours.from = 0;
     colours.to = 1;
-    cairo_set_antialias(cr, CAIRO_ANTIALIAS_NONE);
-    for (size_t j = 0; j < h->ny; j++)
-        for (size_t i = 0; i < h->nx; i++) {
-            double value = h->values[j * h->nx + i];
-            draw_colour(cr, isnan(value) ? none : colour_at(scale_place(&colours, value)), 1);
-            cairo_rectangle(cr, area.left + (double)i * width, area.bottom - (double)(j + 1) * height, width, height);
-            cairo_fill(cr);
+    for (size_t j = 0; pixels && j < (size_t)height; j++)
+        for (size_t i = 0; i < (size_t)width; i++) {
+            size_t row = h->ny - 1 - j * h->ny / (size_t)height, column = i * h->nx / (size_t)width;
+            double value = h->values[row * h->nx + column];
+            struct colour c = isnan(value) ? none : colour_at(scale_place(&colours, value));
+            const uint32_t pixel = (uint32_t)lround(c.r * 255) << 16 | (uint32_t)lround(c.g * 255) << 8 |
+                                   (uint32_t)lround(c.b * 255);
+            memcpy(pixels + j * stride + i * sizeof pixel, &pixel, sizeof pixel);
         }
-    cairo_set_antialias(cr, CAIRO_ANTIALIAS_DEFAULT);
+    cairo_surface_mark_dirty(picture);
+    cairo_save(cr);
+    cairo_translate(cr, area.left, area.top);
+    cairo_scale(cr, (area.right - area.left) / width, (area.bottom - area.top) / height);
+    cairo_set_source_surface(cr, picture, 0, 0);
+    cairo_pattern_set_filter(cairo_get_source(cr), CAIRO_FILTER_NEAREST);
+    cairo_rectangle(cr, 0, 0, width, height);
+    cairo_fill(cr);
+    cairo_restore(cr);
+    cairo_surface_destroy(picture);
 }
 
 static void draw_labels(cairo_t *cr, const struct plot_heat *h, struct box area)
@@ -49,15 +74,16 @@ static void draw_labels(cairo_t *cr, const struct plot_heat *h, struct box area)
     double free_from = -1e9, free_below = 1e9;
     draw_colour(cr, ink, 0.75);
     for (size_t i = 0; i < h->nx; i++) {
-        double at = area.left + ((double)i + 0.5) * width, half = text_width(cr, 12, false, h->x_labels[i]) / 2;
+        double at = area.left + ((double)i + 0.5) * width;
+        double half = fmin(text_width(cr, 12, false, h->x_labels[i]), 110) / 2;
         if (at - half < free_from) continue;
-        draw_text(cr, at, area.bottom + 18, 0.5, 0, 12, false, h->x_labels[i]);
+        draw_text_in(cr, at, area.bottom + 18, 0.5, 0, 12, 110, h->x_labels[i]);
         free_from = at + half + 8;
     }
     for (size_t j = 0; j < h->ny; j++) {
         double at = area.bottom - ((double)j + 0.5) * height;
         if (at + 6 > free_below) continue;
-        draw_text(cr, area.left - 8, at, 1, 0.5, 12, false, h->y_labels[j]);
+        draw_text_in(cr, area.left - 8, at, 1, 0.5, 12, MOST_LABEL, h->y_labels[j]);
         free_below = at - 8;
     }
 }
@@ -84,7 +110,7 @@ static void draw_bar(cairo_t *cr, const struct plot_heat *h, struct box bar, str
         free_below = at - 8;
     }
     draw_colour(cr, ink, 1);
-    draw_text(cr, bar.right + 50, bar.top - 12, 1, 0, 12, false, h->label ? h->label : "");
+    draw_text_in(cr, bar.right + 50, bar.top - 12, 1, 0, 12, PLOT_WIDTH - 60, h->label);
 }
 
 void draw_heat(cairo_t *cr, const struct plot_figure *f, struct box sheet)
@@ -92,7 +118,7 @@ void draw_heat(cairo_t *cr, const struct plot_figure *f, struct box sheet)
     const struct plot_heat *h = f->heat;
     double widest = 0;
     for (size_t j = 0; j < h->ny; j++) widest = fmax(widest, text_width(cr, 12, false, h->y_labels[j]));
-    struct box area = {.left = 44 + fmin(widest, 200), .top = sheet.top + 26, .right = sheet.right - 110,
+    struct box area = {.left = 44 + fmin(widest, MOST_LABEL), .top = sheet.top + 26, .right = sheet.right - 110,
                        .bottom = sheet.bottom - 60};
     if (h->nx && h->ny) {
         struct scale colours = colours_of(h);

@@ -16,6 +16,11 @@ static const char style[] =
     "h2{font-size:1.35rem;margin:2.2em 0 .3em;padding-top:.4em;border-top:1px solid var(--line)}"
     "h3{font-size:1.05rem;margin:0 0 .4em}.subtitle,.note,figcaption,footer{color:var(--soft)}\n"
     "a{color:var(--link)}.warning{border:2px solid var(--warn);border-radius:10px;padding:10px 14px}\n"
+    ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:8px;margin:1.1em 0}"
+    ".cards div{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:7px 12px}"
+    ".cards dt{color:var(--soft);font-size:.78rem}.cards dd{margin:0;font-weight:600;font-size:.95rem;"
+    "overflow-wrap:anywhere}\n"
+    "nav{display:flex;flex-wrap:wrap;gap:4px 18px;margin:1.4em 0 0}figure:target{outline:3px solid var(--link)}\n"
     ".findings{list-style:none;padding:0;margin:1.2em 0}.findings li{background:var(--card);border:1px solid var(--line);"
     "border-left:6px solid var(--soft);border-radius:8px;padding:9px 14px;margin:8px 0}"
     ".findings .good{border-left-color:var(--good)}.findings .warn{border-left-color:var(--warn)}"
@@ -27,28 +32,31 @@ static const char style[] =
     "figure{margin:1.4em 0;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px}"
     "figure .sheet{background:#fff;border-radius:6px}figure svg{display:block;width:100%;height:auto;min-width:520px}"
     "figcaption{margin:.6em 0 .2em}code{display:block;overflow-x:auto;background:var(--paper);border:1px solid var(--line);"
-    "border-radius:6px;padding:7px 10px;font:13px/1.45 ui-monospace,'DejaVu Sans Mono',monospace;white-space:pre;user-select:all}"
+    "border-radius:6px;padding:7px 10px;margin:.5em 0;font:13px/1.45 ui-monospace,'DejaVu Sans Mono',monospace;white-space:pre;"
+    "user-select:all}"
     "details{margin-top:.5em}summary{cursor:pointer;color:var(--soft)}.links a{margin-right:1em}\n"
     "@media print{:root{color-scheme:light;--ink:#000;--soft:#444;--paper:#fff;--card:#fff;--line:#bbb}"
     "main{max-width:none;padding:0}figure,.findings li,tr{break-inside:avoid}h2,h3{break-after:avoid}"
-    "details,.links{display:none}code{white-space:pre-wrap}figure svg{min-width:0;max-height:12cm}.scroll{overflow:visible}}\n";
+    "details,.links,nav{display:none}code{white-space:pre-wrap}figure svg{min-width:0;max-height:12cm}.scroll{overflow:visible}}\n";
 
 /* ---- text -------------------------------------------------------------------------------------------------------------- */
 
-/* Text as markup-free HTML; invalid UTF-8 becomes U+FFFD. */
+/* Text as markup-free HTML, whole however long; invalid UTF-8 and control characters become U+FFFD. */
 static void put_text(struct strbuf *out, const char *text)
 {
-    char clean[8192];
-    text_clean(text, clean, sizeof clean, 2000);
-    for (const char *p = clean; *p; p++) {
+    for (const char *p = text ? text : ""; *p;) {
+        size_t n = text_character(p);
         switch (*p) {
         case '&': strbuf_puts(out, "&amp;"); break;
         case '<': strbuf_puts(out, "&lt;"); break;
         case '>': strbuf_puts(out, "&gt;"); break;
         case '"': strbuf_puts(out, "&quot;"); break;
         case '\'': strbuf_puts(out, "&#39;"); break;
-        default: strbuf_put(out, p, 1);
+        case '\n':
+        case '\t': strbuf_put(out, p, 1); break;
+        default: strbuf_put(out, n ? p : "\xef\xbf\xbd", n ? n : 3);
         }
+        p += n ? n : 1;
     }
 }
 
@@ -77,6 +85,31 @@ static void put_facts(struct strbuf *out, const struct report_fact *facts, size_
         strbuf_puts(out, "</tr>\n");
     }
     strbuf_puts(out, "</table></div>\n");
+}
+
+/* What the page is about, as small cards. */
+static void put_cards(struct strbuf *out, const struct report_fact *facts, size_t n)
+{
+    if (!n) return;
+    strbuf_puts(out, "<dl class=\"cards\">\n");
+    for (size_t i = 0; i < n; i++) {
+        strbuf_puts(out, "<div>");
+        put_element(out, "dt", facts[i].name);
+        put_element(out, "dd", facts[i].value);
+        strbuf_puts(out, "</div>\n");
+    }
+    strbuf_puts(out, "</dl>\n");
+}
+
+static void put_contents(struct strbuf *out, const struct report_page *page)
+{
+    strbuf_puts(out, "<nav aria-label=\"contents\">");
+    for (size_t i = 0; i < page->n_sections; i++) {
+        strbuf_printf(out, "<a href=\"#section-%zu\">", i + 1);
+        put_text(out, page->sections[i].heading);
+        strbuf_puts(out, "</a> ");
+    }
+    strbuf_puts(out, "<a href=\"#made\">How this was made</a></nav>\n");
 }
 
 static void put_findings(struct strbuf *out, const struct report_page *page)
@@ -176,9 +209,9 @@ static snellen_status put_figure(struct strbuf *out, const struct plot_figure *f
     return SNELLEN_OK;
 }
 
-static snellen_status put_section(struct strbuf *out, const struct report_section *s, snellen_error *err)
+static snellen_status put_section(struct strbuf *out, const struct report_section *s, size_t number, snellen_error *err)
 {
-    strbuf_puts(out, "<section>\n");
+    strbuf_printf(out, "<section id=\"section-%zu\">\n", number);
     put_element(out, "h2", s->heading);
     if (given(s->lead)) put_element(out, "p", s->lead);
     for (size_t i = 0; i < s->n_figures; i++) TRY(put_figure(out, s->figures[i], err));
@@ -198,11 +231,12 @@ static snellen_status put_page(struct strbuf *out, const struct report_page *pag
     put_element(out, "h1", page->title);
     if (given(page->subtitle)) put_element(out, "p class=\"subtitle\"", page->subtitle);
     if (given(page->warning)) put_element(out, "p class=\"warning\"", page->warning);
+    put_cards(out, page->facts, page->n_facts);
     strbuf_puts(out, "</header>\n");
     put_findings(out, page);
-    put_facts(out, page->facts, page->n_facts);
-    for (size_t i = 0; i < page->n_sections; i++) TRY(put_section(out, &page->sections[i], err));
-    strbuf_puts(out, "<footer>\n<h2>How this was made</h2>\n");
+    put_contents(out, page);
+    for (size_t i = 0; i < page->n_sections; i++) TRY(put_section(out, &page->sections[i], i + 1, err));
+    strbuf_puts(out, "<footer id=\"made\">\n<h2>How this was made</h2>\n");
     put_facts(out, page->footer, page->n_footer);
     strbuf_puts(out, "</footer>\n</main>\n</body>\n</html>\n");
     return SNELLEN_OK;

@@ -37,7 +37,7 @@ struct report_page {
     const char *warning;        /* such as: the exam was stopped; NULL = none */
     const struct report_finding *findings;
     size_t n_findings;
-    const struct report_fact *facts;    /* of the model, beside the findings */
+    const struct report_fact *facts;    /* of the model: cards under the title */
     size_t n_facts;
     const struct report_section *sections;
     size_t n_sections;

@@ -18,6 +18,14 @@ static struct colour colour_of(const struct plot_figure *f, size_t i)
     return f->series[i].aside ? grey : palette[n % COUNT_OF(palette)];
 }
 
+/* Lines that lie upon each other are all seen: the first is the widest, each later one narrower. */
+static double width_of(const struct plot_figure *f, size_t i)
+{
+    size_t later = 0;
+    for (size_t j = i + 1; j < f->n_series; j++) later += !f->series[j].aside && f->series[j].style == PLOT_LINE;
+    return f->series[i].aside ? 1.6 : 1.8 + 0.9 * (double)MIN(later, 2);
+}
+
 /* ---- one series ------------------------------------------------------------------------------------------------------- */
 
 static void marker(cairo_t *cr, size_t shape, double x, double y, double r, struct colour c, bool hollow)
@@ -87,7 +95,7 @@ static void draw_bar(cairo_t *cr, double x, double low, double high, struct colo
 }
 
 static void draw_run(cairo_t *cr, const struct plot_series *s, const struct scale *x, const struct scale *y, size_t i,
-                     size_t n, struct colour c)
+                     size_t n, struct colour c, double width)
 {
     static const double dashes[] = {7, 4};
     if (n > 1) draw_band(cr, s, x, y, i, n, c);
@@ -95,27 +103,44 @@ static void draw_run(cairo_t *cr, const struct plot_series *s, const struct scal
     cairo_new_path(cr);
     for (size_t j = 0; j < n; j++) cairo_line_to(cr, scale_place(x, s->x[i + j]), scale_place(y, s->y[i + j]));
     draw_colour(cr, c, 1);
-    cairo_set_line_width(cr, 2);
+    cairo_set_line_width(cr, width);
     cairo_set_line_join(cr, CAIRO_LINE_JOIN_ROUND);
     cairo_set_dash(cr, dashes, s->dashed || s->aside ? 2 : 0, 0);
     cairo_stroke(cr);
     cairo_set_dash(cr, NULL, 0, 0);
 }
 
-static void draw_bars(cairo_t *cr, const struct plot_series *s, const struct scale *x, const struct scale *y, struct colour c,
+/* The room of one place on the x axis, shared by all series of bars: the least distance of two neighbours. */
+static double bar_slot(const struct plot_figure *f, const struct scale *x, struct box area)
+{
+    double slot = fmin((area.right - area.left) / 3, 52);
+    for (size_t k = 0; k < f->n_series; k++) {
+        const struct plot_series *s = &f->series[k];
+        for (size_t i = 1; i < s->n && s->style == PLOT_BARS; i++) {
+            double gap = fabs(scale_place(x, s->x[i]) - scale_place(x, s->x[i - 1]));
+            if (gap > 0.5) slot = fmin(slot, gap);
+        }
+    }
+    return slot * 0.86;
+}
+
+/* Bars of several series stand side by side. */
+static void draw_bars(cairo_t *cr, const struct plot_figure *f, size_t k, const struct scale *x, const struct scale *y,
                       struct box area)
 {
-    double narrowest = area.right - area.left;
-    for (size_t i = 1; i < s->n; i++) {
-        double gap = fabs(scale_place(x, s->x[i]) - scale_place(x, s->x[i - 1]));
-        if (gap > 0.5) narrowest = fmin(narrowest, gap);
+    const struct plot_series *s = &f->series[k];
+    size_t n = 0, mine = 0;
+    for (size_t j = 0; j < f->n_series; j++) {
+        if (j == k) mine = n;
+        n += f->series[j].style == PLOT_BARS;
     }
-    double half = fmax(1, fmin(narrowest * 0.42, 22)), zero = fmin(scale_place(y, fmax(y->low, 0)), area.bottom);
+    double slot = bar_slot(f, x, area), width = fmax(slot / (double)n, 1.6);
+    double zero = fmin(scale_place(y, fmax(y->low, 0)), area.bottom);
+    draw_colour(cr, colour_of(f, k), 0.8);
     for (size_t i = 0; i < s->n; i++) {
         if (!drawn(x, y, s->x[i], s->y[i])) continue;
-        double at = scale_place(x, s->x[i]), top = scale_place(y, s->y[i]);
-        cairo_rectangle(cr, at - half, fmin(top, zero), 2 * half, fabs(zero - top));
-        draw_colour(cr, c, 0.75);
+        double left = scale_place(x, s->x[i]) + slot * ((double)mine / (double)n - 0.5), top = scale_place(y, s->y[i]);
+        cairo_rectangle(cr, left, fmin(top, zero), width, fabs(zero - top));
         cairo_fill(cr);
     }
 }
@@ -126,12 +151,12 @@ static void draw_series(cairo_t *cr, const struct plot_figure *f, size_t k, cons
     const struct plot_series *s = &f->series[k];
     struct colour c = colour_of(f, k);
     if (s->style == PLOT_BARS) {
-        draw_bars(cr, s, x, y, c, area);
+        draw_bars(cr, f, k, x, y, area);
         return;
     }
     for (size_t i = 0; i < s->n && s->style == PLOT_LINE;) {
         size_t n = run_length(s, x, y, i);
-        if (n) draw_run(cr, s, x, y, i, n, c);
+        if (n) draw_run(cr, s, x, y, i, n, c, width_of(f, k));
         i += n + 1;
     }
     bool crowded = s->n > 60;
@@ -139,7 +164,8 @@ static void draw_series(cairo_t *cr, const struct plot_figure *f, size_t k, cons
         if (!drawn(x, y, s->x[i], s->y[i])) continue;
         double px = scale_place(x, s->x[i]), py = scale_place(y, s->y[i]);
         if (s->style == PLOT_POINTS && banded(s, i)) draw_bar(cr, px, scale_place(y, s->low[i]), scale_place(y, s->high[i]), c);
-        if (s->style == PLOT_POINTS || !crowded) marker(cr, k, px, py, crowded ? 2 : 3.4, c, s->aside);
+        if (crowded && s->style != PLOT_POINTS) continue;
+        marker(cr, k, px, py, crowded ? 2 : 2.6 + width_of(f, k) / 3, c, s->aside);
     }
 }
 
@@ -160,51 +186,110 @@ static void draw_rule(cairo_t *cr, const struct plot_rule *r, const struct scale
     cairo_set_dash(cr, NULL, 0, 0);
 }
 
-/* The words of a rule, over all that is drawn, on a light ground. */
-static void label_rule(cairo_t *cr, const struct plot_rule *r, const struct scale *x, const struct scale *y, struct box area)
+/* Whether the piece from (x0, y0) to (x1, y1) touches the box: Liang and Barsky's clipping. */
+static bool touches(struct box b, double x0, double y0, double x1, double y1)
 {
-    const struct scale *s = r->vertical ? x : y;
-    if (!r->label || !isfinite(r->at) || r->at < s->low || r->at > s->high) return;
-    double place = scale_place(s, r->at), width = text_width(cr, 11, false, r->label);
-    double left = r->vertical ? MIN(place + 5, area.right - width - 4) : area.right - 4 - width;
-    double base = r->vertical ? area.top + 14 : place - 5 < area.top + 10 ? place + 14 : place - 5;
-    draw_colour(cr, (struct colour){1, 1, 1}, 0.8);
-    cairo_rectangle(cr, left - 3, base - 10, width + 6, 13);
-    cairo_fill(cr);
-    draw_colour(cr, ink, 0.85);
-    draw_text(cr, left, base, 0, 0, 11, false, r->label);
+    const double step[4] = {x0 - x1, x1 - x0, y0 - y1, y1 - y0};
+    const double room[4] = {x0 - b.left, b.right - x0, y0 - b.top, b.bottom - y0};
+    double from = 0, to = 1;
+    for (int i = 0; i < 4; i++) {
+        if (step[i] == 0 && room[i] < 0) return false;
+        if (step[i] < 0) from = fmax(from, room[i] / step[i]);
+        if (step[i] > 0) to = fmin(to, room[i] / step[i]);
+    }
+    return from <= to;
 }
 
-enum { LEGEND_ROW = 20, LEGEND_SAMPLE = 28, LEGEND_GAP = 22, LEGEND_TEXT = 12 };
+/* How many pieces of the series' lines, bars and bands' edges would lie under a label. */
+static size_t hidden_by(const struct plot_figure *f, struct box label, const struct scale *x, const struct scale *y)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < f->n_series; k++) {
+        const struct plot_series *s = &f->series[k];
+        for (size_t i = 0; i < s->n; i++) {
+            if (!drawn(x, y, s->x[i], s->y[i])) continue;
+            double x1 = scale_place(x, s->x[i]), y1 = scale_place(y, s->y[i]), x0 = x1, y0 = y1;
+            if (s->style == PLOT_BARS) {
+                y0 = scale_place(y, fmax(y->low, 0));
+            } else if (s->style == PLOT_LINE && i && drawn(x, y, s->x[i - 1], s->y[i - 1])) {
+                x0 = scale_place(x, s->x[i - 1]);
+                y0 = scale_place(y, s->y[i - 1]);
+            }
+            n += touches(label, x0, y0, x1, y1);
+        }
+    }
+    return n;
+}
 
-/* Rows of entries from left to right; draws only when `cr_draw`, returns the number of rows. */
+/* The words of a rule, on a light ground, at that end and side of it where they hide least. */
+static void label_rule(cairo_t *cr, const struct plot_figure *f, const struct plot_rule *r, const struct scale *x,
+                       const struct scale *y, struct box area)
+{
+    enum { SIZE = 11, PLACES = 6 };
+    const struct scale *s = r->vertical ? x : y;
+    if (!r->label || !isfinite(r->at) || r->at < s->low || r->at > s->high) return;
+    double at = scale_place(s, r->at), width = fmin(text_width(cr, SIZE, false, r->label), area.right - area.left - 8);
+    struct box best = {0};
+    size_t least = SIZE_MAX;
+    for (int i = 0; i < PLACES; i++) {
+        bool first_side = i % 2 == 0;
+        double along = i / 2 * 0.5;   /* at the right or upper end, in the middle, at the other end */
+        double left = first_side ? at + 5 : at - 5 - width, top = area.top + 3 + along * (area.bottom - area.top - 20);
+        if (!r->vertical) {
+            left = area.right - 4 - width - along * (area.right - area.left - width - 8);
+            top = first_side ? at - 16 : at + 3;
+        }
+        struct box b = {left - 3, top, left + width + 3, top + 13};
+        if (b.left < area.left || b.right > area.right + 3 || b.top < area.top - 6 || b.bottom > area.bottom) continue;
+        size_t n = hidden_by(f, b, x, y);
+        if (n < least) best = b;
+        least = MIN(n, least);
+    }
+    if (least == SIZE_MAX) return;
+    draw_colour(cr, (struct colour){1, 1, 1}, 0.85);
+    cairo_rectangle(cr, best.left, best.top, best.right - best.left, best.bottom - best.top);
+    cairo_fill(cr);
+    draw_colour(cr, ink, 0.85);
+    draw_text_in(cr, best.left + 3, best.top + 10, 0, 0, SIZE, width, r->label);
+}
+
+enum { LEGEND_ROW = 20, LEGEND_SAMPLE = 28, LEGEND_GAP = 22, LEGEND_TEXT = 12, LEGEND_MOST = 60 };
+
+static void draw_sample(cairo_t *cr, const struct plot_figure *f, size_t i, double x, double y)
+{
+    static const double dashes[] = {7, 4};
+    const struct plot_series *s = &f->series[i];
+    struct colour c = colour_of(f, i);
+    draw_colour(cr, c, s->style == PLOT_BARS ? 0.8 : 1);
+    cairo_set_line_width(cr, s->style == PLOT_BARS ? 9 : width_of(f, i));
+    cairo_set_dash(cr, dashes, (s->dashed || s->aside) && s->style == PLOT_LINE ? 2 : 0, 0);
+    if (s->style != PLOT_POINTS) {
+        cairo_move_to(cr, x, y);
+        cairo_line_to(cr, x + LEGEND_SAMPLE, y);
+        cairo_stroke(cr);
+    }
+    cairo_set_dash(cr, NULL, 0, 0);
+    if (s->style != PLOT_BARS) marker(cr, i, x + LEGEND_SAMPLE / 2.0, y, 3.4, c, s->aside);
+}
+
+/* Rows of entries from left to right, LEGEND_MOST at most; draws when `draw`, returns the number of rows. */
 static int legend(cairo_t *cr, const struct plot_figure *f, double left, double right, double top, bool draw)
 {
     double x = left;
     int row = 0;
     for (size_t i = 0; i < f->n_series; i++) {
-        const struct plot_series *s = &f->series[i];
-        double width = LEGEND_SAMPLE + 6 + text_width(cr, LEGEND_TEXT, false, s->name);
+        double room = right - left - LEGEND_SAMPLE - 6;
+        double width = LEGEND_SAMPLE + 6 + fmin(text_width(cr, LEGEND_TEXT, false, f->series[i].name), room);
         if (x > left && x + width > right) {
+            if (row + 1 == LEGEND_MOST) break;
             x = left;
             row++;
         }
         if (draw) {
             double y = top + row * LEGEND_ROW;
-            struct colour c = colour_of(f, i);
-            draw_colour(cr, c, s->style == PLOT_BARS ? 0.75 : 1);
-            cairo_set_line_width(cr, s->style == PLOT_BARS ? 9 : 2);
-            static const double dashes[] = {7, 4};
-            cairo_set_dash(cr, dashes, (s->dashed || s->aside) && s->style == PLOT_LINE ? 2 : 0, 0);
-            if (s->style != PLOT_POINTS) {
-                cairo_move_to(cr, x, y);
-                cairo_line_to(cr, x + LEGEND_SAMPLE, y);
-                cairo_stroke(cr);
-            }
-            cairo_set_dash(cr, NULL, 0, 0);
-            if (s->style != PLOT_BARS) marker(cr, i, x + LEGEND_SAMPLE / 2.0, y, 3.4, c, s->aside);
+            draw_sample(cr, f, i, x, y);
             draw_colour(cr, ink, 1);
-            draw_text(cr, x + LEGEND_SAMPLE + 6, y, 0, 0.5, LEGEND_TEXT, false, s->name);
+            draw_text_in(cr, x + LEGEND_SAMPLE + 6, y, 0, 0.5, LEGEND_TEXT, room, f->series[i].name);
         }
         x += width + LEGEND_GAP;
     }
@@ -228,18 +313,40 @@ static void see_all(const struct plot_figure *f, struct extent *x, struct extent
     for (size_t i = 0; i < f->n_rules; i++) extent_see(f->rules[i].vertical ? x : y, f->rules[i].at);
 }
 
+enum { MARGIN_LEFT = 44, MARGIN_RIGHT = 18, MARGIN_BOTTOM = 56, ROWS_WITHIN = 4 };
+
+double figure_height(const struct plot_figure *f)
+{
+    if (f->heat || !f->n_series) return PLOT_HEIGHT;
+    cairo_surface_t *scrap = cairo_image_surface_create(CAIRO_FORMAT_A8, 1, 1);
+    cairo_t *cr = cairo_create(scrap);
+    /* Narrower than the legend will be, so that it never has more rows than are counted here. */
+    int rows = legend(cr, f, 0, PLOT_WIDTH - MARGIN_LEFT - MARGIN_RIGHT - 120, 0, false);
+    cairo_destroy(cr);
+    cairo_surface_destroy(scrap);
+    return PLOT_HEIGHT + LEGEND_ROW * MAX(rows - ROWS_WITHIN, 0);
+}
+
+static bool has_bars(const struct plot_figure *f)
+{
+    for (size_t k = 0; k < f->n_series; k++)
+        if (f->series[k].style == PLOT_BARS) return true;
+    return false;
+}
+
 void draw_lines(cairo_t *cr, const struct plot_figure *f, struct box sheet)
 {
     struct extent seen_x = {0}, seen_y = {0};
     see_all(f, &seen_x, &seen_y);
     struct scale x = scale_of(&f->x, &seen_x), y = scale_of(&f->y, &seen_y);
+    if (has_bars(f) && y.kind == PLOT_LINEAR && seen_y.low == 0 && y.low < 0) y.low = 0;   /* bars stand on the axis */
     struct tick ticks[MAX_TICKS];
     size_t n_ticks = scale_ticks(&y, ticks);
     double widest = 0;
     for (size_t i = 0; i < n_ticks; i++) widest = fmax(widest, text_width(cr, 12, false, ticks[i].label));
-    struct box area = {.left = 44 + widest, .top = sheet.top + 6, .right = sheet.right - 18};
+    struct box area = {.left = MARGIN_LEFT + fmin(widest, 120), .top = sheet.top + 6, .right = sheet.right - MARGIN_RIGHT};
     int rows = legend(cr, f, area.left, area.right, 0, false);
-    area.bottom = sheet.bottom - 56 - rows * LEGEND_ROW;
+    area.bottom = sheet.bottom - MARGIN_BOTTOM - rows * LEGEND_ROW;
     x.from = area.left;
     x.to = area.right;
     y.from = area.bottom;
@@ -251,7 +358,7 @@ void draw_lines(cairo_t *cr, const struct plot_figure *f, struct box sheet)
     cairo_clip(cr);
     for (size_t i = 0; i < f->n_rules; i++) draw_rule(cr, &f->rules[i], &x, &y, area);
     for (size_t i = 0; i < f->n_series; i++) draw_series(cr, f, i, &x, &y, area);
-    for (size_t i = 0; i < f->n_rules; i++) label_rule(cr, &f->rules[i], &x, &y, area);
+    for (size_t i = 0; i < f->n_rules; i++) label_rule(cr, f, &f->rules[i], &x, &y, area);
     cairo_restore(cr);
     legend(cr, f, area.left, area.right, area.bottom + 64, true);
 }

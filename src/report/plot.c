@@ -8,13 +8,16 @@
 
 static void draw_figure(cairo_t *cr, const struct plot_figure *f)
 {
-    struct box sheet = {0, 40, PLOT_WIDTH, PLOT_HEIGHT};
+    struct box sheet = {0, 40, PLOT_WIDTH, figure_height(f)};
     cairo_set_source_rgb(cr, 1, 1, 1);
     cairo_paint(cr);
     draw_colour(cr, (struct colour){0.13, 0.15, 0.18}, 1);
     double size = 15;
-    while (size > 10 && text_width(cr, size, true, f->title) > PLOT_WIDTH - 40) size -= 0.5;
-    draw_text(cr, 20, 27, 0, 0, size, true, f->title);
+    while (size > 11 && text_width(cr, size, true, f->title) > PLOT_WIDTH - 40) size -= 0.5;
+    if (text_width(cr, size, true, f->title) <= PLOT_WIDTH - 40)
+        draw_text(cr, 20, 27, 0, 0, size, true, f->title);
+    else
+        draw_text_in(cr, 20, 27, 0, 0, size, PLOT_WIDTH - 40, f->title);
     if (f->heat)
         draw_heat(cr, f, sheet);
     else
@@ -23,6 +26,9 @@ static void draw_figure(cairo_t *cr, const struct plot_figure *f)
 
 static snellen_status check_figure(const struct plot_figure *f, snellen_error *err)
 {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    FAIL_IF(!f->id || !f->id[0] || f->id[strspn(f->id, letters)], SNELLEN_E_USAGE,
+            "figure '%s': the name may hold letters, digits, - and _", f->id ? f->id : "");
     FAIL_IF(f->heat && f->heat->ny && f->heat->nx > 1000000 / f->heat->ny, SNELLEN_E_USAGE,
             "figure %s: a heat map of %zu x %zu cells", f->id, f->heat->nx, f->heat->ny);
     return SNELLEN_OK;
@@ -46,7 +52,8 @@ static snellen_status cairo_result(cairo_status_t status, const struct plot_figu
 static snellen_status draw_png(const struct plot_figure *f, struct strbuf *out, snellen_error *err)
 {
     TRY(check_figure(f, err));
-    cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, PLOT_WIDTH * 2, PLOT_HEIGHT * 2);
+    cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, PLOT_WIDTH * 2,
+                                                          (int)figure_height(f) * 2);
     cairo_t *cr = cairo_create(surface);
     cairo_scale(cr, 2, 2);
     draw_figure(cr, f);
@@ -60,7 +67,7 @@ static snellen_status draw_png(const struct plot_figure *f, struct strbuf *out, 
 static snellen_status draw_svg(const struct plot_figure *f, struct strbuf *out, snellen_error *err)
 {
     TRY(check_figure(f, err));
-    cairo_surface_t *surface = cairo_svg_surface_create_for_stream(to_buffer, out, PLOT_WIDTH, PLOT_HEIGHT);
+    cairo_surface_t *surface = cairo_svg_surface_create_for_stream(to_buffer, out, PLOT_WIDTH, figure_height(f));
     cairo_svg_surface_set_document_unit(surface, CAIRO_SVG_UNIT_PX);
     cairo_t *cr = cairo_create(surface);
     draw_figure(cr, f);

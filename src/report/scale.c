@@ -2,6 +2,7 @@
 #include "report/draw.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- ranges --------------------------------------------------------------------------------------------------------- */
@@ -13,6 +14,7 @@ void extent_see(struct extent *e, double value)
     if (!e->any || value > e->high) e->high = value;
     if (value > 0 && (!(e->smallest > 0) || value < e->smallest)) e->smallest = value;
     if (value == 0) e->zero = true;
+    if (value != floor(value)) e->broken = true;
     e->any = true;
 }
 
@@ -52,9 +54,10 @@ struct scale scale_of(const struct plot_axis *axis, const struct extent *e)
     struct scale s = axis->scale == PLOT_LOG ? log_scale(e) : flat_scale(axis->scale, e);
     bool given = axis->low < axis->high && (axis->scale != PLOT_LOG || axis->low > 0);
     if (given) {
-        s.low = axis->low;
+        s.low = s.has_zero ? axis->low / 10 : axis->low;
         s.high = axis->high;
     }
+    s.whole = e->any && !e->broken;
     return s;
 }
 
@@ -108,7 +111,16 @@ void number_text(double value, char text[24])
     } else if ((size >= 1e7 || size < 1e-3) && fabs(log10(size) - round(log10(size))) < 1e-9 && value > 0) {
         power_text((int)round(log10(size)), text);
     } else {
-        snprintf(text, 24, "%.4g", value);
+        char digits[24], raised[24];
+        snprintf(digits, sizeof digits, "%.4g", value);
+        char *exponent = strchr(digits, 'e');
+        if (exponent) {
+            power_text(atoi(exponent + 1), raised);
+            *exponent = 0;
+            snprintf(text, 24, "%.7s\xc3\x97%.14s", digits, raised);
+        } else {
+            memcpy(text, digits, 24);
+        }
     }
 }
 
@@ -127,6 +139,7 @@ static size_t flat_ticks(const struct scale *s, struct tick *ticks)
     double range = s->high - s->low, step = pow(10, floor(log10(range / 5)));
     if (range / step > 25) step *= 5;
     else if (range / step > 10) step *= 2;
+    if (s->whole) step = fmax(step, 1);
     size_t n = 0;
     for (double k = ceil(s->low / step - 1e-9); k * step <= s->high + step * 1e-9 && n < MAX_TICKS; k++)
         n = add_tick(ticks, n, fabs(k) < 0.5 ? 0 : k * step, false);
@@ -134,7 +147,7 @@ static size_t flat_ticks(const struct scale *s, struct tick *ticks)
 }
 
 /* Decades; in short ranges 2 and 5 are labelled too, in long ones only every second or third decade. */
-static size_t log_ticks(const struct scale *s, struct tick *ticks)
+static size_t decade_ticks(const struct scale *s, struct tick *ticks)
 {
     int first = (int)floor(log10(s->low) + 1e-9), last = (int)floor(log10(s->high) + 1e-9);
     int every = (last - first) / 8 + 1;
@@ -153,6 +166,14 @@ static size_t log_ticks(const struct scale *s, struct tick *ticks)
             n = add_tick(ticks, n, value, !labelled);
         }
     return n;
+}
+
+static size_t log_ticks(const struct scale *s, struct tick *ticks)
+{
+    size_t n = decade_ticks(s, ticks), labelled = 0;
+    for (size_t i = 0; i < n; i++) labelled += !ticks[i].minor;
+    /* Between 2 and 5, say, no decade lies: even steps say more. */
+    return labelled < 2 && !s->has_zero ? flat_ticks(s, ticks) : n;
 }
 
 static size_t symlog_ticks(const struct scale *s, struct tick *ticks)
