@@ -91,6 +91,7 @@ typedef struct snellen_model_info {
     uint64_t n_params;      /* number of weights */
     uint64_t weight_bytes;  /* bytes of the weights as they are held */
     bool has_tokenizer;
+    const char *no_tokenizer;  /* a sentence that says why there is none to use; NULL = there is one */
 } snellen_model_info;
 
 typedef struct snellen_tensor_info {

@@ -112,8 +112,12 @@ struct file_map {
 };
 snellen_status file_map_open(struct file_map *map, const char *path, snellen_error *err);
 void file_map_close(struct file_map *map);
-/* The whole file as text with a NUL after it, at most max_bytes. *text by mem_free(). */
+/* The whole file, or pipe, as text with a NUL after it, at most max_bytes. *text by mem_free(). */
 snellen_status file_read(const char *path, uint64_t max_bytes, char **text, size_t *n, snellen_error *err);
+/* The same of an open file that the caller goes on owning; `name` stands in messages. A signal ends it with
+ * SNELLEN_E_CANCELLED. */
+snellen_status file_read_stream(int fd, const char *name, uint64_t max_bytes, char **text, size_t *n,
+                                snellen_error *err);
 /* Writes a new file beside path, syncs it and renames it over path: path is never half written. A path that names a
  * device, pipe or folder is refused. */
 snellen_status file_write_atomic(const char *path, const void *bytes, size_t n, snellen_error *err);

@@ -41,21 +41,36 @@ void file_map_close(struct file_map *map)
     map->size = 0;
 }
 
+snellen_status file_read_stream(int fd, const char *name, uint64_t max_bytes, char **text, size_t *n, snellen_error *err)
+{
+    struct strbuf b = {0};
+    char block[1 << 16];
+    ssize_t got;
+    while ((got = read(fd, block, sizeof block)) > 0 && b.n + (size_t)got <= max_bytes && !b.failed)
+        strbuf_put(&b, block, (size_t)got);
+    snellen_status status = SNELLEN_OK;
+    if (got < 0 && errno == EINTR)
+        status = error_set(err, SNELLEN_E_CANCELLED, "%s: interrupted", name);
+    else if (got < 0)
+        status = error_set(err, SNELLEN_E_IO, "%s: %s", name, strerror(errno));
+    else if (b.failed)
+        status = error_set(err, SNELLEN_E_MEMORY, "%s: memory ran out", name);
+    else if (got > 0)
+        status = error_set(err, SNELLEN_E_FORMAT, "%s: longer than the %llu bytes that are expected at most", name,
+                           (unsigned long long)max_bytes);
+    if (!status) status = mem_new(text, b.n + 1, 1, name, err);
+    if (!status && b.n) memcpy(*text, b.text, b.n);
+    *n = b.n;
+    strbuf_free(&b);
+    return status;
+}
+
 snellen_status file_read(const char *path, uint64_t max_bytes, char **text, size_t *n, snellen_error *err)
 {
-    struct file_map map;
-    TRY(file_map_open(&map, path, err));
-    snellen_status status = SNELLEN_OK;
-    if (map.size > max_bytes)
-        status = error_set(err, SNELLEN_E_FORMAT, "%s: %llu bytes, at most %llu expected", path,
-                           (unsigned long long)map.size, (unsigned long long)max_bytes);
-    else
-        status = mem_new(text, map.size + 1, 1, path, err);
-    if (!status) {
-        if (map.size) memcpy(*text, map.data, map.size);
-        *n = map.size;
-    }
-    file_map_close(&map);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    FAIL_IF(fd < 0, SNELLEN_E_IO, "%s: %s", path, strerror(errno));
+    snellen_status status = file_read_stream(fd, path, max_bytes, text, n, err);
+    close(fd);
     return status;
 }
 

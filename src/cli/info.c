@@ -128,7 +128,7 @@ static void print_description(const snellen_model_info *m, const char *hash)
     if (m->window) print_row("window", "%lld tokens in %lld of %lld layers", (long long)m->window,
                              (long long)m->n_windowed, (long long)m->n_layers);
     print_row("vocabulary", "%lld", (long long)m->n_vocab);
-    print_row("tokenizer", "%s", m->has_tokenizer ? "yes" : "none: token ids only");
+    print_row("tokenizer", "%s", m->has_tokenizer ? "yes" : m->no_tokenizer);
     print_row("chat template", "%s",
               !*m->chat                   ? "none"
               : !strcmp(m->chat, "other") ? "of a kind that is not supported"

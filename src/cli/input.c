@@ -8,34 +8,9 @@
 
 static const uint64_t max_text = (uint64_t)1 << 30;
 
-static snellen_status read_standard_input(char **text, size_t *n, snellen_error *err)
-{
-    struct strbuf b = { 0 };
-    char block[65536];
-    ssize_t got;
-    while ((got = read(0, block, sizeof(block))) > 0 && b.n + (size_t)got <= max_text && !b.failed)
-        strbuf_put(&b, block, (size_t)got);
-    snellen_status status = SNELLEN_OK;
-    if (got < 0 && errno == EINTR)
-        status = error_set(err, SNELLEN_E_CANCELLED, "standard input: interrupted");
-    else if (got < 0)
-        status = error_set(err, SNELLEN_E_IO, "standard input: %s", strerror(errno));
-    else if (got > 0 && !b.failed)
-        status = error_set(err, SNELLEN_E_IO, "standard input: longer than 1 GiB; cut it into parts");
-    else if (b.failed)
-        status = error_set(err, SNELLEN_E_MEMORY, "standard input: memory ran out");
-    if (!status) status = NEW_ARRAY(text, b.n + 1, "text", err);   /* for mem_free(), as what file_read() gives */
-    if (!status) {
-        if (b.n) memcpy(*text, b.text, b.n);
-        *n = b.n;
-    }
-    strbuf_free(&b);
-    return status;
-}
-
 snellen_status cli_read_text(const char *path, char **text, size_t *n, snellen_error *err)
 {
-    if (!strcmp(path, "-")) return read_standard_input(text, n, err);
+    if (!strcmp(path, "-")) return file_read_stream(0, "standard input", max_text, text, n, err);
     return file_read(path, max_text, text, n, err);
 }
 

@@ -127,8 +127,8 @@ static snellen_status one_shot(struct runner *r, snellen_error *err)
 
 static snellen_status start(struct runner *r, const snellen_sampling *sampling, snellen_error *err)
 {
-    FAIL_IF(!r->info->has_tokenizer, SNELLEN_E_UNSUPPORTED,
-            "%s: has no tokenizer; `snellen logits` takes token ids", r->info->path);
+    FAIL_IF(!r->info->has_tokenizer, SNELLEN_E_UNSUPPORTED, "%s; `snellen logits` takes token ids",
+            r->info->no_tokenizer);
     FAIL_IF(r->chat && !*r->info->chat, SNELLEN_E_UNSUPPORTED,
             "%s: has no chat template; without --chat the model continues the text", r->info->path);
     TRY(snellen_session_cost_of(r->model, &r->options, &r->cost, err));

@@ -1,8 +1,10 @@
 /* A model's file or folder as one thing: its tensors under canonical names, its description, its fingerprint. */
 #include "format/inner.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 struct model_file_private {
@@ -33,6 +35,7 @@ static snellen_status open_folder(struct model_file *f, snellen_error *err)
     f->folder = f->path;
     const char *config = arena_printf(&p->arena, "%s/config.json", f->path);
     FAIL_IF(!config, SNELLEN_E_MEMORY, "%s: memory ran out", f->path);
+    FAIL_IF(access(f->path, R_OK | X_OK), SNELLEN_E_IO, "%s: %s", f->path, strerror(errno));
     FAIL_IF(!file_exists(config), SNELLEN_E_IO, "%s: a folder without config.json; a model's folder has that and "
             "model.safetensors", f->path);
     char *json;

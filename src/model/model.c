@@ -40,6 +40,7 @@ static void info_fill(struct snellen_model *model)
         .window = d->window,
         .rope_theta = model->arch->positions == POSITION_ROTARY ? d->rope_theta : 0,
         .has_tokenizer = model->tokenizer != NULL,
+        .no_tokenizer = model->no_tokenizer,
     };
     for (int64_t i = 0; i < d->n_layers; i++) info->n_windowed += model_layer_windowed(model, i);
     for (size_t i = 0; i < model->file->n_tensors; i++) {
@@ -49,6 +50,23 @@ static void info_fill(struct snellen_model *model)
         info->n_params += n;
         info->weight_bytes += t->n_bytes;
     }
+}
+
+/* Without a tokenizer, or with one of a kind that is not supported, a model is spoken to in token ids. */
+static snellen_status load_tokenizer(struct snellen_model *model, snellen_error *err)
+{
+    snellen_error why = {0};
+    snellen_status status = tokenizer_load(model->file, &model->tokenizer, &why);
+    if (!status && !model->tokenizer)
+        error_set(&why, SNELLEN_E_UNSUPPORTED, "%s: has no tokenizer; give token ids, or put tokenizer.json beside the "
+                  "weights", model->file->path);
+    if (!model->tokenizer && (!status || status == SNELLEN_E_UNSUPPORTED)) {
+        model->no_tokenizer = arena_text(&model->arena, why.message, strlen(why.message));
+        FAIL_IF(!model->no_tokenizer, SNELLEN_E_MEMORY, "%s: memory ran out", model->file->path);
+        return SNELLEN_OK;
+    }
+    if (status && err) *err = why;
+    return status;
 }
 
 static snellen_status model_bind(struct snellen_model *model, snellen_error *err)
@@ -67,7 +85,7 @@ static snellen_status model_bind(struct snellen_model *model, snellen_error *err
             model->file->path, (long long)d->rope_dim, (long long)d->head_dim);
     TRY(positions_init(model, err));
     TRY(weights_bind(model, err));
-    TRY(tokenizer_load(model->file, &model->tokenizer, err));
+    TRY(load_tokenizer(model, err));
     FAIL_IF(model->tokenizer && tokenizer_size(model->tokenizer) > d->n_vocab + 4096, SNELLEN_E_FORMAT,
             "%s: the tokenizer has %lld tokens, the model %lld", model->file->path,
             (long long)tokenizer_size(model->tokenizer), (long long)d->n_vocab);

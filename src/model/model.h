@@ -55,7 +55,8 @@ struct rope {
 
 struct snellen_model {
     struct model_file *file;
-    struct tokenizer *tokenizer;     /* NULL: the file has none */
+    struct tokenizer *tokenizer;     /* NULL: the file has none, or one that is not supported */
+    const char *no_tokenizer;        /* the sentence that says which; NULL = there is one */
     const struct arch *arch;
     struct model_desc desc;          /* with defaults filled in */
     struct weight embedding;         /* [n_vocab, d] */

@@ -3,8 +3,7 @@
 
 static snellen_status need_tokenizer(const snellen_model *model, snellen_error *err)
 {
-    FAIL_IF(!model->tokenizer, SNELLEN_E_UNSUPPORTED,
-            "%s: has no tokenizer; give token ids, or put tokenizer.json beside the weights", model->file->path);
+    FAIL_IF(!model->tokenizer, SNELLEN_E_UNSUPPORTED, "%s", model->no_tokenizer);
     return SNELLEN_OK;
 }
 

@@ -22,7 +22,7 @@ static double now(void)
 static snellen_status prepare(struct checkup *c, snellen_error *err)
 {
     snellen_checkup_options *o = &c->options;
-    FAIL_IF(!c->info->has_tokenizer, SNELLEN_E_UNSUPPORTED, "%s: has no tokenizer: an exam asks in words", c->info->path);
+    FAIL_IF(!c->info->has_tokenizer, SNELLEN_E_UNSUPPORTED, "%s; an exam asks in words", c->info->no_tokenizer);
     FAIL_IF(o->session.memory != SNELLEN_MEMORY_FULL, SNELLEN_E_UNSUPPORTED,
             "a checkup needs full memory: its questions branch off one another");
     FAIL_IF(o->n_prompts > 1000, SNELLEN_E_USAGE, "%u prompts a cell, at most 1000 expected", o->n_prompts);

@@ -131,7 +131,8 @@ snellen_status checkup_probe(struct checkup *c, const struct probe_request *r, s
     c->info = snellen_model_get_info(c->model);
     c->probe = &r->collapse;
     c->chat = r->collapse.chat;
-    FAIL_IF(!c->info->has_tokenizer, SNELLEN_E_UNSUPPORTED, "%s: has no tokenizer: a probe's sequence is text", c->info->path);
+    FAIL_IF(!c->info->has_tokenizer, SNELLEN_E_UNSUPPORTED, "%s; a probe's sequence is text",
+            c->info->no_tokenizer);
     TRY(request_plan(c, r, err));
     if (c->options.folder) TRY(folder_make(c->options.folder, err));
     if (!c->options.database || *c->options.database) {

@@ -316,11 +316,6 @@ void snellen_task_result_free(snellen_task_result *result)
     mem_free(owned);
 }
 
-static bool finished(const struct question *q)
-{
-    return q->scored && (!q->asked || q->answer.generated);
-}
-
 static snellen_status collect(const struct exam *exam, size_t item, snellen_task_result **result, snellen_error *err)
 {
     struct owned_result *owned;
@@ -328,11 +323,11 @@ static snellen_status collect(const struct exam *exam, size_t item, snellen_task
     TRY(NEW_ARRAY(&owned, 1, "results", err));
     snellen_task_result *r = *result = &owned->result;
     for (size_t i = 0; i < exam->n_questions; i++)
-        n += exam->questions[i].item == item && finished(&exam->questions[i]);
+        n += exam->questions[i].item == item && exam->questions[i].scored;
     TRY(NEW_ARRAY(&r->answers, n, "answers", err));
     for (size_t i = 0; i < exam->n_questions; i++) {
         const struct question *q = &exam->questions[i];
-        if (q->item != item || !finished(q)) continue;
+        if (q->item != item || !q->scored) continue;
         snellen_answer *answer = &r->answers[r->n_answers++];
         *answer = q->answer;
         answer->text = arena_text(&owned->texts, q->answer.text, strlen(q->answer.text));
