@@ -127,6 +127,10 @@ struct atomic_file {
     char *path, *temporary;
 };
 snellen_status atomic_file_open(struct atomic_file *f, const char *path, snellen_error *err);
+/* All n bytes at byte `at`, in any order; not together with writes to the stream. */
+snellen_status atomic_file_put(struct atomic_file *f, const void *bytes, uint64_t n, uint64_t at, snellen_error *err);
+/* Asks for room for n bytes from byte `at` on, so that a full disk shows before the work and not after it. */
+snellen_status atomic_file_reserve(struct atomic_file *f, uint64_t at, uint64_t n, snellen_error *err);
 snellen_status atomic_file_commit(struct atomic_file *f, snellen_error *err);
 void atomic_file_abort(struct atomic_file *f);
 bool file_is_folder(const char *path);

@@ -129,6 +129,36 @@ snellen_status atomic_file_commit(struct atomic_file *f, snellen_error *err)
     return status;
 }
 
+static snellen_status write_failed(const struct atomic_file *f, snellen_error *err)
+{
+    FAIL(SNELLEN_E_IO, "%s: cannot be written: %s", f->path, strerror(errno));
+}
+
+snellen_status atomic_file_put(struct atomic_file *f, const void *bytes, uint64_t n, uint64_t at, snellen_error *err)
+{
+    const char *p = bytes;
+    while (n > 0) {
+        ssize_t wrote = pwrite(fileno(f->stream), p, MIN(n, (uint64_t)1 << 30), (off_t)at);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote <= 0) {
+            if (wrote == 0) errno = ENOSPC;
+            return write_failed(f, err);
+        }
+        p += wrote;
+        at += (uint64_t)wrote;
+        n -= (uint64_t)wrote;
+    }
+    return SNELLEN_OK;
+}
+
+/* File systems that cannot reserve say so by another error, and find out at the write. */
+snellen_status atomic_file_reserve(struct atomic_file *f, uint64_t at, uint64_t n, snellen_error *err)
+{
+    bool full = n && fallocate(fileno(f->stream), 0, (off_t)at, (off_t)n) &&
+                (errno == ENOSPC || errno == EFBIG || errno == EDQUOT);
+    return full ? write_failed(f, err) : SNELLEN_OK;
+}
+
 snellen_status file_write_atomic(const char *path, const void *bytes, size_t n, snellen_error *err)
 {
     struct atomic_file f;

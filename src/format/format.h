@@ -33,6 +33,9 @@ size_t gguf_tensors(const struct gguf *g, const struct tensor **tensors);
 /* Key i in file order, not NUL ended; false past the last one. */
 bool gguf_key(const struct gguf *g, size_t i, const char **key, size_t *n);
 
+/* Key i with its kind and value, byte for byte as in the file; false past the last one. */
+bool gguf_record(const struct gguf *g, size_t i, const uint8_t **bytes, uint64_t *n);
+
 /* Values by key. Each returns false when the key is missing or of another kind; numbers convert between integer and
  * float kinds when that is exact enough (an f32 key read as double, a u32 key read as int64). */
 bool gguf_int(const struct gguf *g, const char *key, int64_t *out);
@@ -45,6 +48,42 @@ bool gguf_array(const struct gguf *g, const char *key, uint64_t *n);
 bool gguf_array_text(const struct gguf *g, const char *key, uint64_t i, const char **text, size_t *n);
 bool gguf_array_int(const struct gguf *g, const char *key, uint64_t i, int64_t *out);
 bool gguf_array_float(const struct gguf *g, const char *key, uint64_t i, double *out);
+
+/* Writing a file of version 3 (gguf_write.c): keys and values, then the shapes of all tensors, then the bytes of each in
+ * any order and any pieces; the file appears under its name only at commit, which refuses a file whose tensors were not
+ * all given.
+ *
+ *     TRY(gguf_writer_new(path, &w, err));
+ *     gguf_put_text(w, "general.architecture", "llama");
+ *     gguf_put_array(w, "tokenizer.ggml.tokens", GGUF_WRITES_TEXT, 2);
+ *     gguf_add_text(w, "yes", 3), gguf_add_text(w, "no", 2);
+ *     gguf_writer_shapes(w, tensors, n, err), gguf_writer_put(w, 0, 0, bytes, n_bytes, err) ..
+ *     gguf_writer_commit(w, err);
+ *
+ * Keys that repeat, an array with another number of elements than it was begun with, and memory that ran out show at
+ * gguf_writer_shapes(). */
+struct gguf_writer;
+enum gguf_writes { GGUF_WRITES_INT = 5, GGUF_WRITES_FLOAT = 6, GGUF_WRITES_BOOL = 7, GGUF_WRITES_TEXT = 8 };
+snellen_status gguf_writer_new(const char *path, struct gguf_writer **out, snellen_error *err);
+void gguf_put_int(struct gguf_writer *w, const char *key, int64_t value);   /* u32; must fit */
+void gguf_put_float(struct gguf_writer *w, const char *key, double value);  /* f32 */
+void gguf_put_bool(struct gguf_writer *w, const char *key, bool value);
+void gguf_put_text(struct gguf_writer *w, const char *key, const char *value);
+void gguf_put_bytes(struct gguf_writer *w, const char *key, const char *text, size_t n); /* a text of n bytes */
+void gguf_put_array(struct gguf_writer *w, const char *key, enum gguf_writes element, uint64_t n);
+void gguf_add_int(struct gguf_writer *w, int32_t value);
+void gguf_add_float(struct gguf_writer *w, float value);
+void gguf_add_bool(struct gguf_writer *w, bool value);
+void gguf_add_text(struct gguf_writer *w, const char *text, size_t n);
+/* What gguf_record() gave. */
+void gguf_put_record(struct gguf_writer *w, const uint8_t *bytes, uint64_t n);
+/* Names, types and shapes count, data does not. Room for all is asked for: a full disk shows here. */
+snellen_status gguf_writer_shapes(struct gguf_writer *w, const struct tensor *tensors, size_t n, snellen_error *err);
+/* n bytes at byte offset `at` of tensor i. */
+snellen_status gguf_writer_put(struct gguf_writer *w, size_t i, uint64_t at, const void *bytes, uint64_t n,
+                               snellen_error *err);
+snellen_status gguf_writer_commit(struct gguf_writer *w, snellen_error *err); /* frees w in any case */
+void gguf_writer_abort(struct gguf_writer *w);
 
 /* ---- safetensors (safetensors.c) --------------------------------------------------------------------------------- */
 
@@ -69,9 +108,17 @@ struct safetensors_spec {
     int n_dims;
     int64_t shape[4];
 };
+/* An entry of the header's __metadata__. */
+struct safetensors_note {
+    const char *key, *value;
+};
 struct safetensors_writer;
 snellen_status safetensors_writer_new(const char *path, const struct safetensors_spec *specs, size_t n_specs,
                                       struct safetensors_writer **out, snellen_error *err);
+/* The same with metadata. */
+snellen_status safetensors_writer_noted(const char *path, const struct safetensors_spec *specs, size_t n_specs,
+                                        const struct safetensors_note *notes, size_t n_notes,
+                                        struct safetensors_writer **out, snellen_error *err);
 /* n bytes at byte offset `at` of tensor i. */
 snellen_status safetensors_writer_put(struct safetensors_writer *w, size_t i, uint64_t at, const void *bytes,
                                       uint64_t n, snellen_error *err);

@@ -4,21 +4,15 @@
  * an array. Every count is held against the bytes that are left before anything is allocated for it, so memory stays
  * within a small multiple of the file. After gguf_parse() every key, array element and tensor can be read unchecked.
  * Only little-endian files: tensors are used in place. */
-#include "format/inner.h"
+#include "format/gguf.h"
 
 #include <math.h>
 #include <string.h>
 
-enum kind {
-    KIND_U8, KIND_I8, KIND_U16, KIND_I16, KIND_U32, KIND_I32, KIND_F32, KIND_BOOL, KIND_TEXT, KIND_ARRAY,
-    KIND_U64, KIND_I64, KIND_F64,
-    KIND_COUNT
-};
-
 /* Bytes of one value; 0 = the value says itself. */
-static const uint8_t kind_bytes[KIND_COUNT] = {
-    [KIND_U8] = 1, [KIND_I8] = 1, [KIND_U16] = 2, [KIND_I16] = 2, [KIND_U32] = 4, [KIND_I32] = 4, [KIND_F32] = 4,
-    [KIND_BOOL] = 1, [KIND_U64] = 8, [KIND_I64] = 8, [KIND_F64] = 8,
+static const uint8_t kind_bytes[GGUF_COUNT] = {
+    [GGUF_U8] = 1, [GGUF_I8] = 1, [GGUF_U16] = 2, [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4, [GGUF_F32] = 4,
+    [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
 };
 
 /* Tensor types by their number in the file: the name, and ours where there is one. */
@@ -38,10 +32,19 @@ static const struct tensor_type {
     [30] = {"BF16", true, DT_BF16}, [34] = {.name = "TQ1_0"}, [35] = {.name = "TQ2_0"}, [39] = {.name = "MXFP4"},
 };
 
+int gguf_type_number(enum dtype type)
+{
+    for (int i = 0; i < (int)COUNT_OF(tensor_types); i++)
+        if (tensor_types[i].known && tensor_types[i].type == type) return i;
+    return -1;
+}
+
 struct gguf_value {
     const char *key;
     uint32_t n_key;
-    uint8_t kind, element;    /* enum kind; of the elements when kind is KIND_ARRAY */
+    const uint8_t *record;    /* key, kind and value as they lie in the file */
+    uint64_t n_record;
+    uint8_t kind, element;    /* enum gguf_kind; of the elements when kind is GGUF_ARRAY */
     uint64_t n;               /* bytes of a text, elements of an array */
     const uint8_t *data;      /* the number, the text, the first element */
     const uint64_t *texts;    /* arrays of texts: where each one's length stands, in bytes from data */
@@ -153,21 +156,21 @@ static snellen_status parse_array(struct parser *p, struct gguf_value *v, const 
     uint32_t element = cursor_u32(&p->c);
     v->n = cursor_u64(&p->c);
     if (p->c.failed) return cut_short(p);
-    if (element >= KIND_COUNT)
+    if (element >= GGUF_COUNT)
         PARSE_FAIL(p, at, "%s: key '%s': elements of kind %lu, at most %d expected", p->file, key,
-                   (unsigned long)element, KIND_COUNT - 1);
+                   (unsigned long)element, GGUF_COUNT - 1);
     if (depth > DEEPEST_ARRAY)
         PARSE_FAIL(p, at, "%s: key '%s': arrays within arrays, more than %d deep", p->file, key, DEEPEST_ARRAY);
     v->element = (uint8_t)element;
-    uint64_t least = element == KIND_TEXT ? 8 : element == KIND_ARRAY ? 12 : kind_bytes[element];
+    uint64_t least = element == GGUF_TEXT ? 8 : element == GGUF_ARRAY ? 12 : kind_bytes[element];
     if (v->n > bytes_left(p) / least)
         PARSE_FAIL(p, at, "%s: key '%s': says it has %llu elements, which %llu bytes cannot hold (file cut short?)",
                    p->file, key, (unsigned long long)v->n, (unsigned long long)bytes_left(p));
     v->data = p->c.bytes + p->c.pos;
-    if (element == KIND_ARRAY) return parse_nested_array(p, v, key, depth);
+    if (element == GGUF_ARRAY) return parse_nested_array(p, v, key, depth);
     /* The outermost only: inner ones have no reader. */
-    if (element == KIND_TEXT && depth == 0) return parse_text_array(p, v, key);
-    if (element != KIND_TEXT) {
+    if (element == GGUF_TEXT && depth == 0) return parse_text_array(p, v, key);
+    if (element != GGUF_TEXT) {
         cursor_take(&p->c, v->n * least);
         return SNELLEN_OK;
     }
@@ -193,12 +196,12 @@ static snellen_status parse_value(struct parser *p, struct gguf_value *v)
     uint64_t kind_at = p->c.pos;
     uint32_t kind = cursor_u32(&p->c);
     if (p->c.failed) return cut_short(p);
-    if (kind >= KIND_COUNT)
+    if (kind >= GGUF_COUNT)
         PARSE_FAIL(p, kind_at, "%s: key '%s': a value of kind %lu, at most %d expected", p->file, shown,
-                   (unsigned long)kind, KIND_COUNT - 1);
+                   (unsigned long)kind, GGUF_COUNT - 1);
     v->kind = (uint8_t)kind;
-    if (kind == KIND_ARRAY) return parse_array(p, v, shown, 0);
-    if (kind == KIND_TEXT)
+    if (kind == GGUF_ARRAY) return parse_array(p, v, shown, 0);
+    if (kind == GGUF_TEXT)
         take_text(&p->c, &v->data, &v->n);
     else
         v->data = cursor_take(&p->c, kind_bytes[kind]);
@@ -215,6 +218,8 @@ static snellen_status parse_values(struct parser *p)
         struct gguf_value *v = &g->values[i];
         uint64_t at = p->c.pos;
         TRY(parse_value(p, v));
+        v->record = p->c.bytes + at;
+        v->n_record = p->c.pos - at;
         char shown[SHOWN_BYTES];
         if (!name_table_put(&g->keys, v->key, v->n_key, (uint32_t)i))
             PARSE_FAIL(p, at, "%s: key '%s' is there twice", p->file, name_shown(shown, v->key, v->n_key));
@@ -403,6 +408,14 @@ bool gguf_key(const struct gguf *g, size_t i, const char **key, size_t *n)
     return true;
 }
 
+bool gguf_record(const struct gguf *g, size_t i, const uint8_t **bytes, uint64_t *n)
+{
+    if (i >= g->n_values) return false;
+    *bytes = g->values[i].record;
+    *n = g->values[i].n_record;
+    return true;
+}
+
 static const struct gguf_value *value_of(const struct gguf *g, const char *key)
 {
     int64_t i = name_table_get(&g->keys, key, strlen(key));
@@ -417,30 +430,30 @@ static uint64_t raw_uint(const uint8_t *p, int n)
     return x;
 }
 
-static bool number_as_float(enum kind kind, const uint8_t *p, double *out)
+static bool number_as_float(enum gguf_kind kind, const uint8_t *p, double *out)
 {
     uint64_t raw = raw_uint(p, kind_bytes[kind]);
     float f32;
     switch (kind) {
-    case KIND_U8: case KIND_U16: case KIND_U32: case KIND_U64: *out = (double)raw; return true;
-    case KIND_I8: *out = (int8_t)raw; return true;
-    case KIND_I16: *out = (int16_t)raw; return true;
-    case KIND_I32: *out = (int32_t)raw; return true;
-    case KIND_I64: *out = (double)(int64_t)raw; return true;
-    case KIND_F32:
+    case GGUF_U8: case GGUF_U16: case GGUF_U32: case GGUF_U64: *out = (double)raw; return true;
+    case GGUF_I8: *out = (int8_t)raw; return true;
+    case GGUF_I16: *out = (int16_t)raw; return true;
+    case GGUF_I32: *out = (int32_t)raw; return true;
+    case GGUF_I64: *out = (double)(int64_t)raw; return true;
+    case GGUF_F32:
         memcpy(&f32, p, sizeof f32);
         *out = (double)f32;
         return true;
-    case KIND_F64: memcpy(out, p, sizeof *out); return true;
+    case GGUF_F64: memcpy(out, p, sizeof *out); return true;
     default: return false;
     }
 }
 
-static bool number_as_int(enum kind kind, const uint8_t *p, int64_t *out)
+static bool number_as_int(enum gguf_kind kind, const uint8_t *p, int64_t *out)
 {
-    if (kind == KIND_U64 || kind == KIND_I64) {
+    if (kind == GGUF_U64 || kind == GGUF_I64) {
         uint64_t raw = raw_uint(p, 8);
-        if (kind == KIND_U64 && raw > INT64_MAX) return false;
+        if (kind == GGUF_U64 && raw > INT64_MAX) return false;
         *out = (int64_t)raw;
         return true;
     }
@@ -466,7 +479,7 @@ bool gguf_float(const struct gguf *g, const char *key, double *out)
 bool gguf_bool(const struct gguf *g, const char *key, bool *out)
 {
     const struct gguf_value *v = value_of(g, key);
-    if (!v || v->kind != KIND_BOOL) return false;
+    if (!v || v->kind != GGUF_BOOL) return false;
     *out = *v->data != 0;
     return true;
 }
@@ -474,7 +487,7 @@ bool gguf_bool(const struct gguf *g, const char *key, bool *out)
 bool gguf_text(const struct gguf *g, const char *key, const char **text, size_t *n)
 {
     const struct gguf_value *v = value_of(g, key);
-    if (!v || v->kind != KIND_TEXT) return false;
+    if (!v || v->kind != GGUF_TEXT) return false;
     *text = (const char *)v->data;
     *n = v->n;
     return true;
@@ -483,26 +496,26 @@ bool gguf_text(const struct gguf *g, const char *key, const char **text, size_t 
 bool gguf_array(const struct gguf *g, const char *key, uint64_t *n)
 {
     const struct gguf_value *v = value_of(g, key);
-    if (!v || v->kind != KIND_ARRAY) return false;
+    if (!v || v->kind != GGUF_ARRAY) return false;
     *n = v->n;
     return true;
 }
 
 /* Element i, or NULL. */
-static const uint8_t *element_of(const struct gguf *g, const char *key, uint64_t i, enum kind *kind)
+static const uint8_t *element_of(const struct gguf *g, const char *key, uint64_t i, enum gguf_kind *kind)
 {
     const struct gguf_value *v = value_of(g, key);
-    if (!v || v->kind != KIND_ARRAY || i >= v->n) return NULL;
+    if (!v || v->kind != GGUF_ARRAY || i >= v->n) return NULL;
     *kind = v->element;
-    if (v->element == KIND_TEXT) return v->data + v->texts[i];
+    if (v->element == GGUF_TEXT) return v->data + v->texts[i];
     return kind_bytes[v->element] ? v->data + i * kind_bytes[v->element] : NULL;
 }
 
 bool gguf_array_text(const struct gguf *g, const char *key, uint64_t i, const char **text, size_t *n)
 {
-    enum kind kind;
+    enum gguf_kind kind;
     const uint8_t *p = element_of(g, key, i, &kind);
-    if (!p || kind != KIND_TEXT) return false;
+    if (!p || kind != GGUF_TEXT) return false;
     *n = raw_uint(p, 8);
     *text = (const char *)p + 8;
     return true;
@@ -510,16 +523,16 @@ bool gguf_array_text(const struct gguf *g, const char *key, uint64_t i, const ch
 
 bool gguf_array_int(const struct gguf *g, const char *key, uint64_t i, int64_t *out)
 {
-    enum kind kind;
+    enum gguf_kind kind;
     const uint8_t *p = element_of(g, key, i, &kind);
     if (!p) return false;
-    if (kind == KIND_BOOL) *out = *p != 0;
-    return kind == KIND_BOOL || (kind != KIND_TEXT && number_as_int(kind, p, out));
+    if (kind == GGUF_BOOL) *out = *p != 0;
+    return kind == GGUF_BOOL || (kind != GGUF_TEXT && number_as_int(kind, p, out));
 }
 
 bool gguf_array_float(const struct gguf *g, const char *key, uint64_t i, double *out)
 {
-    enum kind kind;
+    enum gguf_kind kind;
     const uint8_t *p = element_of(g, key, i, &kind);
-    return p && kind != KIND_TEXT && number_as_float(kind, p, out);
+    return p && kind != GGUF_TEXT && number_as_float(kind, p, out);
 }

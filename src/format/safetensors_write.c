@@ -3,11 +3,8 @@
 #include "format/json_guard.h"
 #include "format/safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct slot {
     const char *name;
@@ -23,30 +20,6 @@ struct safetensors_writer {
     size_t n_slots;
     uint64_t data_start, data_bytes, given;
 };
-
-static snellen_status write_failed(const struct safetensors_writer *w, snellen_error *err)
-{
-    FAIL(SNELLEN_E_IO, "%s: cannot be written: %s", w->path, strerror(errno));
-}
-
-/* All n bytes at byte `at` of the file, or an error. */
-static snellen_status write_at(const struct safetensors_writer *w, const void *bytes, uint64_t n, uint64_t at,
-                               snellen_error *err)
-{
-    const char *p = bytes;
-    while (n > 0) {
-        ssize_t wrote = pwrite(fileno(w->file.stream), p, MIN(n, (uint64_t)1 << 30), (off_t)at);
-        if (wrote < 0 && errno == EINTR) continue;
-        if (wrote <= 0) {
-            if (wrote == 0) errno = ENOSPC;
-            return write_failed(w, err);
-        }
-        p += wrote;
-        at += (uint64_t)wrote;
-        n -= (uint64_t)wrote;
-    }
-    return SNELLEN_OK;
-}
 
 /* ---- header ------------------------------------------------------------------------------------------------------ */
 
@@ -87,9 +60,26 @@ static snellen_status lay_out(struct safetensors_writer *w, const struct safeten
     return status;
 }
 
-static json_t *header_json(const struct safetensors_writer *w, const struct safetensors_spec *specs)
+/* NULL when a text is not UTF-8 (or memory runs out). */
+static json_t *metadata_json(const struct safetensors_note *notes, size_t n_notes)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < n_notes; i++)
+        if (json_object_set_new(object, notes[i].key, json_string(notes[i].value))) {
+            json_decref(object);
+            return NULL;
+        }
+    return object;
+}
+
+static json_t *header_json(const struct safetensors_writer *w, const struct safetensors_spec *specs,
+                           const struct safetensors_note *notes, size_t n_notes)
 {
     json_t *root = json_object();
+    if (n_notes && json_object_set_new(root, "__metadata__", metadata_json(notes, n_notes))) {
+        json_decref(root);
+        return NULL;
+    }
     for (size_t i = 0; i < w->n_slots; i++) {
         const struct slot *s = &w->slots[i];
         json_t *shape = json_array();
@@ -106,11 +96,11 @@ static json_t *header_json(const struct safetensors_writer *w, const struct safe
 
 /* Length, JSON, blanks up to a multiple of 8. */
 static snellen_status write_header(struct safetensors_writer *w, const struct safetensors_spec *specs,
-                                   snellen_error *err)
+                                   const struct safetensors_note *notes, size_t n_notes, snellen_error *err)
 {
-    json_t *root = header_json(w, specs);
-    FAIL_IF(!root, SNELLEN_E_USAGE, "%s: a tensor's name is not UTF-8", w->path);
-    bool unique = json_object_size(root) == w->n_slots;
+    json_t *root = header_json(w, specs, notes, n_notes);
+    FAIL_IF(!root, SNELLEN_E_USAGE, "%s: a tensor's name or a note is not UTF-8", w->path);
+    bool unique = json_object_size(root) == w->n_slots + (n_notes > 0);
     char *text = unique ? json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     json_decref(root);
     FAIL_IF(!unique, SNELLEN_E_USAGE, "%s: two tensors with the same name", w->path);
@@ -119,9 +109,9 @@ static snellen_status write_header(struct safetensors_writer *w, const struct sa
     uint8_t length[8];
     for (int i = 0; i < 8; i++) length[i] = (uint8_t)((uint64_t)padded >> (8 * i));
     static const char blanks[8] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
-    snellen_status status = write_at(w, length, sizeof length, 0, err);
-    if (!status) status = write_at(w, text, n, 8, err);
-    if (!status) status = write_at(w, blanks, padded - n, 8 + n, err);
+    snellen_status status = atomic_file_put(&w->file, length, sizeof length, 0, err);
+    if (!status) status = atomic_file_put(&w->file, text, n, 8, err);
+    if (!status) status = atomic_file_put(&w->file, blanks, padded - n, 8 + n, err);
     free(text);
     w->data_start = 8 + padded;
     return status;
@@ -129,8 +119,9 @@ static snellen_status write_header(struct safetensors_writer *w, const struct sa
 
 /* ---- the writer -------------------------------------------------------------------------------------------------- */
 
-snellen_status safetensors_writer_new(const char *path, const struct safetensors_spec *specs, size_t n_specs,
-                                      struct safetensors_writer **out, snellen_error *err)
+snellen_status safetensors_writer_noted(const char *path, const struct safetensors_spec *specs, size_t n_specs,
+                                        const struct safetensors_note *notes, size_t n_notes,
+                                        struct safetensors_writer **out, snellen_error *err)
 {
     struct safetensors_writer *w = calloc(1, sizeof *w);
     if (w) w->path = arena_text(&w->arena, path, strlen(path));
@@ -142,19 +133,20 @@ snellen_status safetensors_writer_new(const char *path, const struct safetensors
     snellen_status status = NEW_ARRAY(&w->slots, n_specs, path, err);
     if (!status) status = lay_out(w, specs, err);
     if (!status) status = atomic_file_open(&w->file, path, err);
-    if (!status) status = write_header(w, specs, err);
-    /* All room is asked for now: a full disk shows before the work, not after it. File systems that cannot reserve say
-     * so by another error, and find out at the write. */
-    if (!status && w->data_bytes &&
-        fallocate(fileno(w->file.stream), 0, (off_t)w->data_start, (off_t)w->data_bytes) &&
-        (errno == ENOSPC || errno == EFBIG || errno == EDQUOT))
-        status = write_failed(w, err);
+    if (!status) status = write_header(w, specs, notes, n_notes, err);
+    if (!status) status = atomic_file_reserve(&w->file, w->data_start, w->data_bytes, err);
     if (status) {
         safetensors_writer_abort(w);
         return status;
     }
     *out = w;
     return SNELLEN_OK;
+}
+
+snellen_status safetensors_writer_new(const char *path, const struct safetensors_spec *specs, size_t n_specs,
+                                      struct safetensors_writer **out, snellen_error *err)
+{
+    return safetensors_writer_noted(path, specs, n_specs, NULL, 0, out, err);
 }
 
 snellen_status safetensors_writer_put(struct safetensors_writer *w, size_t i, uint64_t at, const void *bytes,
@@ -165,7 +157,7 @@ snellen_status safetensors_writer_put(struct safetensors_writer *w, size_t i, ui
     FAIL_IF(at > s->n_bytes || n > s->n_bytes - at, SNELLEN_E_INTERNAL,
             "%s: tensor '%s': %llu bytes at byte %llu, but it has %llu", w->path, s->name, (unsigned long long)n,
             (unsigned long long)at, (unsigned long long)s->n_bytes);
-    TRY(write_at(w, bytes, n, w->data_start + s->begin + at, err));
+    TRY(atomic_file_put(&w->file, bytes, n, w->data_start + s->begin + at, err));
     w->given += n;
     return SNELLEN_OK;
 }

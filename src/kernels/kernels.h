@@ -42,6 +42,13 @@ struct weight {
     int64_t n_out, n_in;
 };
 
+/* y, a row of the type, from n elements (whole blocks) of x, rounded to nearest as the format's reference does; y lies
+ * at a multiple of 2 (F32: 4). False, and y is of no use, when x has a NaN or an infinity, when a value or a block's
+ * scale is too large for the type, or when the type is one that can only be read (quantise.c). */
+bool quantise_row(enum dtype type, void *y, const float *x, int64_t n);
+/* F32, F16, BF16, Q8_0, Q4_0, Q4_1. */
+bool dtype_can_write(enum dtype type);
+
 /* ---- matrix products (matmul.c) -------------------------------------------------------------------------------------- */
 
 /* Bytes of scratch that matmul() needs for at most max_rows rows and max_in columns on n_threads threads. */
