@@ -439,6 +439,32 @@ SNELLEN_API snellen_status snellen_probe_collapse(const snellen_model *model, co
                                                   snellen_error *err);
 SNELLEN_API void snellen_collapse_free(snellen_collapse *result);
 
+/* ---- probe: attention maps ------------------------------------------------------------------------------------------------ */
+
+typedef struct snellen_attention_options {
+    int64_t layer, head;         /* from 0; -1 (default) = all of them */
+    bool rollout;                /* default true: also the rollout over all layers */
+    snellen_session_options session; /* memory full or swa; context and chunk follow from the number of tokens */
+} snellen_attention_options;
+
+/* Maps [n_tokens, n_tokens]: row t is the token that looks, column i the one it looks at; each row sums to 1. */
+typedef struct snellen_attention {
+    int64_t n_tokens;
+    int64_t first_layer, n_layers, first_head, n_heads;  /* what is held */
+    const float *weights;        /* [n_layers, n_heads, n_tokens, n_tokens] */
+    const float *rollout;        /* [n_tokens, n_tokens] product over all layers of (A + I) / 2, A the mean over heads:
+                                    how attention passes tokens on (arXiv 2005.00928); NULL = not asked for */
+} snellen_attention;
+
+SNELLEN_API snellen_attention_options snellen_attention_options_default(void);
+/* What each token looks at. All maps are held at once: SNELLEN_E_MEMORY with the sum where they do not fit. Free the
+ * result with snellen_attention_free(). */
+SNELLEN_API snellen_status snellen_probe_attention(const snellen_model *model, const int32_t *tokens, size_t n_tokens,
+                                                   const snellen_attention_options *options,
+                                                   const snellen_progress *progress, snellen_attention **result,
+                                                   snellen_error *err);
+SNELLEN_API void snellen_attention_free(snellen_attention *result);
+
 /* ---- checkup: the eye exam ----------------------------------------------------------------------------------------------- */
 
 /* Copying, counting and representational collapse with their cures, as one run: a report folder with index.html, a PNG,

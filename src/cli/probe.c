@@ -1,185 +1,72 @@
-/* probe: one measurement inside a model. Representational collapse is the first. */
-#include "cli/cli.h"
-#include "study/checkup.h"
+/* probe: one measurement inside a model. Finds which, and hands over to it. */
+#include "cli/probe.h"
 
-#include <math.h>
 #include <string.h>
 
-struct probe_args {
-    struct common_opts common;
-    struct probe_request request;
-    struct int_list lengths;
-    const char *tokens, *folder, *database;
-    int64_t prompts, comma;
-};
+static const struct verb *const probes[] = {&probe_collapse, &probe_attention};
 
-/* ---- results --------------------------------------------------------------------------------------------------------------- */
-
-static json_t *number_or_null(double x)
+snellen_status probe_prompt(const snellen_model *model, const char *text, const char *tokens, int32_t **ids, size_t *n,
+                            snellen_error *err)
 {
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
-static json_t *row_json(const snellen_collapse_row *r)
-{
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o}", "n", (json_int_t)r->n, "prompt",
-                     (json_int_t)r->prompt, "layer", (json_int_t)r->layer, "linf_mean", number_or_null(r->linf_mean),
-                     "linf_min", number_or_null(r->linf_min), "linf_max", number_or_null(r->linf_max), "l1",
-                     number_or_null(r->l1), "relative", number_or_null(r->relative), "mean_abs", number_or_null(r->mean_abs),
-                     "bit_equal", (int)r->bit_equal, "same_logits", (int)r->same_logits, "same_top", (int)r->same_top,
-                     "shift", number_or_null(r->shift));
-}
-
-static bool print_json(const struct checkup *c)
-{
-    json_t *all = json_array();
-    for (size_t i = 0; all && i < c->plan.n_collapses; i++) {
-        const struct checkup_collapse *k = &c->plan.collapses[i];
-        if (!k->result) continue;
-        json_t *rows = json_array();
-        for (size_t j = 0; rows && j < k->result->n_rows; j++) json_array_append_new(rows, row_json(&k->result->rows[j]));
-        json_array_append_new(all, json_pack("{s:s, s:s, s:o, s:o, s:I, s:o}", "sequence", k->sequence, "precision",
-            checkup_precision_name(k->precision), "blind_at",
-            k->result->blind_at < 0 ? json_null() : json_integer(k->result->blind_at), "faint_at",
-            k->result->faint_at < 0 ? json_null() : json_integer(k->result->faint_at), "tokens",
-            (json_int_t)k->result->n_tokens, "rows", rows));
+    FAIL_IF(!text == !tokens, SNELLEN_E_USAGE, "probe: a prompt is wanted: -p TEXT or --tokens LIST");
+    if (tokens) {
+        TRY(cli_token_ids(tokens, snellen_model_get_info(model)->n_vocab, ids, n, err));
+    } else {
+        int32_t *found;
+        TRY(cli_tokenize_prompt(model, text, strlen(text), &found, n, err));
+        snellen_status status = NEW_ARRAY(ids, *n + 1, "tokens", err);
+        if (!status && *n) memcpy(*ids, found, *n * sizeof *found);
+        snellen_free(found);
+        TRY(status);
     }
-    return ui_json(all ? json_pack("{s:o}", "collapse", all) : NULL);
+    if (*n) return SNELLEN_OK;
+    mem_free(*ids);
+    FAIL(SNELLEN_E_USAGE, "probe: the prompt holds no token, at least one expected");
 }
 
-/* y_n only; --json and --out have every layer. */
-static void print_table(const struct checkup *c, const struct checkup_collapse *k)
+/* "probe collapse" -> "collapse" */
+static const char *short_name(const struct verb *probe)
 {
-    int64_t last = c->info->n_layers + 1;
-    printf("%s, %s: y_n against y*_n after the final norm\n", k->sequence, checkup_precision_name(k->precision));
-    printf("%7s %6s %10s %10s %10s %10s %10s %10s  %s\n", "n", "prompt", "linf", "min head", "max head", "l1", "relative",
-           "shift", "equal");
-    for (size_t i = 0; i < k->result->n_rows; i++) {
-        const snellen_collapse_row *r = &k->result->rows[i];
-        if (r->layer != last) continue;
-        printf("%7lld %6u %10.4g %10.4g %10.4g %10.4g %10.4g %10.4g  %s\n", (long long)r->n, r->prompt, r->linf_mean,
-               r->linf_min, r->linf_max, r->l1, r->relative, r->shift,
-               r->bit_equal ? "vectors" : r->same_logits ? "logits" : r->same_top ? "top" : "-");
+    return strchr(probe->name, ' ') + 1;
+}
+
+static int unknown_probe(const char *word)
+{
+    const char *names[COUNT_OF(probes)];
+    struct strbuf list = {0};
+    for (size_t i = 0; i < COUNT_OF(probes); i++) {
+        names[i] = short_name(probes[i]);
+        strbuf_printf(&list, "%s%s", i ? ", " : "", names[i]);
     }
-    struct collapse_finding f = checkup_judge_collapse(&c->plan, k->sequence, k->precision, c->info);
-    struct strbuf b = {0};
-    strbuf_puts(&b, "tells n from n+1 ");
-    checkup_put_reach(&b, &f.tells);
-    strbuf_puts(&b, f.has_noise ? " (linf at least 2^-7, and more than rounding does)" : " (linf at least 2^-7)");
-    strbuf_puts(&b, "; vectors differ in their bits ");
-    checkup_put_reach(&b, &f.bits);
-    if (b.text) puts(b.text);
-    strbuf_free(&b);
-    putchar('\n');
-}
-
-static bool print_results(const struct checkup *c)
-{
-    if (ui.json) return print_json(c);
-    ui_clear();
-    for (size_t i = 0; i < c->plan.n_collapses; i++)
-        if (c->plan.collapses[i].result) print_table(c, &c->plan.collapses[i]);
-    return ui_flush();
-}
-
-/* ---- the work ---------------------------------------------------------------------------------------------------------------- */
-
-static snellen_status fill_request(struct probe_args *a, const snellen_model *model, int32_t **ids, snellen_error *err)
-{
-    struct probe_request *r = &a->request;
-    TRY(common_session(&a->common, &r->collapse.session, err));
-    r->collapse.n_prompts = (uint32_t)a->prompts;
-    r->collapse.comma = (uint32_t)a->comma;
-    r->collapse.seed = a->common.seed;
-    if (a->lengths.n) {
-        r->collapse.lengths = a->lengths.v;
-        r->collapse.n_lengths = a->lengths.n;
-    }
-    if (!a->tokens) return SNELLEN_OK;
-    TRY(cli_token_ids(a->tokens, snellen_model_get_info(model)->n_vocab, ids, &r->collapse.n_prompt_tokens, err));
-    r->collapse.prompt_tokens = *ids;
-    return SNELLEN_OK;
-}
-
-static int probe_collapse(struct probe_args *a, const char *path)
-{
-    int status = 0;
-    snellen_error err;
-    int32_t *ids = NULL;
-    if (a->request.numbers && cli_check_output(a->request.numbers, &err)) return ui_fail(&err);
-    snellen_model *model = cli_load(path, &status);
-    if (!model) return status;
-    struct checkup c = {.model = model, .progress = ui_progress()};
-    c.options = snellen_checkup_options_default();
-    c.options.folder = a->folder;
-    c.options.database = a->database;
-    c.options.model_name = path;
-    c.options.command = ui_command();
-    c.options.seed = a->common.seed;
-    snellen_status done = fill_request(a, model, &ids, &err);
-    if (!done) done = checkup_probe(&c, &a->request, &err);
-    if ((!done || done == SNELLEN_E_CANCELLED) && !print_results(&c)) status = 1;
-    if (done) status = ui_fail(&err);
-    checkup_free(&c);
-    mem_free(ids);
-    snellen_model_free(model);
+    const char *near = opts_nearest(word, names, COUNT_OF(probes));
+    int status = near ? ui_wrong("probe: '%.100s' found; did you mean %s?", word, near)
+                      : ui_wrong("probe: '%.100s' found, one of %s expected", word, list.text ? list.text : "");
+    strbuf_free(&list);
     return status;
 }
 
 static int run(int argc, char **argv)
 {
-    struct probe_args a = {.common = common_opts_default(), .prompts = 1,
-                           .request = {.sequence = "ones", .collapse = snellen_collapse_options_default(), .up_to = 2001}};
+    const struct opt table[] = {OPTS_OUTPUT()};
     const char *args[2];
-    a.request.precision = a.common.precision;
-    const struct opt table[] = {
-        OPT_GROUP("collapse: what is read"),
-        OPT_CHOICE(0, "sequence", "NAME", &a.request.sequence, "ones digits copy commas alternate all",
-                   "what ends the prompt: 1 repeated; random digits; 1 repeated, to be copied; the same with a comma every 3; 1 "
-                   "and 0 by turns"),
-        OPT_TEXT('p', "prompt", "TEXT", &a.request.collapse.prompt, "text before the sequence; special tokens are read as such",
-                 .shown = "the paper's question"),
-        OPT_TEXT(0, "tokens", "LIST", &a.tokens, "the same as token ids, as in 1,2,3, or a file of ids"),
-        OPT_TEXT(0, "repeat", "TEXT", &a.request.collapse.repeat, "the item that is repeated; must be one token", .shown = "1"),
-        OPT_INT(0, "comma", "K", &a.comma, 1, 1000000, "a comma after every K items", .shown = "as the sequence says"),
-        OPT_FLAG(0, "chat", &a.request.collapse.chat, "in a user's turn of the model's chat template"),
-        OPT_INT(0, "prompts", "N", &a.prompts, 1, 1000, "prompts: other wordings (at most 20), other digits"),
-        OPT_INT(0, "up-to", "N", &a.request.up_to, 1, 2001, "longest sequence; about five lengths an octave"),
-        OPT_INTS(0, "lengths", "LIST", &a.lengths, 1, 1 << 24, "lengths: 1,2,4 or 1..64:1; at most 96 of them",
-                 .shown = "as --up-to says"),
-        OPT_CHOICE(0, "precision", "TYPE", &a.request.precision, "f32 bf16 f16 all",
-                   "rounds every activation and every cached key and value"),
-        OPT_SEED(0, "seed", "N", &a.common.seed, "decides the random digits"),
-        OPT_GROUP("what comes out"),
-        OPT_TEXT('o', "figures", "DIR", &a.folder, "folder for PNG, SVG and CSV of each figure"),
-        OPT_TEXT(0, "out", "FILE", &a.request.numbers, "safetensors file of all numbers: NAME.TYPE.MEASURE [prompts, lengths, "
-                 "layers] and NAME.TYPE.vectors [prompts, lengths, 2, width]"),
-        OPT_TEXT(0, "db", "FILE", &a.database, "database that keeps the numbers; '' for none",
-                 .shown = "the one of `snellen runs`"),
-        OPT_INT(0, "chunk", "N", &a.common.chunk, 1, 8192, "tokens processed at a time", .shown = "512"),
-        OPTS_THREADS(&a.common),
-        OPTS_OUTPUT(),
-    };
+    for (size_t i = 0; argc > 1 && i < COUNT_OF(probes); i++)
+        if (!strcmp(argv[1], short_name(probes[i]))) return probes[i]->run(argc - 1, argv + 1);
     int status = opts_parse(&verb_probe, table, COUNT_OF(table), argc, argv, args);
-    if (status < 0) {
-        if (strcmp(args[0], "collapse")) status = ui_wrong("probe: '%.100s' found, collapse expected", args[0]);
-        else status = probe_collapse(&a, args[1]);
-    }
-    int_list_free(&a.lengths);
-    return status;
+    return status < 0 ? unknown_probe(args[0]) : status;
 }
 
 const struct verb verb_probe = {
     .name = "probe",
-    .summary = "one measurement inside a model: collapse",
+    .summary = "one measurement inside a model: collapse, attention",
     .run = run,
     .works = true,
-    .usage = "collapse MODEL [options]",
-    .about = "collapse: how far apart the vectors of a prompt's last token lie when its sequence has n items, and n with the "
-             "last item once more (arXiv 2406.04267). Shown at the end of the model; --json and --out have every layer.",
+    .usage = "WHAT MODEL [options]",
+    .about = "collapse: how far apart a model holds n and n + 1 items (arXiv 2406.04267).\n"
+             "attention: what each token looks at, by layer and head, and the rollout over all layers.\n"
+             "`snellen probe WHAT --help` says more.",
     .args = "WHAT MODEL",
     .min_args = 2,
     .max_args = 2,
     .examples = { "snellen probe collapse smollm2 --precision all -o figures",
-                  "snellen probe collapse smollm2 -p 'How many twos? ' --repeat 2 --lengths 1,10,100" },
+                  "snellen probe attention smollm2 -p 'The cat sat on the' -o figures" },
 };

@@ -85,6 +85,7 @@ static void attend(const struct snellen_model *model, int64_t layer, struct work
         .scale = (float)d->attn_scale, .soft_cap = (float)d->attn_soft_cap, .alibi = model->alibi,
         .kv_type = w->kv_type,
     };
+    if (w->watch) w->watch->see(w->watch, layer, w->q, batch, w->spans, n_spans, &shape);
     attention(w->mix, w->q, batch->positions, n, w->spans, n_spans, &shape, w->scratch, w->scratch_bytes);
     round_to(w->mix, w->rounding, n * d->n_heads * d->head_dim);
     linear_forward(&model->layers[layer].output, w->a, w->mix, n, w);

@@ -83,6 +83,16 @@ snellen_status positions_init(struct snellen_model *model, snellen_error *err);
 /* ALiBi slopes of n_heads heads (arXiv 2108.12409): 2^(-max_bias i / n) for a power of two, interleaved otherwise. */
 void alibi_slopes(float *slopes, int64_t n_heads, double max_bias);
 
+/* ---- who watches ------------------------------------------------------------------------------------------------------ */
+
+/* Is shown what attention() is given, for each layer and batch: q [batch rows, n_heads, head_dim] as it meets the keys. */
+struct attn_watch {
+    void (*see)(struct attn_watch *watch, int64_t layer, const float *q, const struct batch *batch,
+                const struct attn_span *spans, size_t n_spans, const struct attn_shape *shape);
+};
+/* From now on; NULL = nobody. The watch stays the caller's. */
+void session_watch(snellen_session *s, struct attn_watch *watch);
+
 /* ---- one layer (workspace.c, layer.c) ------------------------------------------------------------------------------------------------------ */
 
 /* Working memory for a batch of at most `rows` rows. */
@@ -104,6 +114,7 @@ struct workspace {
     size_t scratch_bytes;
     enum rounding rounding;
     enum dtype kv_type;         /* how the memory holds keys and values */
+    struct attn_watch *watch;   /* or NULL */
     char *block;                /* all of the above lies in one block */
 };
 /* What decides a workspace's size. */

@@ -219,6 +219,11 @@ void snellen_session_set_progress(snellen_session *s, const snellen_progress *pr
     s->progress = progress ? *progress : (snellen_progress){0};
 }
 
+void session_watch(snellen_session *s, struct attn_watch *watch)
+{
+    s->w.watch = watch;
+}
+
 int64_t snellen_session_length(const snellen_session *s)
 {
     return s->memory->length;

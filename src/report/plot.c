@@ -182,3 +182,20 @@ snellen_status plot_write_csv(const struct plot_figure *f, const char *path, sne
     strbuf_free(&out);
     return status;
 }
+
+snellen_status plot_write_all(const struct plot_figure *f, const char *folder, snellen_error *err)
+{
+    static const struct {
+        const char *ending;
+        snellen_status (*write)(const struct plot_figure *f, const char *path, snellen_error *err);
+    } forms[] = {{"png", plot_write_png}, {"svg", plot_write_svg}, {"csv", plot_write_csv}};
+    for (size_t i = 0; i < COUNT_OF(forms); i++) {
+        struct strbuf path = {0};
+        strbuf_printf(&path, "%s/%s.%s", folder, f->id, forms[i].ending);
+        snellen_status status = path.failed ? error_set(err, SNELLEN_E_MEMORY, "figure: memory ran out")
+                                            : forms[i].write(f, path.text, err);
+        strbuf_free(&path);
+        TRY(status);
+    }
+    return SNELLEN_OK;
+}

@@ -65,6 +65,8 @@ snellen_status plot_write_png(const struct plot_figure *f, const char *path, sne
 snellen_status plot_write_svg(const struct plot_figure *f, const char *path, snellen_error *err);
 /* All points: series, x, y, low, high; of a heat map: x, y, value. */
 snellen_status plot_write_csv(const struct plot_figure *f, const char *path, snellen_error *err);
+/* The three of them as folder/id.png, .svg and .csv. */
+snellen_status plot_write_all(const struct plot_figure *f, const char *folder, snellen_error *err);
 /* The <svg> element alone; its ids begin with the figure's, so that several can stand in one page. */
 snellen_status plot_svg_text(const struct plot_figure *f, struct strbuf *out, snellen_error *err);
 

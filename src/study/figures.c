@@ -1,8 +1,6 @@
 /* Charts drawn: each becomes a figure of the report module, and a PNG, an SVG and a CSV file in the folder. */
 #include "study/chart.h"
 
-#include <string.h>
-
 /* The numbers as they stand on the axes of a heat map; the last row of a map of layers is after the final norm. */
 static snellen_status number_labels(struct arena *arena, const double *ticks, size_t n, const char *last,
                                     const char *const **labels, snellen_error *err)
@@ -58,20 +56,6 @@ static snellen_status figure_of(struct arena *arena, const struct chart *chart, 
     return chart->kind == CHART_HEAT ? heat_of(arena, chart, f, err) : series_of(arena, chart, f, err);
 }
 
-static snellen_status write_figure(struct checkup *c, const struct plot_figure *f, snellen_error *err)
-{
-    static const struct {
-        const char *ending;
-        snellen_status (*write)(const struct plot_figure *f, const char *path, snellen_error *err);
-    } forms[] = {{"png", plot_write_png}, {"svg", plot_write_svg}, {"csv", plot_write_csv}};
-    for (size_t i = 0; i < COUNT_OF(forms); i++) {
-        const char *path = arena_printf(&c->arena, "%s/%s.%s", c->options.folder, f->id, forms[i].ending);
-        FAIL_IF(!path, SNELLEN_E_MEMORY, "figure: memory ran out");
-        TRY(forms[i].write(f, path, err));
-    }
-    return SNELLEN_OK;
-}
-
 snellen_status checkup_figures(struct checkup *c, struct plot_figure **figures, size_t *n, snellen_error *err)
 {
     struct chart *charts;
@@ -80,7 +64,7 @@ snellen_status checkup_figures(struct checkup *c, struct plot_figure **figures, 
     FAIL_IF(!*figures, SNELLEN_E_MEMORY, "figures: memory ran out");
     for (size_t i = 0; i < *n; i++) {
         TRY(figure_of(&c->arena, &charts[i], &(*figures)[i], err));
-        TRY(write_figure(c, &(*figures)[i], err));
+        TRY(plot_write_all(&(*figures)[i], c->options.folder, err));
     }
     return SNELLEN_OK;
 }
