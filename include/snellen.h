@@ -80,7 +80,7 @@ typedef struct snellen_model_info {
     const char *path;       /* the file or folder it was read from */
     const char *container;  /* "gguf" or "safetensors" */
     const char *arch;       /* "llama", "qwen2", "qwen3", "gemma3", "gpt2", "gpt_neox", "bloom", "opt" */
-    const char *positions;  /* "rotary", "alibi", "learned" */
+    const char *positions;  /* "rotary", "alibi", "learned", "sinusoidal", "none" */
     const char *chat;       /* chat template: "chatml", "gemma", "" (none), or "other" (not supported) */
     int64_t n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff;
     int64_t n_vocab;        /* rows of logits */

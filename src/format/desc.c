@@ -3,6 +3,25 @@
 #include "format/inner.h"
 
 #include <math.h>
+#include <string.h>
+
+const char *const position_names[POSITION_COUNT] = {
+    [POSITION_OWN] = "", [POSITION_ROTARY] = "rotary", [POSITION_ALIBI] = "alibi", [POSITION_LEARNED] = "learned",
+    [POSITION_SINUSOIDAL] = "sinusoidal", [POSITION_NONE] = "none",
+};
+
+enum position_kind position_named(const char *name, size_t n)
+{
+    enum position_kind kind = POSITION_ROTARY;
+    while (kind < POSITION_COUNT && (strlen(position_names[kind]) != n || memcmp(position_names[kind], name, n))) kind++;
+    return kind;
+}
+
+enum position_kind desc_positions(const char *arch)
+{
+    if (!strcmp(arch, "gpt2") || !strcmp(arch, "opt")) return POSITION_LEARNED;
+    return strcmp(arch, "bloom") ? POSITION_ROTARY : POSITION_ALIBI;
+}
 
 struct bound {
     const char *name;

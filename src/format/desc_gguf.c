@@ -26,6 +26,7 @@ static const struct gguf_arch {
     {"gpt2", "gpt2", ACT_GELU_TANH, false, 0},
     {"gptneox", "gpt_neox", ACT_GELU_ERF, false, 10000},
     {"bloom", "bloom", ACT_GELU_TANH, false, 0},
+    {"opt", "opt", ACT_RELU, false, 0},  /* written here; llama.cpp has none */
 };
 
 static const char *key_name(char buffer[LONGEST_NAME], const struct keys *k, const char *rest)
@@ -194,6 +195,27 @@ static snellen_status read_rotary(const struct keys *k, struct model_desc *d, sn
     return SNELLEN_OK;
 }
 
+/* Models that were made here may have other positions than their architecture's own. */
+static snellen_status read_positions(const struct keys *k, struct model_desc *d, snellen_error *err)
+{
+    const char *name;
+    char shown[SHOWN_BYTES];
+    size_t n;
+    d->positions = desc_positions(d->arch);
+    if (gguf_text(k->g, "snellen.positions", &name, &n)) {
+        d->positions = position_named(name, n);
+        FAIL_IF(d->positions == POSITION_COUNT, SNELLEN_E_UNSUPPORTED, "%s: 'snellen.positions' = '%s' is not supported",
+                k->file, name_shown(shown, name, n));
+    }
+    if (d->positions == POSITION_ALIBI) d->alibi_max_bias = 8;
+    if (d->positions != POSITION_ROTARY) {
+        d->rope_theta = 0;
+        return SNELLEN_OK;
+    }
+    if (d->rope_theta == 0) d->rope_theta = 1e4;
+    return read_rotary(k, d, err);
+}
+
 /* ---- windows ----------------------------------------------------------------------------------------------------- */
 
 /* Which layers have the window: `period` p means that layers p-1, 2p-1 .. see everything, 1 that all have it. */
@@ -233,7 +255,7 @@ static void finish_gemma3(struct model_desc *d)
     if (d->attn_scale == 0 && d->n_layers == GEMMA_27B_LAYERS)
         d->attn_scale = 1 / sqrt((double)d->d_model / (double)d->n_heads);
     d->embedding_scale = sqrt((double)d->d_model);
-    if (d->rope_theta_local == 0) d->rope_theta_local = 10000;
+    if (d->rope_theta_local == 0 && d->rope_theta > 0) d->rope_theta_local = 10000;
     d->rope_scaling_local = false;
 }
 
@@ -277,14 +299,13 @@ snellen_status desc_from_gguf(const struct gguf *g, const char *file, struct are
     TRY(read_sizes(&k, d, err));
     TRY(key_float(&k, "attention.layer_norm_epsilon", &d->norm_eps, err));
     TRY(key_float(&k, "attention.layer_norm_rms_epsilon", &d->norm_eps, err));
-    if (arch->theta > 0) TRY(read_rotary(&k, d, err));
+    TRY(read_positions(&k, d, err));
     TRY(read_windows(&k, d, gemma3 ? GEMMA_PERIOD : 1, arena, err));
     TRY(key_float(&k, "attention.scale", &d->attn_scale, err));
     TRY(key_float(&k, "attn_logit_softcapping", &d->attn_soft_cap, err));
     TRY(key_float(&k, "final_logit_softcapping", &d->logit_soft_cap, err));
     TRY(key_bool(&k, "attention.causal", &causal, err));
     FAIL_IF(!causal, SNELLEN_E_UNSUPPORTED, "%s: attention to later tokens is not supported", file);
-    if (!strcmp(d->arch, "bloom")) d->alibi_max_bias = 8;
     if (!strcmp(d->arch, "gpt_neox")) {
         d->parallel_residual = true;
         TRY(key_bool(&k, "use_parallel_residual", &d->parallel_residual, err));

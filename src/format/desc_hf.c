@@ -296,6 +296,27 @@ static snellen_status read_rotary(const struct config *c, double part, struct mo
     return SNELLEN_OK;
 }
 
+/* Models that were made here may have other positions than their architecture's own. What stands in the file for
+ * programs that do not know this key (a table of sinusoids, frequencies of almost nothing) is not looked at then. */
+static snellen_status read_positions(const struct config *c, double rotary_part, struct model_desc *d,
+                                     snellen_error *err)
+{
+    const char *name = NULL;
+    char shown[SHOWN_BYTES];
+    d->positions = desc_positions(d->arch);
+    TRY(config_text(c, "snellen_positions", &name, err));
+    if (name) d->positions = position_named(name, strlen(name));
+    FAIL_IF(d->positions == POSITION_COUNT, SNELLEN_E_UNSUPPORTED, "%s: 'snellen_positions' = '%s' is not supported",
+            c->file, name_shown(shown, name, strlen(name)));
+    if (d->positions == POSITION_ALIBI && d->alibi_max_bias == 0) d->alibi_max_bias = 8;
+    if (d->positions != POSITION_ROTARY) {
+        d->rope_theta = d->rope_theta_local = 0;
+        return SNELLEN_OK;
+    }
+    if (d->rope_theta == 0) d->rope_theta = 1e4;
+    return read_rotary(c, rotary_part, d, err);
+}
+
 /* ---- windows ----------------------------------------------------------------------------------------------------- */
 
 /* layer_types: the kind of each layer by name. */
@@ -440,7 +461,7 @@ static snellen_status desc_from_object(const struct config *outer, struct arena 
     }
     TRY(read_sizes(&c, d, err));
     TRY(read_activation(&c, d, err));
-    if (d->rope_theta > 0) TRY(read_rotary(&c, arch->rotary_part, d, err));
+    TRY(read_positions(&c, arch->rotary_part, d, err));
     TRY(read_windows(&c, arch, arena, d, err));
     TRY(read_details(&c, d, err));
     /* A vocabulary that the file leaves out is filled in from the embedding and checked then. */

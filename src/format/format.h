@@ -127,6 +127,17 @@ void safetensors_writer_abort(struct safetensors_writer *w);
 
 /* ---- what a model file says of itself (desc_gguf.c, desc_hf.c) --------------------------------------------------- */
 
+/* How a model knows where a token stands. OWN stands for what its architecture has (desc_positions()). */
+enum position_kind {
+    POSITION_OWN, POSITION_ROTARY, POSITION_ALIBI, POSITION_LEARNED, POSITION_SINUSOIDAL, POSITION_NONE, POSITION_COUNT
+};
+/* "rotary", "alibi", "learned", "sinusoidal", "none"; "" for OWN. */
+extern const char *const position_names[POSITION_COUNT];
+/* POSITION_COUNT for an unknown name. */
+enum position_kind position_named(const char *name, size_t n);
+/* What all published models of an architecture have. */
+enum position_kind desc_positions(const char *arch);
+
 enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN };
 
 struct model_desc {
@@ -134,6 +145,7 @@ struct model_desc {
                                       gpt2, gpt_neox, bloom, opt */
     int64_t n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, n_vocab, n_context;
     double norm_eps;
+    enum position_kind positions;  /* never OWN after reading */
     /* rotary positions */
     double rope_theta;             /* 0 = not given */
     double rope_theta_local;       /* base in windowed layers (Gemma 3); 0 = as rope_theta */

@@ -5,14 +5,14 @@
 #include <string.h>
 
 static const struct arch archs[] = {
-    {.name = "llama", .norm = NORM_RMS, .positions = POSITION_ROTARY, .gated = true},
-    {.name = "qwen2", .norm = NORM_RMS, .positions = POSITION_ROTARY, .gated = true, .qkv_bias = true},
-    {.name = "qwen3", .norm = NORM_RMS, .positions = POSITION_ROTARY, .gated = true, .qk_norm = true},
-    {.name = "gemma3", .norm = NORM_RMS, .positions = POSITION_ROTARY, .gated = true, .qk_norm = true, .post_norms = true},
-    {.name = "gpt2", .norm = NORM_LAYER, .positions = POSITION_LEARNED, .all_bias = true},
-    {.name = "gpt_neox", .norm = NORM_LAYER, .positions = POSITION_ROTARY},
-    {.name = "bloom", .norm = NORM_LAYER, .positions = POSITION_ALIBI, .embedding_norm = true, .all_bias = true},
-    {.name = "opt", .norm = NORM_LAYER, .positions = POSITION_LEARNED},
+    {.name = "llama", .norm = NORM_RMS, .gated = true},
+    {.name = "qwen2", .norm = NORM_RMS, .gated = true, .qkv_bias = true},
+    {.name = "qwen3", .norm = NORM_RMS, .gated = true, .qk_norm = true},
+    {.name = "gemma3", .norm = NORM_RMS, .gated = true, .qk_norm = true, .post_norms = true},
+    {.name = "gpt2", .norm = NORM_LAYER, .all_bias = true},
+    {.name = "gpt_neox", .norm = NORM_LAYER},
+    {.name = "bloom", .norm = NORM_LAYER, .embedding_norm = true, .all_bias = true},
+    {.name = "opt", .norm = NORM_LAYER},
 };
 
 const struct arch *arch_list(size_t i)

@@ -17,9 +17,9 @@ static void embed(const struct snellen_model *model, struct workspace *w, const 
         round_to(w->x, w->rounding, n * d);
         scale_by(w->x, scale, n * d);
     }
-    if (model->position_table.data)
+    if (positions_added(model))
         for (int64_t i = 0; i < n; i++) {
-            weight_row(w->h, &model->position_table, batch->positions[i]);
+            position_vector(model, w->h, batch->positions[i]);
             add_to(w->x + i * d, w->h, d);
         }
     round_to(w->x, w->rounding, n * d);
@@ -29,7 +29,7 @@ static void embed(const struct snellen_model *model, struct workspace *w, const 
 static void turn_rows(const struct snellen_model *model, struct workspace *w, const struct batch *batch,
                       const struct memory *memory)
 {
-    if (model->arch->positions != POSITION_ROTARY) return;
+    if (model->desc.positions != POSITION_ROTARY) return;
     const struct rope *rope = &model->rope, *local = &model->rope_local;
     const int64_t *shifted = memory->ops->query_positions(memory);
     int64_t n = batch->n_rows;

@@ -57,7 +57,7 @@ static void project_qkv(const struct snellen_model *model, int64_t layer, struct
     linear_forward(&lw->v, w->v, w->h, n, w);
     if (lw->q_norm.weight) norm_forward(model, &lw->q_norm, w->q, w->q, n * d->n_heads, d->head_dim, w);
     if (lw->k_norm.weight) norm_forward(model, &lw->k_norm, w->k, w->k, n * d->n_kv_heads, d->head_dim, w);
-    if (model->arch->positions != POSITION_ROTARY) return;
+    if (model->desc.positions != POSITION_ROTARY) return;
     bool local = model_layer_windowed(model, layer);
     const struct rope *rope = local ? &model->rope_local : &model->rope;
     if (shifted) {

@@ -5,17 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void desc_defaults(struct model_desc *d, const struct arch *arch)
+static void desc_defaults(struct model_desc *d)
 {
     if (d->n_kv_heads == 0) d->n_kv_heads = d->n_heads;
     if (d->head_dim == 0) d->head_dim = d->d_model / d->n_heads;
     if (d->attn_scale <= 0) d->attn_scale = 1 / sqrt((double)d->head_dim);
     if (d->embedding_scale <= 0) d->embedding_scale = 1;
-    if (arch->positions == POSITION_ROTARY) {
+    if (d->positions == POSITION_ROTARY) {
         if (d->rope_theta <= 0) d->rope_theta = 10000;
         if (d->rope_dim <= 0) d->rope_dim = d->head_dim;
     }
-    if (arch->positions == POSITION_ALIBI && d->alibi_max_bias <= 0) d->alibi_max_bias = 8;
+    if (d->positions == POSITION_ALIBI && d->alibi_max_bias <= 0) d->alibi_max_bias = 8;
     if (!d->windowed) d->window = 0;
 }
 
@@ -26,19 +26,18 @@ bool model_layer_windowed(const struct snellen_model *model, int64_t layer)
 
 static void info_fill(struct snellen_model *model)
 {
-    static const char *const positions[] = {"rotary", "alibi", "learned"};
     const struct model_desc *d = &model->desc;
     snellen_model_info *info = &model->info;
     *info = (snellen_model_info){
         .path = model->file->path,
         .container = model->file->container,
         .arch = model->arch->name,
-        .positions = positions[model->arch->positions],
+        .positions = position_names[d->positions],
         .chat = model->tokenizer ? tokenizer_chat(model->tokenizer) : "",
         .n_layers = d->n_layers, .d_model = d->d_model, .n_heads = d->n_heads, .n_kv_heads = d->n_kv_heads,
         .head_dim = d->head_dim, .d_ff = d->d_ff, .n_vocab = d->n_vocab, .n_context = d->n_context,
         .window = d->window,
-        .rope_theta = model->arch->positions == POSITION_ROTARY ? d->rope_theta : 0,
+        .rope_theta = model->desc.positions == POSITION_ROTARY ? d->rope_theta : 0,
         .has_tokenizer = model->tokenizer != NULL,
         .no_tokenizer = model->no_tokenizer,
     };
@@ -75,7 +74,7 @@ static snellen_status model_bind(struct snellen_model *model, snellen_error *err
     model->arch = arch_find(model->desc.arch);
     FAIL_IF(!model->arch, SNELLEN_E_UNSUPPORTED, "%s: architecture '%s' is not supported", model->file->path,
             model->desc.arch);
-    desc_defaults(&model->desc, model->arch);
+    desc_defaults(&model->desc);
     const struct model_desc *d = &model->desc;
     FAIL_IF(d->head_dim < 1 || d->n_heads % d->n_kv_heads != 0, SNELLEN_E_FORMAT,
             "%s: %lld heads of width %lld cannot share %lld key and value heads", model->file->path,

@@ -14,12 +14,10 @@
 /* ---- architectures (arch.c) ------------------------------------------------------------------------------------------ */
 
 enum norm_kind { NORM_RMS, NORM_LAYER };
-enum position_kind { POSITION_ROTARY, POSITION_ALIBI, POSITION_LEARNED };
 
 struct arch {
     const char *name;           /* model_desc.arch */
     enum norm_kind norm;
-    enum position_kind positions;
     bool gated;                 /* feed-forward: act(gate x) * up x, else act(up x) */
     bool qk_norm;               /* RMS norm over each head's q and k before they turn */
     bool post_norms;            /* norms after attention and after feed-forward, before the residual */
@@ -80,6 +78,10 @@ bool model_layer_windowed(const struct snellen_model *model, int64_t layer);
 
 /* Frequencies of full and windowed layers, or ALiBi slopes, as desc and architecture say. */
 snellen_status positions_init(struct snellen_model *model, snellen_error *err);
+/* The model adds a vector for the position to each token's embedding: learned or sinusoidal ones. */
+bool positions_added(const struct snellen_model *model);
+/* y [d_model] = that vector. Sinusoids (arXiv 1706.03762): y[2i] = sin(p / 10000^(2i/d)), y[2i+1] = cos(the same). */
+void position_vector(const struct snellen_model *model, float *y, int64_t position);
 /* ALiBi slopes of n_heads heads (arXiv 2108.12409): 2^(-max_bias i / n) for a power of two, interleaved otherwise. */
 void alibi_slopes(float *slopes, int64_t n_heads, double max_bias);
 

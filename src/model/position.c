@@ -1,4 +1,4 @@
-/* Positions: the frequencies of rotary embeddings with their scalings, and ALiBi slopes. */
+/* Positions: the frequencies of rotary embeddings with their scalings, ALiBi slopes, vectors that are added. */
 #include "model/model.h"
 
 #include <math.h>
@@ -94,17 +94,42 @@ void alibi_slopes(float *slopes, int64_t n_heads, double max_bias)
     }
 }
 
+/* ---- vectors that are added ----------------------------------------------------------------------------------------------- */
+
+bool positions_added(const struct snellen_model *model)
+{
+    return model->desc.positions == POSITION_LEARNED || model->desc.positions == POSITION_SINUSOIDAL;
+}
+
+static void sinusoids(float *y, int64_t position, int64_t d)
+{
+    for (int64_t i = 0; i < d; i++) {
+        double angle = (double)position * pow(10000, -(double)(i / 2 * 2) / (double)d);
+        y[i] = (float)(i % 2 ? cos(angle) : sin(angle));
+    }
+}
+
+void position_vector(const struct snellen_model *model, float *y, int64_t position)
+{
+    if (model->desc.positions == POSITION_SINUSOIDAL)
+        sinusoids(y, position, model->desc.d_model);
+    else
+        weight_row(y, &model->position_table, position);
+}
+
+/* ---- what a model needs ----------------------------------------------------------------------------------------------------- */
+
 snellen_status positions_init(struct snellen_model *model, snellen_error *err)
 {
     const struct model_desc *d = &model->desc;
-    if (model->arch->positions == POSITION_ROTARY) {
+    if (model->desc.positions == POSITION_ROTARY) {
         TRY(rope_init(model, &model->rope, d->rope_theta, true, err));
         TRY(rope_divide(model, &model->rope, err));
         if (d->window > 0)
             TRY(rope_init(model, &model->rope_local, d->rope_theta_local > 0 ? d->rope_theta_local : d->rope_theta,
                           d->rope_theta_local <= 0 || d->rope_scaling_local, err));
     }
-    if (model->arch->positions == POSITION_ALIBI) {
+    if (model->desc.positions == POSITION_ALIBI) {
         model->alibi = arena_alloc(&model->arena, (size_t)d->n_heads * sizeof(float));
         FAIL_IF(!model->alibi, SNELLEN_E_MEMORY, "%s: memory ran out", model->file->path);
         alibi_slopes(model->alibi, d->n_heads, d->alibi_max_bias);

@@ -94,8 +94,8 @@ static snellen_status resolve_window(const snellen_model *model, const struct me
     FAIL_IF(o->window == 0, SNELLEN_E_USAGE, "memory swa: the model has no window of its own, give one (--window W)");
     TRY(in_range(o->window, 1, max_context, "window", err));
     TRY(in_range(o->sinks, 0, 1 << 20, "sinks", err));
-    FAIL_IF(ops->shifts_positions && model->arch->positions == POSITION_LEARNED, SNELLEN_E_UNSUPPORTED,
-            "memory sink: positions of a %s model are learned ones, which cannot be counted inside the cache",
+    FAIL_IF(ops->shifts_positions && positions_added(model), SNELLEN_E_UNSUPPORTED,
+            "memory sink: %s positions of a %s model cannot be counted inside the cache", model->info.positions,
             model->arch->name);
     return SNELLEN_OK;
 }
@@ -110,7 +110,7 @@ static snellen_status resolve_options(const snellen_model *model, snellen_sessio
     TRY(resolve_window(model, ops, o, err));
     if (o->n_context == 0) o->n_context = model->desc.n_context;
     TRY(in_range(o->n_context, 1, max_context, "context", err));
-    FAIL_IF(model->arch->positions == POSITION_LEARNED && o->n_context > model->desc.n_context, SNELLEN_E_USAGE,
+    FAIL_IF(model->desc.positions == POSITION_LEARNED && o->n_context > model->desc.n_context, SNELLEN_E_USAGE,
             "context is %lld, but the model has learned positions for %lld tokens", (long long)o->n_context,
             (long long)model->desc.n_context);
     if (o->chunk == 0) o->chunk = DEFAULT_CHUNK;
@@ -128,7 +128,7 @@ static struct memory_shape memory_shape_of(const snellen_model *model, const sne
         .model_window = d->window,
         .kv_type = o->cache == SNELLEN_F16 && o->precision != SNELLEN_BF16 ? DT_F16 : DT_F32,
         .n_context = o->n_context,
-        .max_position = model->arch->positions == POSITION_LEARNED ? d->n_context : INT64_MAX,
+        .max_position = model->desc.positions == POSITION_LEARNED ? d->n_context : INT64_MAX,
         .chunk = o->chunk, .window = o->window, .sinks = o->sinks,
     };
 }

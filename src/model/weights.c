@@ -181,7 +181,7 @@ static snellen_status bind_layer(struct snellen_model *model, int64_t layer, sne
 
 static snellen_status bind_positions(struct snellen_model *model, snellen_error *err)
 {
-    if (model->arch->positions != POSITION_LEARNED) return SNELLEN_OK;
+    if (model->desc.positions != POSITION_LEARNED) return SNELLEN_OK;
     const struct tensor *t = model_file_find(model->file, "position_embd.weight");
     if (!t) return missing(model, "position_embd.weight", err);
     return bind_matrix(model, t, model->desc.n_context, model->desc.d_model, &model->position_table, err);

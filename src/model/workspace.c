@@ -42,7 +42,7 @@ static void lay_out(struct workspace *w, struct layout *l, const struct snellen_
 {
     const struct model_desc *d = &model->desc;
     int64_t rows = shape->rows, width_q = d->n_heads * d->head_dim, width_kv = d->n_kv_heads * d->head_dim;
-    bool rotary = model->arch->positions == POSITION_ROTARY, local = rotary && d->window > 0;
+    bool rotary = model->desc.positions == POSITION_ROTARY, local = rotary && d->window > 0;
     int64_t turns = model->rope.half * 2;
     struct attn_shape attn = {.n_heads = d->n_heads, .n_kv_heads = d->n_kv_heads, .head_dim = d->head_dim,
                               .kv_type = shape->kv_type};

@@ -30,6 +30,7 @@ static struct gguf_writer *new_writer(const char *path)
 static void writes_what_is_read_again(void **state)
 {
     (void)state;
+    unlink("written.gguf");
     struct gguf_writer *w = new_writer("written.gguf");
     gguf_put_int(w, "a.count", UINT32_MAX);
     gguf_put_float(w, "a.real", 0.1);
