@@ -71,6 +71,24 @@ struct snellen_model {
 
 /* Finds every tensor that the architecture asks for, checks its shape, widens the vectors. */
 snellen_status weights_bind(struct snellen_model *model, snellen_error *err);
+/* One tensor of a model. The list has them all in a fixed order: embedding, norms and output, then layer by layer. */
+enum weight_role {
+    ROLE_NORM, ROLE_BIAS, ROLE_TOKENS, ROLE_POSITIONS,
+    ROLE_IN,            /* a matrix that reads the residual stream (q, k, v, gate, up, output) */
+    ROLE_RESIDUAL,      /* a matrix that writes to it (attention's output, down) */
+};
+struct weight_entry {
+    char name[96];      /* canonical: "blk.3.attn_q.weight"; q, k and v always apart */
+    int64_t layer;      /* -1 = of no layer */
+    enum weight_role role;
+    int n_dims;
+    int64_t shape[2];   /* [n] or [n_out, n_in] */
+    struct weight weight;  /* vectors are one row of F32; data NULL in a description */
+};
+/* The tensors that a loaded model has; *i = 0 at first. False past the last one. */
+bool weights_next(const struct snellen_model *model, size_t *i, struct weight_entry *e);
+/* The tensors that a new model of this description has. */
+bool weights_next_of(const struct arch *arch, const struct model_desc *d, size_t *i, struct weight_entry *e);
 /* True when the layer looks back only `window` tokens. */
 bool model_layer_windowed(const struct snellen_model *model, int64_t layer);
 

@@ -8,16 +8,17 @@
 
 /* ---- the list ------------------------------------------------------------------------------------------------------- */
 
-enum slot_kind { SLOT_NORM, SLOT_LINEAR };
-enum slot_size { D, Q, KV, FF, HEAD };                                /* what a dimension is */
-enum slot_when { ALWAYS, GATED, QK_NORM, POST_NORMS };                /* which architectures have it */
-enum slot_bias { BIAS_MAYBE, BIAS_QKV };                              /* all_bias demands them all */
+enum slot_kind { SLOT_NORM, SLOT_LINEAR, SLOT_TABLE };
+enum slot_size { NONE, D, Q, KV, FF, HEAD, VOCAB, CONTEXT };          /* what a dimension is */
+enum slot_when { ALWAYS, GATED, QK_NORM, POST_NORMS, EMBEDDING_NORM, LEARNED, UNTIED };
+enum slot_bias { BIAS_MAYBE, BIAS_QKV, BIAS_NEVER };                  /* all_bias demands them all */
 
 struct slot {
-    const char *name;    /* blk.N.<name>.weight, .bias */
+    const char *name;    /* <name>.weight, .bias; within a layer blk.N.<name>.weight */
     enum slot_kind kind;
-    size_t offset;       /* in struct layer_weights */
+    size_t offset;       /* in struct layer_weights or snellen_model */
     enum slot_size n_out, n_in;
+    enum weight_role role;
     enum slot_when when;
     enum slot_bias bias;
 };
@@ -25,18 +26,29 @@ struct slot {
 #define AT(field) offsetof(struct layer_weights, field)
 static const struct slot layer_slots[] = {
     {"attn_norm", SLOT_NORM, AT(attn_norm), .n_out = D},
-    {"attn_q", SLOT_LINEAR, AT(q), .n_out = Q, .n_in = D, .bias = BIAS_QKV},
-    {"attn_k", SLOT_LINEAR, AT(k), .n_out = KV, .n_in = D, .bias = BIAS_QKV},
-    {"attn_v", SLOT_LINEAR, AT(v), .n_out = KV, .n_in = D, .bias = BIAS_QKV},
+    {"attn_q", SLOT_LINEAR, AT(q), .n_out = Q, .n_in = D, .role = ROLE_IN, .bias = BIAS_QKV},
+    {"attn_k", SLOT_LINEAR, AT(k), .n_out = KV, .n_in = D, .role = ROLE_IN, .bias = BIAS_QKV},
+    {"attn_v", SLOT_LINEAR, AT(v), .n_out = KV, .n_in = D, .role = ROLE_IN, .bias = BIAS_QKV},
     {"attn_q_norm", SLOT_NORM, AT(q_norm), .n_out = HEAD, .when = QK_NORM},
     {"attn_k_norm", SLOT_NORM, AT(k_norm), .n_out = HEAD, .when = QK_NORM},
-    {"attn_output", SLOT_LINEAR, AT(output), .n_out = D, .n_in = Q},
+    {"attn_output", SLOT_LINEAR, AT(output), .n_out = D, .n_in = Q, .role = ROLE_RESIDUAL},
     {"post_attention_norm", SLOT_NORM, AT(post_attn_norm), .n_out = D, .when = POST_NORMS},
     {"ffn_norm", SLOT_NORM, AT(ffn_norm), .n_out = D},
-    {"ffn_gate", SLOT_LINEAR, AT(gate), .n_out = FF, .n_in = D, .when = GATED},
-    {"ffn_up", SLOT_LINEAR, AT(up), .n_out = FF, .n_in = D},
-    {"ffn_down", SLOT_LINEAR, AT(down), .n_out = D, .n_in = FF},
+    {"ffn_gate", SLOT_LINEAR, AT(gate), .n_out = FF, .n_in = D, .role = ROLE_IN, .when = GATED},
+    {"ffn_up", SLOT_LINEAR, AT(up), .n_out = FF, .n_in = D, .role = ROLE_IN},
+    {"ffn_down", SLOT_LINEAR, AT(down), .n_out = D, .n_in = FF, .role = ROLE_RESIDUAL},
     {"post_ffw_norm", SLOT_NORM, AT(post_ffn_norm), .n_out = D, .when = POST_NORMS},
+};
+#undef AT
+#define AT(field) offsetof(struct snellen_model, field)
+static const struct slot model_slots[] = {
+    {"token_embd", SLOT_TABLE, AT(embedding), .n_out = VOCAB, .n_in = D, .role = ROLE_TOKENS},
+    {"token_embd_norm", SLOT_NORM, AT(embedding_norm), .n_out = D, .when = EMBEDDING_NORM},
+    {"position_embd", SLOT_TABLE, AT(position_table), .n_out = CONTEXT, .n_in = D, .role = ROLE_POSITIONS,
+     .when = LEARNED},
+    {"output_norm", SLOT_NORM, AT(output_norm), .n_out = D},
+    {"output", SLOT_LINEAR, AT(output), .n_out = VOCAB, .n_in = D, .role = ROLE_IN, .when = UNTIED,
+     .bias = BIAS_NEVER},
 };
 #undef AT
 
@@ -47,16 +59,22 @@ static int64_t slot_size(const struct model_desc *d, enum slot_size size)
     case KV: return d->n_kv_heads * d->head_dim;
     case FF: return d->d_ff;
     case HEAD: return d->head_dim;
+    case VOCAB: return d->n_vocab;
+    case CONTEXT: return d->n_context;
+    case NONE: return 0;
     default: return d->d_model;
     }
 }
 
-static bool slot_wanted(const struct arch *arch, enum slot_when when)
+static bool slot_wanted(const struct arch *arch, const struct model_desc *d, enum slot_when when)
 {
     switch (when) {
     case GATED: return arch->gated;
     case QK_NORM: return arch->qk_norm;
     case POST_NORMS: return arch->post_norms;
+    case EMBEDDING_NORM: return arch->embedding_norm;
+    case LEARNED: return d->positions == POSITION_LEARNED;
+    case UNTIED: return !d->tied_output;
     default: return true;
     }
 }
@@ -164,7 +182,7 @@ static snellen_status bind_layer(struct snellen_model *model, int64_t layer, sne
     if (fused) TRY(bind_fused_qkv(model, layer, lw, err));
     for (size_t i = 0; i < COUNT_OF(layer_slots); i++) {
         const struct slot *s = &layer_slots[i];
-        if (!slot_wanted(arch, s->when) || (fused && s->bias == BIAS_QKV)) continue;
+        if (!slot_wanted(arch, &model->desc, s->when) || (fused && s->bias == BIAS_QKV)) continue;
         void *field = (char *)lw + s->offset;
         int64_t n_out = slot_size(&model->desc, s->n_out), n_in = slot_size(&model->desc, s->n_in);
         bool must_bias = arch->all_bias || (arch->qkv_bias && s->bias == BIAS_QKV);
@@ -179,23 +197,33 @@ static snellen_status bind_layer(struct snellen_model *model, int64_t layer, sne
 
 /* ---- the whole model ----------------------------------------------------------------------------------------------------------- */
 
-static snellen_status bind_positions(struct snellen_model *model, snellen_error *err)
+static snellen_status bind_table(struct snellen_model *model, const char *name, int64_t n_out, int64_t n_in,
+                                 struct weight *table, snellen_error *err)
 {
-    if (model->desc.positions != POSITION_LEARNED) return SNELLEN_OK;
-    const struct tensor *t = model_file_find(model->file, "position_embd.weight");
-    if (!t) return missing(model, "position_embd.weight", err);
-    return bind_matrix(model, t, model->desc.n_context, model->desc.d_model, &model->position_table, err);
+    char full[NAME_BYTES];
+    snprintf(full, sizeof full, "%s.weight", name);
+    const struct tensor *t = model_file_find(model->file, full);
+    return t ? bind_matrix(model, t, n_out, n_in, table, err) : missing(model, full, err);
 }
 
-static snellen_status bind_output(struct snellen_model *model, snellen_error *err)
+/* The absence of an output matrix says that the embedding is used. */
+static snellen_status bind_globals(struct snellen_model *model, snellen_error *err)
 {
-    const struct model_desc *d = &model->desc;
-    const struct tensor *t = model_file_find(model->file, "output.weight");
-    if (!t) {
-        model->output.weight = model->embedding;
-        return SNELLEN_OK;
+    model->desc.tied_output = !model_file_find(model->file, "output.weight");
+    for (size_t i = 0; i < COUNT_OF(model_slots); i++) {
+        const struct slot *s = &model_slots[i];
+        if (!slot_wanted(model->arch, &model->desc, s->when)) continue;
+        void *field = (char *)model + s->offset;
+        int64_t n_out = slot_size(&model->desc, s->n_out), n_in = slot_size(&model->desc, s->n_in);
+        if (s->kind == SLOT_NORM)
+            TRY(bind_norm(model, s->name, n_out, field, err));
+        else if (s->kind == SLOT_TABLE)
+            TRY(bind_table(model, s->name, n_out, n_in, field, err));
+        else
+            TRY(bind_linear(model, s->name, n_out, n_in, false, field, err));
     }
-    return bind_linear(model, "output", d->n_vocab, d->d_model, false, &model->output, err);
+    if (model->desc.tied_output) model->output.weight = model->embedding;
+    return SNELLEN_OK;
 }
 
 snellen_status weights_bind(struct snellen_model *model, snellen_error *err)
@@ -203,13 +231,93 @@ snellen_status weights_bind(struct snellen_model *model, snellen_error *err)
     const struct model_desc *d = &model->desc;
     model->layers = arena_alloc(&model->arena, (size_t)d->n_layers * sizeof *model->layers);
     FAIL_IF(!model->layers, SNELLEN_E_MEMORY, "%s: memory ran out", model->file->path);
-    const struct tensor *t = model_file_find(model->file, "token_embd.weight");
-    if (!t) return missing(model, "token_embd.weight", err);
-    TRY(bind_matrix(model, t, d->n_vocab, d->d_model, &model->embedding, err));
-    if (model->arch->embedding_norm)
-        TRY(bind_norm(model, "token_embd_norm", d->d_model, &model->embedding_norm, err));
-    TRY(bind_positions(model, err));
+    TRY(bind_globals(model, err));
     for (int64_t i = 0; i < d->n_layers; i++) TRY(bind_layer(model, i, err));
-    TRY(bind_norm(model, "output_norm", d->d_model, &model->output_norm, err));
-    return bind_output(model, err);
+    return SNELLEN_OK;
+}
+
+/* ---- the list as others see it ---------------------------------------------------------------------------------------------- */
+
+/* Place i of the list: model's slots, each with its weight and its bias, then those of each layer. */
+static const struct slot *slot_at(const struct model_desc *d, size_t i, int64_t *layer, bool *bias)
+{
+    size_t slot = i / 2;
+    *bias = i % 2;
+    *layer = -1;
+    if (slot < COUNT_OF(model_slots)) return &model_slots[slot];
+    slot -= COUNT_OF(model_slots);
+    *layer = (int64_t)(slot / COUNT_OF(layer_slots));
+    return *layer < d->n_layers ? &layer_slots[slot % COUNT_OF(layer_slots)] : NULL;
+}
+
+/* A new model has all biases that its architecture can have; what a loaded one has stands in its fields. */
+static bool bias_usual(const struct arch *arch, const struct slot *s)
+{
+    if (s->kind == SLOT_NORM) return arch->norm == NORM_LAYER;
+    if (s->kind == SLOT_TABLE || s->bias == BIAS_NEVER) return false;
+    return arch->norm == NORM_LAYER || (arch->qkv_bias && s->bias == BIAS_QKV);
+}
+
+static struct weight vector(const float *values, int64_t n)
+{
+    return (struct weight){DT_F32, values, 1, n};
+}
+
+/* What stands in the slot of a loaded model; data NULL = nothing. */
+static struct weight slot_weight(const struct snellen_model *model, const struct slot *s, int64_t layer, bool bias)
+{
+    const char *base = layer < 0 ? (const char *)model : (const char *)&model->layers[layer];
+    const void *field = base + s->offset;
+    int64_t n_out = slot_size(&model->desc, s->n_out);
+    if (s->kind == SLOT_TABLE) return bias ? vector(NULL, 0) : *(const struct weight *)field;
+    if (s->kind == SLOT_NORM) {
+        const struct norm *norm = field;
+        return vector(bias ? norm->bias : norm->weight, n_out);
+    }
+    const struct linear *linear = field;
+    return bias ? vector(linear->bias, n_out) : linear->weight;
+}
+
+static void describe(struct weight_entry *e, const struct model_desc *d, const struct slot *s, int64_t layer, bool bias)
+{
+    const char *suffix = bias ? "bias" : "weight";
+    if (layer < 0)
+        snprintf(e->name, sizeof e->name, "%s.%s", s->name, suffix);
+    else
+        snprintf(e->name, sizeof e->name, "blk.%lld.%s.%s", (long long)layer, s->name, suffix);
+    bool vector_like = bias || s->kind == SLOT_NORM;
+    e->layer = layer;
+    e->role = bias ? ROLE_BIAS : s->kind == SLOT_NORM ? ROLE_NORM : s->role;
+    e->n_dims = vector_like ? 1 : 2;
+    e->shape[0] = slot_size(d, s->n_out);
+    e->shape[1] = vector_like ? 1 : slot_size(d, s->n_in);
+}
+
+bool weights_next(const struct snellen_model *model, size_t *i, struct weight_entry *e)
+{
+    const struct slot *s;
+    int64_t layer;
+    bool bias;
+    while ((s = slot_at(&model->desc, (*i)++, &layer, &bias))) {
+        if (!slot_wanted(model->arch, &model->desc, s->when)) continue;
+        e->weight = slot_weight(model, s, layer, bias);
+        if (!e->weight.data) continue;
+        describe(e, &model->desc, s, layer, bias);
+        return true;
+    }
+    return false;
+}
+
+bool weights_next_of(const struct arch *arch, const struct model_desc *d, size_t *i, struct weight_entry *e)
+{
+    const struct slot *s;
+    int64_t layer;
+    bool bias;
+    while ((s = slot_at(d, (*i)++, &layer, &bias))) {
+        if (!slot_wanted(arch, d, s->when) || (bias && !bias_usual(arch, s))) continue;
+        e->weight = (struct weight){0};
+        describe(e, d, s, layer, bias);
+        return true;
+    }
+    return false;
 }
