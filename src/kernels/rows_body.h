@@ -253,11 +253,11 @@ static double row_sum_exp(const float *x, float max, int64_t n)
 
 /* ---- rotary positions -------------------------------------------------------------------------------------------- */
 
-/* Pairs (i, i + half). The turn of VL pairs is sorted once and used for all heads of the row. */
-static void rope_halves(float *y, const float *cos_sin, int64_t n_heads, int64_t head_dim, int64_t half)
+/* The first n pairs (i, i + half). The turn of VL pairs is sorted once and used for all heads of the row. */
+static void rope_some_halves(float *y, const float *cos_sin, int64_t n_heads, int64_t head_dim, int64_t half, int64_t n)
 {
     int64_t i = 0;
-    for (; i + VL <= half; i += VL) {
+    for (; i + VL <= n; i += VL) {
         float c[VL], s[VL];
         for (int l = 0; l < VL; l++) {
             c[l] = cos_sin[2 * (i + l)];
@@ -271,13 +271,18 @@ static void rope_halves(float *y, const float *cos_sin, int64_t n_heads, int64_t
             v_store(b, v_fma(va, vs, v_mul(vb, vc)));
         }
     }
-    for (; i < half; i++)
+    for (; i < n; i++)
         for (int64_t h = 0; h < n_heads; h++) {
             float *a = y + h * head_dim + i, *b = a + half;
             float c = cos_sin[2 * i], s = cos_sin[2 * i + 1], ya = *a, yb = *b;
             *a = s_fma(-yb, s, ya * c);
             *b = s_fma(ya, s, yb * c);
         }
+}
+
+static void rope_halves(float *y, const float *cos_sin, int64_t n_heads, int64_t head_dim, int64_t half)
+{
+    rope_some_halves(y, cos_sin, n_heads, head_dim, half, half);
 }
 
 /* Pairs (2i, 2i + 1): y cos + swapped(y) (-sin, sin). */
@@ -314,6 +319,7 @@ static void row_rope(float *y, const float *cos_sin, int64_t n_heads, int64_t he
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
 #include "kernels/attention_body.h"
+#include "kernels/rows_grad_body.h"
 
 const struct row_kernels ROW_KERNELS = {
     .rms_norm = row_rms_norm,
@@ -328,6 +334,17 @@ const struct row_kernels ROW_KERNELS = {
     .max = row_max,
     .sum_exp = row_sum_exp,
     .exp = row_exp,
+    .rms_norm_backward = row_rms_norm_backward,
+    .layer_norm_backward = row_layer_norm_backward,
+    .norm_weight_backward = row_norm_weight_backward,
+    .activate_backward = row_activate_backward,
+    .activate_gated_backward = row_activate_gated_backward,
+    .rope_backward = row_rope_backward,
+    .soft_cap_backward = row_soft_cap_backward,
+    .softmax = row_softmax,
+    .softmax_backward = row_softmax_backward,
+    .dot = row_dot,
+    .sum = row_sum,
     .panel = PANEL,
     .attn_panel = attn_panel,
     .attn_queries = attn_queries,

@@ -60,6 +60,24 @@ struct row_kernels {
     /* y = e^x by the kernels' own exponential: relative error below 1.5e-7, 0 below x = -87.33, 2.4e38 above 88.37 */
     void (*exp)(float *y, const float *x, int64_t n);
 
+    /* backward (rows_grad_body.h): dx overwrites, dw and db add; one row, or a slice of it, as in grad.h */
+    void (*rms_norm_backward)(float *dx, float stat[2], const float *dy, const float *x, const float *w, float eps,
+                              int64_t n);
+    void (*layer_norm_backward)(float *dx, float stat[2], const float *dy, const float *x, const float *w, float eps,
+                                int64_t n);
+    void (*norm_weight_backward)(float *dw, float *db, const float *dy, const float *x, const float stat[2], int64_t n);
+    void (*activate_backward)(float *dy, const float *x, enum activation act, int64_t n);
+    void (*activate_gated_backward)(float *dgate, float *dup, const float *dy, const float *gate, const float *up,
+                                    enum activation act, int64_t n);
+    void (*rope_backward)(float *dy, const float *cos_sin, int64_t n_heads, int64_t head_dim, int64_t half,
+                          bool interleaved);
+    void (*soft_cap_backward)(float *dy, const float *y, float cap, int64_t n);
+    /* x = scale e^(x - shift); ds = p (ds - mean) */
+    void (*softmax)(float *x, float shift, float scale, int64_t n);
+    void (*softmax_backward)(float *ds, const float *p, float mean, int64_t n);
+    float (*dot)(const float *a, const float *b, int64_t n);
+    float (*sum)(const float *x, int64_t n);
+
     /* lanes of a panel */
     int panel;
     /* n_keys <= ATTN_KEY_BLOCK keys and values of one head in f32, [n_keys, head_dim] */
