@@ -1,0 +1,165 @@
+/* grad: the one decoder run backward, for training and for attribution. f32 arithmetic over weights of any type.
+ *
+ *     params_full(model, ..) or params_lora(model, ..)   what is trained: values and gradients, one list
+ *     grad_new(model, options, &g)                       all memory of a step, taken once
+ *     grad_step(g, tokens, weights, ..)                  forward and backward: gradients are added to params
+ *
+ * A step reads n_seqs sequences of n_tokens tokens in blocks: block 1 of all sequences goes up through all layers, then
+ * block 2, ..; backward the blocks and layers come in the opposite order. Keys and values of earlier blocks, and what of
+ * their gradients later blocks give, stay until their own block's turn. Full and windowed attention are the case of a
+ * single block. The order of the loops stands in grad.c alone. */
+#ifndef MODEL_GRAD_H
+#define MODEL_GRAD_H
+
+#include "kernels/grad.h"
+#include "model/model.h"
+
+/* ---- what is trained (params.c) ------------------------------------------------------------------------------------------ */
+
+struct param {
+    char name[112];             /* canonical, as in weights_next(); LoRA: "blk.3.attn_q.lora_a", ".lora_b" */
+    int n_dims;
+    int64_t shape[2];           /* [n] or [n_out, n_in] */
+    bool matrix;                /* a matrix or an embedding: weight decay applies */
+    uint64_t n;                 /* elements */
+    float *value, *grad;        /* [n] */
+};
+
+struct params {
+    struct param *list;
+    size_t n;
+    uint64_t n_values;          /* sum of all n */
+    float *values, *grads;      /* [n_values] those of list one after the other */
+    bool lora;
+};
+
+/* Every weight as f32 that can be written; from now on the model and its sessions read these. Owned by the model, once a
+ * model. SNELLEN_E_MEMORY with the sum where it does not fit. */
+snellen_status params_full(struct snellen_model *model, struct params **out, snellen_error *err);
+
+struct lora_options {
+    int64_t rank;               /* >= 1 */
+    double alpha;               /* W x becomes W x + alpha / rank B (A x); 0 = rank */
+    const char *targets;        /* names of the maps, separated by spaces: "attn_q attn_k"; NULL = attention and
+                                   feed-forward */
+    uint64_t seed;              /* A is drawn from N(0, 1 / n_in), B is 0 */
+};
+/* Low-rank factors beside the maps (arXiv 2106.09685); the weights themselves stay as they are, in any type. Sessions
+ * apply the factors as well. Owned by the model, once a model. */
+snellen_status params_lora(struct snellen_model *model, const struct lora_options *options, struct params **out,
+                           snellen_error *err);
+/* W + alpha / rank B A in place of W, as f32; the factors are gone afterwards and with them the params. */
+snellen_status lora_merge(struct snellen_model *model, snellen_error *err);
+void params_zero_grads(struct params *params);
+/* Called by snellen_model_free(). */
+void params_free(struct params *params);
+
+/* ---- a step (grad.c) --------------------------------------------------------------------------------------------------------- */
+
+struct grad_options {
+    int64_t n_seqs, n_tokens;   /* most of a step; n_tokens of each sequence */
+    int64_t window;             /* > 0: every layer sees the last `window` tokens (swa); only where block is 0 */
+    int64_t block, segments;    /* block > 0: block sliding window attention (arXiv 2404.09173): own block causally and
+                                   all of the `segments` blocks before it */
+    int64_t block_window;       /* > 0: the blocks before are seen only as far as the last block_window keys (xl) */
+    bool stop_gradient;         /* no gradient flows into the blocks before */
+    bool checkpoint;            /* keep only each layer's input and run the layer again in the backward pass */
+    bool inputs_only;           /* for grad_inputs(): no gradients of weights; needs a single sequence and block */
+    int n_threads;              /* 0 = snellen_default_threads() */
+};
+
+struct grad;
+/* Bytes that grad_new() takes; SNELLEN_E_MEMORY when no machine has them. */
+snellen_status grad_bytes(const struct snellen_model *model, const struct grad_options *options, uint64_t *bytes,
+                          snellen_error *err);
+snellen_status grad_new(const struct snellen_model *model, const struct grad_options *options, struct grad **out,
+                        snellen_error *err);
+void grad_free(struct grad *g);
+
+/* tokens, weights [n_seqs, n_tokens]: weights[t] scales the loss of predicting token t from those before it (t >= 1;
+ * weights[0] is not used); shorter sequences are filled up with any token and weight 0. *loss = sum of weight times
+ * cross entropy, *weight = sum of weights. Gradients of scale times *loss are added to the params; scale 0: forward only.
+ * position = of the first token. nll [n_seqs, n_tokens] may be NULL: each token's cross entropy, 0 where its weight is. */
+snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *weights, int64_t n_seqs, int64_t n_tokens,
+                         int64_t position, double scale, double *loss, double *weight, float *nll, snellen_error *err);
+
+/* Gradients by the embedded input (after embedding scale and norm, before positions are added): for seed i the logit of
+ * token ids[i] at row rows[i] of tokens [n]. gradients [n_seeds, n, d_model], embedded [n, d_model] (may be NULL). The
+ * forward runs once, and in the backward each layer once for all seeds. */
+snellen_status grad_inputs(struct grad *g, const int32_t *tokens, int64_t n, const int64_t *rows, const int32_t *ids,
+                           int64_t n_seeds, float *gradients, float *embedded, const snellen_progress *progress,
+                           snellen_error *err);
+
+/* ---- one layer (grad_layer.c) ----------------------------------------------------------------------------------------------------- */
+
+/* What a layer's backward needs of its forward, for one block: [rows, ..] each; NULL where the model has no such thing. */
+struct tape {
+    float *x;                   /* [d] input of the layer */
+    float *h;                   /* [d] normed for attention */
+    float *q_raw, *k_raw;       /* [n_heads*head_dim], [n_kv_heads*head_dim] before the QK norms */
+    float *q;                   /* turned */
+    float *mix, *lse;           /* [n_heads*head_dim] attention's result; [n_heads] a row */
+    float *a;                   /* [d] attention's share before its post norm */
+    float *x_mid;               /* [d] input of the second norm (serial residual) */
+    float *h2;                  /* [d] normed for the feed-forward */
+    float *gate, *up, *act;     /* [d_ff] before and after the activation */
+    float *f;                   /* [d] the feed-forward's share before its post norm */
+};
+
+/* Keys and values of one layer for all blocks, and what has come back to them: [total rows, n_kv_heads*head_dim]. */
+struct grad_kv {
+    float *k, *v, *dk, *dv;
+};
+
+/* A block of all sequences: rows [row0, row0 + n_rows) of the step, sequence by sequence. */
+struct grad_block {
+    int64_t index, row0, n_rows, rows_each;  /* rows_each: of one sequence */
+    int64_t position;                        /* of the first row of each sequence */
+};
+
+/* The temporary arrays of a layer's forward and backward, [rows of a block, ..]. */
+struct grad_scratch {
+    float *t1, *t2;             /* [d] */
+    float *dh;                  /* [d] */
+    float *dq, *dmix;           /* [n_heads*head_dim] */
+    float *dgate, *dup;         /* [d_ff] */
+    float *stats;               /* [rows * n_heads, 2] */
+    float *low, *dlow;          /* [lora rank] */
+    int64_t *positions;         /* [rows] */
+    float *turns, *turns_local; /* [half, 2] */
+    struct grad_sequence *sequences;  /* [n_seqs] */
+    struct grad_span *spans;    /* [n_seqs, segments + 1] */
+    void *attention;
+    size_t attention_bytes;
+    void *panel;                /* of matmul_backward_input() */
+};
+
+struct grad {
+    const struct snellen_model *model;
+    struct grad_options options;
+    int64_t n_blocks_most, block_rows, total_rows;
+    struct workspace w;         /* scratch of the forward products; f32 */
+    struct grad_scratch s;
+    struct tape *tapes;         /* [blocks, layers], or one with checkpoint: then only x of each is kept in inputs */
+    float **inputs;             /* checkpoint: [blocks, layers] -> [rows, d] */
+    struct grad_kv *kv;         /* [layers]; all the same arrays where nothing needs to stay */
+    float *x, *dx;              /* [total rows, d] the residual stream of a block; its gradient, block by block */
+    float *logits;              /* [slice, n_vocab] */
+    float *picked, *dpicked;    /* [slice, d] */
+    int64_t *picks;             /* [block rows] */
+    int32_t *block_tokens;      /* [total rows] */
+    char *memory;               /* all of the above lies in one block */
+};
+
+/* tape->x is set; fills the rest and leaves the layer's result in x [rows, d] (may be NULL: only the tape is wanted). */
+void grad_layer_forward(struct grad *g, int64_t layer, const struct grad_block *b, struct tape *t, float *x);
+/* dx [rows, d]: gradient by the layer's result -> by its input. Adds to the weights' gradients and to those of the keys
+ * and values that the block's rows saw. */
+void grad_layer_backward(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t, float *dx);
+/* dx (+)= dy W, and the gradients of W, its bias and its factors; dx NULL: not wanted. */
+void linear_backward(struct grad *g, const struct linear *linear, float *dx, bool add, const float *dy, const float *x,
+                     int64_t n_rows);
+void norm_backward(struct grad *g, const struct norm *norm, float *dx, const float *dy, const float *x, int64_t n_rows,
+                   int64_t n);
+
+#endif
