@@ -6,7 +6,7 @@ library exports the public functions and nothing else.
 """
 import os, re, subprocess, sys
 
-ORDER = "base kernels format tokenize model memory tasks probe store report study cli".split()
+ORDER = "base kernels format tokenize model memory train tasks probe store report study cli".split()
 FORBIDDEN = re.compile(r"(?<![\w.>])(exit|_exit|abort|assert|printf|puts|putchar|perror|system)\s*\(|\bstd(out|err)\b")
 root, library = sys.argv[1:3]
 wrong = []
