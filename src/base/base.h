@@ -59,6 +59,18 @@ void mem_free(void *p);
 /* Bytes of memory that can be had now (MemAvailable, within the cgroup's limit). */
 uint64_t mem_available(void);
 
+/* Arrays that are taken together: the function that lists them is called twice, first with an empty layout, which adds up
+ * their sizes (`used`), then with `block` of that many bytes, which hands out their places. Each begins at 64 bytes. */
+struct layout {
+    char *block;
+    uint64_t used;
+    bool overflow;         /* the sum does not fit */
+};
+/* NULL in the first pass. */
+void *layout_place(struct layout *l, uint64_t n, uint64_t size);
+/* n_rows rows of n floats */
+float *layout_rows(struct layout *l, int64_t n_rows, int64_t n);
+
 /* ---- arenas: many small objects, one lifetime -------------------------------------------------------------------- */
 
 struct arena {

@@ -76,6 +76,28 @@ void snellen_free(void *p)
     free(p);
 }
 
+/* ---- arrays taken together ------------------------------------------------------------------------------------------ */
+
+void *layout_place(struct layout *l, uint64_t n, uint64_t size)
+{
+    uint64_t bytes, end;
+    if (!size_mul(n, size, &bytes) || !size_add(bytes, ARRAY_ALIGNMENT - 1, &bytes) ||
+        !size_add(l->used, bytes / ARRAY_ALIGNMENT * ARRAY_ALIGNMENT, &end)) {
+        l->overflow = true;
+        return NULL;
+    }
+    void *p = l->block ? l->block + l->used : NULL;
+    l->used = end;
+    return p;
+}
+
+float *layout_rows(struct layout *l, int64_t n_rows, int64_t n)
+{
+    uint64_t count;
+    if (!size_mul((uint64_t)n_rows, (uint64_t)n, &count)) l->overflow = true;
+    return l->overflow ? NULL : layout_place(l, count, sizeof(float));
+}
+
 /* ---- arenas ---------------------------------------------------------------------------------------------------- */
 
 struct arena_block {

@@ -5,11 +5,10 @@
 
 /* ---- the way in ------------------------------------------------------------------------------------------------------ */
 
-/* x = norm(scale * E[token] + P[position]), each part where the model has it. */
-static void embed(const struct snellen_model *model, struct workspace *w, const struct batch *batch)
+void decoder_embed(const struct snellen_model *model, struct workspace *w, const struct batch *batch)
 {
     int64_t d = model->desc.d_model, n = batch->n_rows;
-    for (int64_t i = 0; i < n; i++) weight_row(w->x + i * d, &model->embedding, batch->tokens[i]);
+    for (int64_t i = 0; i < n; i++) weight_row(w->x + i * d, &model->embedding.weight, batch->tokens[i]);
     if (model->desc.embedding_scale != 1) {
         /* The scale has the precision of the activations, as it has in the models' own code. */
         float scale = (float)model->desc.embedding_scale;
@@ -74,7 +73,7 @@ snellen_status decoder_forward(const struct snellen_model *model, struct workspa
 {
     int64_t n = batch->n_rows * model->desc.d_model, n_layers = model->desc.n_layers;
     memory->ops->begin(memory, batch);
-    embed(model, w, batch);
+    decoder_embed(model, w, batch);
     turn_rows(model, w, batch, memory);
     keep_hidden(out, 0, w->x, n);
     if (!all_finite(w->x, n)) return not_finite(model, w, 0, err);

@@ -137,18 +137,24 @@ struct grad_scratch {
 struct grad {
     const struct snellen_model *model;
     struct grad_options options;
-    int64_t n_blocks_most, block_rows, total_rows;
-    struct workspace w;         /* scratch of the forward products; f32 */
+    int64_t n_seqs, n_tokens, position;  /* of this step */
+    int64_t block_each, n_blocks;        /* tokens of a block of one sequence; most blocks */
+    int64_t block_rows, total_rows;      /* most rows of a block, of a step */
+    int64_t slice;                       /* rows whose logits are held at once */
+    bool one_kv;                         /* a single block that runs each layer again: all kv are the same arrays */
+    struct workspace w;                  /* scratch of the forward products; f32 */
     struct grad_scratch s;
-    struct tape *tapes;         /* [blocks, layers], or one with checkpoint: then only x of each is kept in inputs */
-    float **inputs;             /* checkpoint: [blocks, layers] -> [rows, d] */
-    struct grad_kv *kv;         /* [layers]; all the same arrays where nothing needs to stay */
-    float *x, *dx;              /* [total rows, d] the residual stream of a block; its gradient, block by block */
-    float *logits;              /* [slice, n_vocab] */
-    float *picked, *dpicked;    /* [slice, d] */
-    int64_t *picks;             /* [block rows] */
-    int32_t *block_tokens;      /* [total rows] */
-    char *memory;               /* all of the above lies in one block */
+    float **inputs;                      /* [blocks, layers] -> [block rows, d] */
+    struct tape *tapes;                  /* [blocks, layers], or one with checkpoint */
+    struct grad_kv *kv;                  /* [layers] */
+    float *x;                            /* [block rows, d] what the last layer gives */
+    float *dx;                           /* [total rows, d] its gradient, block by block; not for inputs_only */
+    float *logits, *capped;              /* [slice, n_vocab]; capped only where the model has a soft cap */
+    float *picked, *normed, *dpicked, *dnormed;  /* [slice, d] */
+    float *losses;                       /* [slice] */
+    int64_t *picks;                      /* [block rows] rows of a block that predict a weighted token */
+    int32_t *tokens;                     /* [block rows] */
+    char *memory;                        /* all of the above lies in one block */
 };
 
 /* tape->x is set; fills the rest and leaves the layer's result in x [rows, d] (may be NULL: only the tape is wanted). */

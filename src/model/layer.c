@@ -6,6 +6,7 @@
  *
  * What a model does not have (q and k norms, post norms, biases, turns) is absent from its weights and skipped. Every
  * result is rounded to the session's precision, which is no operation in f32. */
+#include "kernels/grad.h"
 #include "model/model.h"
 
 #include <string.h>
@@ -23,9 +24,19 @@ void norm_forward(const struct snellen_model *model, const struct norm *norm, fl
     round_to(y, w->rounding, n_rows * n);
 }
 
+/* y += scale (x A^T) B^T */
+static void lora_forward(const struct linear *linear, float *y, const float *x, int64_t n_rows, float *low)
+{
+    const struct lora *lora = linear->lora;
+    gemm(low, false, x, false, lora->a, true, n_rows, lora->rank, linear->weight.n_in);
+    scale_by(low, lora->scale, n_rows * lora->rank);
+    gemm(y, true, low, false, lora->b, true, n_rows, linear->weight.n_out, lora->rank);
+}
+
 void linear_forward(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w)
 {
     matmul(y, x, n_rows, &linear->weight, w->scratch, w->scratch_bytes);
+    if (linear->lora) lora_forward(linear, y, x, n_rows, w->low);
     if (linear->bias) add_bias(y, linear->bias, n_rows, linear->weight.n_out);
     round_to(y, w->rounding, n_rows * linear->weight.n_out);
 }

@@ -1,5 +1,5 @@
 /* Loading: file, tokenizer, description with its defaults, weights, positions; and the facts that info shows. */
-#include "model/model.h"
+#include "model/grad.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -113,6 +113,7 @@ snellen_status snellen_model_load(const char *path, snellen_model **out, snellen
 void snellen_model_free(snellen_model *model)
 {
     if (!model) return;
+    params_free(model->params);
     tokenizer_free(model->tokenizer);
     model_file_close(model->file);
     arena_free(&model->arena);

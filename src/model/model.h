@@ -31,12 +31,23 @@ const struct arch *arch_list(size_t i);
 
 /* ---- weights (weights.c) ------------------------------------------------------------------------------------------------ */
 
+/* The gradients beside them are NULL where a weight is not trained (params.c). */
 struct norm {
     const float *weight, *bias; /* [n]; weight NULL = there is no such norm; bias may be NULL */
+    float *dweight, *dbias;
 };
 struct linear {
     struct weight weight;       /* data NULL = there is no such map */
     const float *bias;          /* [n_out] or NULL */
+    float *dweight, *dbias;
+    struct lora *lora;          /* or NULL */
+};
+/* Low-rank factors beside a map: y = W x + scale B (A x). */
+struct lora {
+    int64_t rank;
+    float scale;
+    float *a, *b;               /* [rank, n_in], [n_out, rank] */
+    float *da, *db;
 };
 struct layer_weights {
     struct norm attn_norm, q_norm, k_norm, post_attn_norm, ffn_norm, post_ffn_norm;
@@ -57,15 +68,17 @@ struct snellen_model {
     const char *no_tokenizer;        /* the sentence that says which; NULL = there is one */
     const struct arch *arch;
     struct model_desc desc;          /* with defaults filled in */
-    struct weight embedding;         /* [n_vocab, d] */
+    struct linear embedding;         /* [n_vocab, d] */
     struct norm embedding_norm;
-    struct weight position_table;    /* [n_positions, d] learned positions */
+    struct linear position_table;    /* [n_positions, d] learned positions */
     struct layer_weights *layers;    /* [n_layers] */
     struct norm output_norm;
     struct linear output;            /* [n_vocab, d], the embedding when tied */
     struct rope rope, rope_local;    /* rope_local: layers with a window */
     float *alibi;                    /* [n_heads] slopes or NULL */
     struct arena arena;              /* everything above that is not mapped */
+    struct params *params;           /* what is trained; NULL = nothing */
+    int64_t lora_rank;               /* largest of its factors; 0 = none */
     snellen_model_info info;
 };
 
@@ -87,6 +100,14 @@ struct weight_entry {
 };
 /* The tensors that a loaded model has; *i = 0 at first. False past the last one. */
 bool weights_next(const struct snellen_model *model, size_t *i, struct weight_entry *e);
+/* Where that tensor stands, for who trains it: one of matrix and vector is set. */
+struct weight_place {
+    struct linear *map;  /* of a matrix, or NULL */
+    struct weight *matrix;
+    const float **vector;
+    float **gradient;
+};
+bool weights_next_place(struct snellen_model *model, size_t *i, struct weight_entry *e, struct weight_place *p);
 /* The tensors that a new model of this description has. */
 bool weights_next_of(const struct arch *arch, const struct model_desc *d, size_t *i, struct weight_entry *e);
 /* True when the layer looks back only `window` tokens. */
@@ -129,6 +150,7 @@ struct workspace {
     size_t max_spans;
     float *logits;              /* [logit_rows, n_vocab] */
     float *picked;              /* [rows, d] rows whose logits are wanted */
+    float *low;                 /* [rows, lora_rank] or NULL */
     int64_t logit_rows;
     void *scratch;
     size_t scratch_bytes;
@@ -158,7 +180,7 @@ void layer_forward(const struct snellen_model *model, int64_t layer, struct work
 /* y = norm(x); the model's kind of norm. In place allowed. */
 void norm_forward(const struct snellen_model *model, const struct norm *norm, float *y, const float *x, int64_t n_rows,
                   int64_t n, const struct workspace *w);
-/* y [n_rows, n_out] = x W^T + b, rounded. */
+/* y [n_rows, n_out] = x W^T + scale (x A^T) B^T + b, rounded. */
 void linear_forward(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w);
 
 /* ---- the decoder (decoder.c) ------------------------------------------------------------------------------------------------------ */
@@ -168,6 +190,8 @@ struct batch_outputs {
     float *hidden;              /* [n_layers + 2][hidden_stride] or NULL */
     int64_t hidden_stride;      /* elements from one layer's rows to the next layer's */
 };
+/* w->x = norm(scale * E[token] + P[position]) for the batch's rows, each part where the model has it; w->h is scratch. */
+void decoder_embed(const struct snellen_model *model, struct workspace *w, const struct batch *batch);
 /* Runs the batch through embedding and all layers and the final norm; the normed rows are left in w->h.
  * SNELLEN_E_FORMAT (in f16 SNELLEN_E_OVERFLOW) when a value is not finite: the message names the layer. */
 snellen_status decoder_forward(const struct snellen_model *model, struct workspace *w, const struct batch *batch,

@@ -114,7 +114,7 @@ void position_vector(const struct snellen_model *model, float *y, int64_t positi
     if (model->desc.positions == POSITION_SINUSOIDAL)
         sinusoids(y, position, model->desc.d_model);
     else
-        weight_row(y, &model->position_table, position);
+        weight_row(y, &model->position_table.weight, position);
 }
 
 /* ---- what a model needs ----------------------------------------------------------------------------------------------------- */

@@ -218,11 +218,11 @@ static snellen_status bind_globals(struct snellen_model *model, snellen_error *e
         if (s->kind == SLOT_NORM)
             TRY(bind_norm(model, s->name, n_out, field, err));
         else if (s->kind == SLOT_TABLE)
-            TRY(bind_table(model, s->name, n_out, n_in, field, err));
+            TRY(bind_table(model, s->name, n_out, n_in, &((struct linear *)field)->weight, err));
         else
             TRY(bind_linear(model, s->name, n_out, n_in, false, field, err));
     }
-    if (model->desc.tied_output) model->output.weight = model->embedding;
+    if (model->desc.tied_output) model->output.weight = model->embedding.weight;
     return SNELLEN_OK;
 }
 
@@ -269,7 +269,6 @@ static struct weight slot_weight(const struct snellen_model *model, const struct
     const char *base = layer < 0 ? (const char *)model : (const char *)&model->layers[layer];
     const void *field = base + s->offset;
     int64_t n_out = slot_size(&model->desc, s->n_out);
-    if (s->kind == SLOT_TABLE) return bias ? vector(NULL, 0) : *(const struct weight *)field;
     if (s->kind == SLOT_NORM) {
         const struct norm *norm = field;
         return vector(bias ? norm->bias : norm->weight, n_out);
@@ -306,6 +305,28 @@ bool weights_next(const struct snellen_model *model, size_t *i, struct weight_en
         return true;
     }
     return false;
+}
+
+bool weights_next_place(struct snellen_model *model, size_t *i, struct weight_entry *e, struct weight_place *p)
+{
+    int64_t layer;
+    bool bias;
+    if (!weights_next(model, i, e)) return false;
+    const struct slot *s = slot_at(&model->desc, *i - 1, &layer, &bias);
+    void *field = (layer < 0 ? (char *)model : (char *)&model->layers[layer]) + s->offset;
+    *p = (struct weight_place){0};
+    if (s->kind == SLOT_NORM) {
+        struct norm *norm = field;
+        p->vector = bias ? &norm->bias : &norm->weight;
+        p->gradient = bias ? &norm->dbias : &norm->dweight;
+        return true;
+    }
+    struct linear *linear = field;
+    if (bias) p->vector = &linear->bias;
+    else p->matrix = &linear->weight;
+    p->map = bias ? NULL : linear;
+    p->gradient = bias ? &linear->dbias : &linear->dweight;
+    return true;
 }
 
 bool weights_next_of(const struct arch *arch, const struct model_desc *d, size_t *i, struct weight_entry *e)

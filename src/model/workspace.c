@@ -3,34 +3,7 @@
 
 #include <string.h>
 
-enum { LOGIT_ROWS = 64, ALIGNMENT = 64 };
-
-/* One pass over the list of arrays either adds up their sizes (block NULL) or hands out their places. */
-struct layout {
-    char *block;
-    uint64_t used;
-    bool overflow;
-};
-
-static void *place(struct layout *l, uint64_t n, uint64_t size)
-{
-    uint64_t bytes, end;
-    if (!size_mul(n, size, &bytes) || !size_add(bytes, ALIGNMENT - 1, &bytes) ||
-        !size_add(l->used, bytes / ALIGNMENT * ALIGNMENT, &end)) {
-        l->overflow = true;
-        return NULL;
-    }
-    void *p = l->block ? l->block + l->used : NULL;
-    l->used = end;
-    return p;
-}
-
-static float *place_rows(struct layout *l, int64_t rows, int64_t n)
-{
-    uint64_t count;
-    if (!size_mul((uint64_t)rows, (uint64_t)n, &count)) l->overflow = true;
-    return l->overflow ? NULL : place(l, count, sizeof(float));
-}
+enum { LOGIT_ROWS = 64 };
 
 static int64_t widest_input(const struct model_desc *d)
 {
@@ -52,27 +25,28 @@ static void lay_out(struct workspace *w, struct layout *l, const struct snellen_
     w->kv_type = shape->kv_type;
     w->logit_rows = MIN(rows, LOGIT_ROWS);
     w->max_spans = shape->branches ? (size_t)rows * 2 : MEMORY_MAX_SPANS;
-    w->x = place_rows(l, rows, d->d_model);
-    w->h = place_rows(l, rows, d->d_model);
-    w->a = place_rows(l, rows, d->d_model);
-    w->picked = place_rows(l, rows, d->d_model);
-    w->q = place_rows(l, rows, width_q);
-    w->mix = place_rows(l, rows, width_q);
-    w->q_shifted = rotary && shape->shifts ? place_rows(l, rows, width_q) : NULL;
-    w->k = place_rows(l, rows, width_kv);
-    w->v = place_rows(l, rows, width_kv);
-    w->up = place_rows(l, rows, d->d_ff);
-    w->gate = model->arch->gated ? place_rows(l, rows, d->d_ff) : NULL;
-    w->turns = rotary ? place_rows(l, rows, turns) : NULL;
-    w->turns_local = local ? place_rows(l, rows, turns) : NULL;
-    w->turns_shifted = rotary && shape->shifts ? place_rows(l, rows, turns) : NULL;
-    w->turns_shifted_local = local && shape->shifts ? place_rows(l, rows, turns) : NULL;
-    w->logits = place_rows(l, w->logit_rows, d->n_vocab);
-    w->positions = place(l, (uint64_t)rows, sizeof *w->positions);
-    w->spans = place(l, w->max_spans, sizeof *w->spans);
+    w->x = layout_rows(l, rows, d->d_model);
+    w->h = layout_rows(l, rows, d->d_model);
+    w->a = layout_rows(l, rows, d->d_model);
+    w->picked = layout_rows(l, rows, d->d_model);
+    w->q = layout_rows(l, rows, width_q);
+    w->mix = layout_rows(l, rows, width_q);
+    w->q_shifted = rotary && shape->shifts ? layout_rows(l, rows, width_q) : NULL;
+    w->k = layout_rows(l, rows, width_kv);
+    w->v = layout_rows(l, rows, width_kv);
+    w->up = layout_rows(l, rows, d->d_ff);
+    w->gate = model->arch->gated ? layout_rows(l, rows, d->d_ff) : NULL;
+    w->turns = rotary ? layout_rows(l, rows, turns) : NULL;
+    w->turns_local = local ? layout_rows(l, rows, turns) : NULL;
+    w->turns_shifted = rotary && shape->shifts ? layout_rows(l, rows, turns) : NULL;
+    w->turns_shifted_local = local && shape->shifts ? layout_rows(l, rows, turns) : NULL;
+    w->logits = layout_rows(l, w->logit_rows, d->n_vocab);
+    w->low = model->lora_rank ? layout_rows(l, rows, model->lora_rank) : NULL;
+    w->positions = layout_place(l, (uint64_t)rows, sizeof *w->positions);
+    w->spans = layout_place(l, w->max_spans, sizeof *w->spans);
     w->scratch_bytes = MAX(matmul_scratch_bytes(rows, widest_input(d), shape->n_threads),
                            attention_scratch_bytes(&attn, shape->n_threads));
-    w->scratch = place(l, w->scratch_bytes, 1);
+    w->scratch = layout_place(l, w->scratch_bytes, 1);
 }
 
 bool workspace_bytes(const struct snellen_model *model, const struct workspace_shape *shape, uint64_t *bytes)

@@ -1,0 +1,467 @@
+/* A step of training or attribution: memory, the order of blocks and layers, the way in and the way out. */
+#include "model/grad.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLICE_BYTES = 32 << 20, LEAST_SLICE = 64, MOST_SLICE = 4096, COLUMNS = 64 };
+
+/* ---- memory --------------------------------------------------------------------------------------------------------- */
+
+static void lay_out_tape(struct grad *g, struct layout *l, struct tape *t)
+{
+    const struct model_desc *d = &g->model->desc;
+    const struct arch *arch = g->model->arch;
+    int64_t rows = g->block_rows, width_q = d->n_heads * d->head_dim, width_kv = d->n_kv_heads * d->head_dim;
+    t->h = layout_rows(l, rows, d->d_model);
+    t->q_raw = arch->qk_norm ? layout_rows(l, rows, width_q) : NULL;
+    t->k_raw = arch->qk_norm ? layout_rows(l, rows, width_kv) : NULL;
+    t->q = layout_rows(l, rows, width_q);
+    t->mix = layout_rows(l, rows, width_q);
+    t->lse = layout_rows(l, rows, d->n_heads);
+    t->a = arch->post_norms ? layout_rows(l, rows, d->d_model) : g->s.t1;
+    t->x_mid = d->parallel_residual ? NULL : layout_rows(l, rows, d->d_model);
+    t->h2 = layout_rows(l, rows, d->d_model);
+    t->gate = arch->gated ? layout_rows(l, rows, d->d_ff) : NULL;
+    t->up = layout_rows(l, rows, d->d_ff);
+    t->act = layout_rows(l, rows, d->d_ff);
+    t->f = arch->post_norms ? layout_rows(l, rows, d->d_model) : g->s.t2;
+}
+
+static void lay_out_scratch(struct grad *g, struct layout *l)
+{
+    const struct model_desc *d = &g->model->desc;
+    struct grad_scratch *s = &g->s;
+    int64_t rows = g->block_rows, width_q = d->n_heads * d->head_dim, half = g->model->rope.half;
+    bool rotary = d->positions == POSITION_ROTARY;
+    int64_t widest = MAX(MAX(d->d_model, d->d_ff), width_q);
+    struct attn_shape shape = {.head_dim = d->head_dim};
+    s->t1 = layout_rows(l, rows, d->d_model);
+    s->t2 = layout_rows(l, rows, d->d_model);
+    s->dh = layout_rows(l, rows, d->d_model);
+    s->dq = layout_rows(l, rows, width_q);
+    s->dmix = layout_rows(l, rows, width_q);
+    s->dup = layout_rows(l, rows, d->d_ff);
+    s->dgate = g->model->arch->gated ? layout_rows(l, rows, d->d_ff) : NULL;
+    s->stats = layout_rows(l, MAX(rows * d->n_heads, g->slice), 2);
+    s->low = g->model->lora_rank ? layout_rows(l, rows, g->model->lora_rank) : NULL;
+    s->dlow = g->model->lora_rank ? layout_rows(l, rows, g->model->lora_rank) : NULL;
+    s->positions = layout_place(l, (uint64_t)rows, sizeof *s->positions);
+    s->turns = rotary ? layout_rows(l, rows, 2 * half) : NULL;
+    s->turns_local = rotary && d->window > 0 ? layout_rows(l, rows, 2 * half) : NULL;
+    s->sequences = layout_place(l, (uint64_t)g->options.n_seqs, sizeof *s->sequences);
+    s->spans = layout_place(l, (uint64_t)(g->options.n_seqs * (g->options.segments + 1)), sizeof *s->spans);
+    s->attention_bytes = attention_backward_scratch_bytes(&shape, g->options.n_threads);
+    s->attention = layout_place(l, s->attention_bytes, 1);
+    s->panel = layout_place(l, matmul_backward_scratch_bytes(widest), 1);
+    g->w.low = s->low;
+    g->w.rounding = ROUND_NONE;
+    g->w.scratch_bytes = matmul_scratch_bytes(MAX(rows, g->slice), widest, g->options.n_threads);
+    g->w.scratch = layout_place(l, g->w.scratch_bytes, 1);
+}
+
+static void lay_out_kv(struct grad *g, struct layout *l, struct grad_kv *kv)
+{
+    int64_t width = g->model->desc.n_kv_heads * g->model->desc.head_dim;
+    kv->k = layout_rows(l, g->total_rows, width);
+    kv->v = layout_rows(l, g->total_rows, width);
+    kv->dk = layout_rows(l, g->total_rows, width);
+    kv->dv = layout_rows(l, g->total_rows, width);
+}
+
+/* The list of all arrays: in the first pass the tables of pointers do not exist yet. */
+static void lay_out(struct grad *g, struct layout *l)
+{
+    int64_t d = g->model->desc.d_model, n_layers = g->model->desc.n_layers, n = g->n_blocks * n_layers;
+    int64_t n_tapes = g->options.checkpoint ? 1 : n;
+    struct tape tape;
+    struct grad_kv kv;
+    lay_out_scratch(g, l);
+    g->inputs = layout_place(l, (uint64_t)n, sizeof *g->inputs);
+    g->tapes = layout_place(l, (uint64_t)n_tapes, sizeof *g->tapes);
+    g->kv = layout_place(l, (uint64_t)n_layers, sizeof *g->kv);
+    for (int64_t i = 0; i < n; i++) {
+        float *rows = layout_rows(l, g->block_rows, d);
+        if (g->inputs) g->inputs[i] = rows;
+    }
+    for (int64_t i = 0; i < n_tapes; i++) lay_out_tape(g, l, g->tapes ? &g->tapes[i] : &tape);
+    for (int64_t i = 0; i < n_layers; i++) {
+        if (i == 0 || !g->one_kv) lay_out_kv(g, l, &kv);
+        if (g->kv) g->kv[i] = kv;
+    }
+    g->x = layout_rows(l, g->block_rows, d);
+    g->dx = g->options.inputs_only ? NULL : layout_rows(l, g->total_rows, d);
+    g->logits = g->options.inputs_only ? NULL : layout_rows(l, g->slice, g->model->desc.n_vocab);
+    g->capped = g->logits && g->model->desc.logit_soft_cap > 0 ? layout_rows(l, g->slice, g->model->desc.n_vocab) : NULL;
+    g->picked = layout_rows(l, g->slice, d);
+    g->normed = layout_rows(l, g->slice, d);
+    g->dpicked = layout_rows(l, g->slice, d);
+    g->dnormed = layout_rows(l, g->slice, d);
+    g->losses = layout_rows(l, g->slice, 1);
+    g->picks = layout_place(l, (uint64_t)g->block_rows, sizeof *g->picks);
+    g->tokens = layout_place(l, (uint64_t)g->block_rows, sizeof *g->tokens);
+}
+
+static snellen_status resolve(const struct snellen_model *model, const struct grad_options *options, struct grad *g,
+                              snellen_error *err)
+{
+    static const int64_t most = (int64_t)1 << 31;
+    struct grad_options *o = &g->options;
+    *o = *options;
+    g->model = model;
+    FAIL_IF(o->n_seqs < 1 || o->n_tokens < 1 || o->n_seqs > most / o->n_tokens, SNELLEN_E_USAGE,
+            "%lld sequences of %lld tokens a step", (long long)o->n_seqs, (long long)o->n_tokens);
+    FAIL_IF(o->block < 0 || o->segments < 0 || o->window < 0 || o->block_window < 0 || o->segments > most,
+            SNELLEN_E_USAGE, "sizes of blocks and windows are not negative");
+    FAIL_IF(!o->block && (o->segments || o->block_window || o->stop_gradient), SNELLEN_E_USAGE,
+            "segments, block window and stopped gradients belong to blocks");
+    FAIL_IF(o->block && o->window, SNELLEN_E_USAGE, "a window and blocks exclude each other");
+    if (!o->n_threads) o->n_threads = snellen_default_threads();
+    if (!o->block) o->block = o->n_tokens;
+    g->block_each = o->block = MIN(o->block, o->n_tokens);
+    g->n_blocks = (o->n_tokens + o->block - 1) / o->block;
+    o->segments = MIN(o->segments, g->n_blocks - 1);
+    FAIL_IF(o->inputs_only && (g->n_blocks > 1 || o->n_seqs > 1), SNELLEN_E_USAGE,
+            "attribution takes one sequence in one block");
+    g->block_rows = o->n_seqs * g->block_each;
+    g->total_rows = o->n_seqs * o->n_tokens;
+    int64_t fits = SLICE_BYTES / (int64_t)sizeof(float) / model->desc.n_vocab;
+    g->slice = MIN(MAX(MIN(fits, MOST_SLICE), LEAST_SLICE), g->block_rows);
+    g->one_kv = g->n_blocks == 1 && o->checkpoint;
+    return SNELLEN_OK;
+}
+
+snellen_status grad_bytes(const struct snellen_model *model, const struct grad_options *options, uint64_t *bytes,
+                          snellen_error *err)
+{
+    struct grad g = {0};
+    struct layout l = {0};
+    TRY(resolve(model, options, &g, err));
+    lay_out(&g, &l);
+    FAIL_IF(l.overflow, SNELLEN_E_MEMORY, "a step of %lld x %lld tokens is more than any machine holds",
+            (long long)options->n_seqs, (long long)options->n_tokens);
+    *bytes = l.used;
+    return SNELLEN_OK;
+}
+
+snellen_status grad_new(const struct snellen_model *model, const struct grad_options *options, struct grad **out,
+                        snellen_error *err)
+{
+    uint64_t bytes;
+    TRY(grad_bytes(model, options, &bytes, err));
+    FAIL_IF(bytes > mem_available(), SNELLEN_E_MEMORY,
+            "a step of %lld x %lld tokens needs %.1f MB, %.1f MB are available; fewer or shorter sequences%s need less",
+            (long long)options->n_seqs, (long long)options->n_tokens, (double)bytes / 1e6, (double)mem_available() / 1e6,
+            options->checkpoint ? "" : ", or checkpointing,");
+    struct grad *g = calloc(1, sizeof *g);
+    FAIL_IF(!g, SNELLEN_E_MEMORY, "memory ran out");
+    struct layout l = {0};
+    snellen_status status = resolve(model, options, g, err);
+    if (!status) status = NEW_ARRAY(&g->memory, bytes, "a step's memory", err);
+    if (status) {
+        grad_free(g);
+        return status;
+    }
+    l.block = g->memory;
+    lay_out(g, &l);
+    *out = g;
+    return SNELLEN_OK;
+}
+
+void grad_free(struct grad *g)
+{
+    if (!g) return;
+    mem_free(g->memory);
+    free(g);
+}
+
+/* ---- blocks and tapes -------------------------------------------------------------------------------------------------- */
+
+static int64_t blocks_of(const struct grad *g)
+{
+    return (g->n_tokens + g->block_each - 1) / g->block_each;
+}
+
+static struct grad_block block_at(const struct grad *g, int64_t index)
+{
+    int64_t before = index * g->block_each, each = MIN(g->block_each, g->n_tokens - before);
+    return (struct grad_block){.index = index, .row0 = before * g->n_seqs, .n_rows = each * g->n_seqs, .rows_each = each,
+                               .position = g->position + before};
+}
+
+/* Tokens, positions and turns of a block, before its rows go up or down. */
+static void enter_block(struct grad *g, const struct grad_block *b, const int32_t *tokens)
+{
+    const struct snellen_model *model = g->model;
+    for (int64_t i = 0; i < b->n_rows; i++) {
+        int64_t seq = i / b->rows_each, at = i % b->rows_each;
+        g->s.positions[i] = b->position + at;
+        g->tokens[i] = tokens[seq * g->n_tokens + b->index * g->block_each + at];
+    }
+    if (g->s.turns)
+        rope_angles(g->s.turns, g->s.positions, b->n_rows, model->rope.inv_freq, model->rope.half, model->rope.scale);
+    if (g->s.turns_local)
+        rope_angles(g->s.turns_local, g->s.positions, b->n_rows, model->rope_local.inv_freq, model->rope_local.half,
+                    model->rope_local.scale);
+}
+
+static struct tape *tape_of(struct grad *g, const struct grad_block *b, int64_t layer)
+{
+    int64_t i = b->index * g->model->desc.n_layers + layer;
+    struct tape *t = &g->tapes[g->options.checkpoint ? 0 : i];
+    t->x = g->inputs[i];
+    return t;
+}
+
+/* What the backward of a layer reads; run again where only its input was kept. */
+static struct tape *remember(struct grad *g, const struct grad_block *b, int64_t layer)
+{
+    struct tape *t = tape_of(g, b, layer);
+    if (g->options.checkpoint) grad_layer_forward(g, layer, b, t, NULL);
+    return t;
+}
+
+static void clear_kv_gradients(struct grad *g, int64_t layer)
+{
+    size_t bytes = (size_t)(g->n_seqs * g->n_tokens * g->model->desc.n_kv_heads * g->model->desc.head_dim) * sizeof(float);
+    memset(g->kv[layer].dk, 0, bytes);
+    memset(g->kv[layer].dv, 0, bytes);
+}
+
+/* ---- the way in ---------------------------------------------------------------------------------------------------------- */
+
+static void embed(struct grad *g, const struct grad_block *b, float *x)
+{
+    const struct batch batch = {.tokens = g->tokens, .positions = g->s.positions, .n_rows = b->n_rows};
+    g->w.x = x;
+    g->w.h = g->s.t1;
+    decoder_embed(g->model, &g->w, &batch);
+}
+
+/* table[rows[i]] += scale dx[i]; a slice of columns at a time, so that equal rows add up in order */
+static void add_rows(float *table, const float *dx, float scale, const struct grad *g, const struct grad_block *b,
+                     bool by_position)
+{
+    int64_t d = g->model->desc.d_model;
+    #pragma omp parallel for schedule(static)
+    for (int64_t j = 0; j < d; j += COLUMNS)
+        for (int64_t i = 0; i < b->n_rows; i++) {
+            float *to = table + (by_position ? g->s.positions[i] : g->tokens[i]) * d;
+            for (int64_t c = j; c < MIN(j + COLUMNS, d); c++) to[c] += scale * dx[i * d + c];
+        }
+}
+
+static void embed_backward(struct grad *g, const struct grad_block *b, float *dx)
+{
+    const struct snellen_model *model = g->model;
+    const struct norm *norm = &model->embedding_norm;
+    if (!model->embedding.dweight && !model->position_table.dweight && !norm->dweight) return;
+    if (norm->weight) {
+        struct snellen_model bare = *model;   /* the same without the norm gives the norm's input */
+        bare.embedding_norm.weight = NULL;
+        const struct batch batch = {.tokens = g->tokens, .positions = g->s.positions, .n_rows = b->n_rows};
+        g->w.x = g->s.t2;
+        g->w.h = g->s.t1;
+        decoder_embed(&bare, &g->w, &batch);
+        norm_backward(g, norm, g->s.t1, dx, g->s.t2, b->n_rows, model->desc.d_model);
+        dx = g->s.t1;
+    }
+    if (model->embedding.dweight)
+        add_rows(model->embedding.dweight, dx, (float)model->desc.embedding_scale, g, b, false);
+    if (model->position_table.dweight) add_rows(model->position_table.dweight, dx, 1, g, b, true);
+}
+
+/* ---- the way out ----------------------------------------------------------------------------------------------------------- */
+
+struct step {
+    const int32_t *tokens;
+    const float *weights;
+    double scale, loss, weight;
+    float *nll;
+};
+
+/* Place in tokens and weights of what row i of a block predicts; -1 = nothing. */
+static int64_t target_of(const struct grad *g, const struct grad_block *b, int64_t i)
+{
+    int64_t seq = i / b->rows_each, t = b->index * g->block_each + i % b->rows_each + 1;
+    return t < g->n_tokens ? seq * g->n_tokens + t : -1;
+}
+
+/* The losses of n rows of the block, listed in picks, and their gradient by the last layer's result in dx [rows, d]. */
+static void loss_of_slice(struct grad *g, const struct grad_block *b, const int64_t *picks, int64_t n, struct step *step,
+                          float *dx)
+{
+    const struct snellen_model *model = g->model;
+    int64_t d = model->desc.d_model, vocab = model->desc.n_vocab;
+    float cap = (float)model->desc.logit_soft_cap;
+    for (int64_t i = 0; i < n; i++) memcpy(g->picked + i * d, g->x + picks[i] * d, (size_t)d * sizeof(float));
+    norm_forward(model, &model->output_norm, g->normed, g->picked, n, d, &g->w);
+    linear_forward(&model->output, g->logits, g->normed, n, &g->w);
+    if (cap > 0) {
+        soft_cap(g->logits, cap, n * vocab);
+        memcpy(g->capped, g->logits, (size_t)(n * vocab) * sizeof(float));
+    }
+    #pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++) {
+        int64_t target = target_of(g, b, picks[i]);
+        float *row = g->logits + i * vocab, scale = (float)(step->scale * (double)step->weights[target]);
+        g->losses[i] = step->scale == 0 ? cross_entropy(row, vocab, step->tokens[target])
+                                        : cross_entropy_backward(row, vocab, step->tokens[target], scale);
+    }
+    if (step->scale == 0) return;
+    if (cap > 0) soft_cap_backward(g->logits, g->capped, cap, n * vocab);
+    linear_backward(g, &model->output, g->dnormed, false, g->logits, g->normed, n);
+    norm_backward(g, &model->output_norm, g->dpicked, g->dnormed, g->picked, n, d);
+    for (int64_t i = 0; i < n; i++) memcpy(dx + picks[i] * d, g->dpicked + i * d, (size_t)d * sizeof(float));
+}
+
+static void loss_of_block(struct grad *g, const struct grad_block *b, struct step *step)
+{
+    int64_t d = g->model->desc.d_model, n = 0;
+    float *dx = g->dx + b->row0 * d;
+    if (step->scale != 0) memset(dx, 0, (size_t)(b->n_rows * d) * sizeof *dx);
+    for (int64_t i = 0; i < b->n_rows; i++) {
+        int64_t target = target_of(g, b, i);
+        if (target >= 0 && step->weights[target] != 0) g->picks[n++] = i;
+    }
+    for (int64_t at = 0; at < n; at += g->slice) {
+        int64_t size = MIN(g->slice, n - at);
+        loss_of_slice(g, b, g->picks + at, size, step, dx);
+        for (int64_t i = 0; i < size; i++) {
+            int64_t target = target_of(g, b, g->picks[at + i]);
+            step->loss += (double)step->weights[target] * (double)g->losses[i];
+            step->weight += (double)step->weights[target];
+            if (step->nll) step->nll[target] = g->losses[i];
+        }
+    }
+}
+
+/* ---- up and down ------------------------------------------------------------------------------------------------------------ */
+
+static void block_forward(struct grad *g, const struct grad_block *b)
+{
+    int64_t n_layers = g->model->desc.n_layers;
+    embed(g, b, tape_of(g, b, 0)->x);
+    for (int64_t layer = 0; layer < n_layers; layer++) {
+        float *next = layer + 1 < n_layers ? g->inputs[b->index * n_layers + layer + 1] : g->x;
+        grad_layer_forward(g, layer, b, tape_of(g, b, layer), next);
+    }
+}
+
+static void block_backward(struct grad *g, const struct grad_block *b)
+{
+    float *dx = g->dx + b->row0 * g->model->desc.d_model;
+    for (int64_t layer = g->model->desc.n_layers - 1; layer >= 0; layer--) {
+        if (g->one_kv) clear_kv_gradients(g, layer);
+        grad_layer_backward(g, layer, b, remember(g, b, layer), dx);
+    }
+    embed_backward(g, b, dx);
+}
+
+static snellen_status begin(struct grad *g, const int32_t *tokens, int64_t n_seqs, int64_t n_tokens, int64_t position,
+                            snellen_error *err)
+{
+    const struct model_desc *d = &g->model->desc;
+    FAIL_IF(n_seqs < 1 || n_seqs > g->options.n_seqs || n_tokens < 1 || n_tokens > g->options.n_tokens, SNELLEN_E_USAGE,
+            "%lld sequences of %lld tokens, at most %lld of %lld were prepared", (long long)n_seqs, (long long)n_tokens,
+            (long long)g->options.n_seqs, (long long)g->options.n_tokens);
+    FAIL_IF(d->positions == POSITION_LEARNED && position + n_tokens > d->n_context, SNELLEN_E_CONTEXT,
+            "%lld tokens from position %lld on, but the model has learned positions for %lld", (long long)n_tokens,
+            (long long)position, (long long)d->n_context);
+    for (int64_t i = 0; i < n_seqs * n_tokens; i++)
+        FAIL_IF(tokens[i] < 0 || tokens[i] >= d->n_vocab, SNELLEN_E_USAGE, "token %lld is %d, 0 to %lld expected",
+                (long long)i, tokens[i], (long long)d->n_vocab - 1);
+    omp_set_num_threads(g->options.n_threads);
+    g->n_seqs = n_seqs;
+    g->n_tokens = n_tokens;
+    g->position = position;
+    return SNELLEN_OK;
+}
+
+snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *weights, int64_t n_seqs, int64_t n_tokens,
+                         int64_t position, double scale, double *loss, double *weight, float *nll, snellen_error *err)
+{
+    struct step step = {.tokens = tokens, .weights = weights, .scale = scale, .nll = nll};
+    FAIL_IF(g->options.inputs_only, SNELLEN_E_USAGE, "prepared for attribution, not for training");
+    TRY(begin(g, tokens, n_seqs, n_tokens, position, err));
+    if (nll) memset(nll, 0, (size_t)(n_seqs * n_tokens) * sizeof *nll);
+    for (int64_t t = 0; t < blocks_of(g); t++) {
+        struct grad_block b = block_at(g, t);
+        enter_block(g, &b, tokens);
+        block_forward(g, &b);
+        loss_of_block(g, &b, &step);
+    }
+    *loss = step.loss;
+    *weight = step.weight;
+    if (scale == 0) return SNELLEN_OK;
+    for (int64_t layer = 0; layer < g->model->desc.n_layers && !g->one_kv; layer++) clear_kv_gradients(g, layer);
+    for (int64_t t = blocks_of(g) - 1; t >= 0; t--) {
+        struct grad_block b = block_at(g, t);
+        enter_block(g, &b, tokens);
+        block_backward(g, &b);
+    }
+    return SNELLEN_OK;
+}
+
+/* ---- attribution --------------------------------------------------------------------------------------------------------------- */
+
+/* dx [n, d] = gradient of one logit by the last layer's result: a single row. */
+static void seed_gradient(struct grad *g, int64_t row, int32_t id, float *dx)
+{
+    const struct snellen_model *model = g->model;
+    int64_t d = model->desc.d_model;
+    double cap = model->desc.logit_soft_cap, slope = 1;
+    float *x = g->x + row * d;
+    weight_row(g->dnormed, &model->output.weight, id);
+    if (cap > 0) {
+        double logit = model->output.bias ? (double)model->output.bias[id] : 0;
+        norm_forward(model, &model->output_norm, g->normed, x, 1, d, &g->w);
+        for (int64_t i = 0; i < d; i++) logit += (double)g->normed[i] * (double)g->dnormed[i];
+        slope = 1 - tanh(logit / cap) * tanh(logit / cap);
+    }
+    scale_by(g->dnormed, (float)slope, d);
+    memset(dx, 0, (size_t)(g->n_tokens * d) * sizeof *dx);
+    norm_backward(g, &model->output_norm, dx + row * d, g->dnormed, x, 1, d);
+}
+
+/* The embedded input without positions. */
+static void embed_bare(struct grad *g, const struct grad_block *b, float *embedded)
+{
+    struct snellen_model bare = *g->model;
+    bare.desc.positions = POSITION_NONE;
+    const struct batch batch = {.tokens = g->tokens, .positions = g->s.positions, .n_rows = b->n_rows};
+    g->w.x = embedded;
+    g->w.h = g->s.t1;
+    decoder_embed(&bare, &g->w, &batch);
+}
+
+snellen_status grad_inputs(struct grad *g, const int32_t *tokens, int64_t n, const int64_t *rows, const int32_t *ids,
+                           int64_t n_seeds, float *gradients, float *embedded, const snellen_progress *progress,
+                           snellen_error *err)
+{
+    int64_t n_layers = g->model->desc.n_layers, size = n * g->model->desc.d_model;
+    FAIL_IF(!g->options.inputs_only, SNELLEN_E_USAGE, "prepared for training, not for attribution");
+    TRY(begin(g, tokens, 1, n, 0, err));
+    for (int64_t i = 0; i < n_seeds; i++)
+        FAIL_IF(rows[i] < 0 || rows[i] >= n || ids[i] < 0 || ids[i] >= g->model->desc.n_vocab, SNELLEN_E_USAGE,
+                "seed %lld: token %d at row %lld", (long long)i, ids[i], (long long)rows[i]);
+    struct grad_block b = block_at(g, 0);
+    enter_block(g, &b, tokens);
+    block_forward(g, &b);
+    for (int64_t i = 0; i < n_seeds; i++) seed_gradient(g, rows[i], ids[i], gradients + i * size);
+    for (int64_t layer = n_layers - 1; layer >= 0; layer--) {
+        const struct tape *t = remember(g, &b, layer);
+        for (int64_t i = 0; i < n_seeds; i++) {
+            uint64_t done = (uint64_t)((n_layers - 1 - layer) * n_seeds + i);
+            FAIL_IF(progress && progress->step &&
+                        !progress->step(progress->user, "layers", done, (uint64_t)(n_layers * n_seeds)),
+                    SNELLEN_E_CANCELLED, "stopped in layer %lld", (long long)layer);
+            clear_kv_gradients(g, layer);
+            grad_layer_backward(g, layer, &b, t, gradients + i * size);
+        }
+    }
+    if (embedded) embed_bare(g, &b, embedded);
+    return SNELLEN_OK;
+}
