@@ -1,0 +1,483 @@
+/* Training steps and attribution on the golden models: loss, gradients of every weight, gradient x input; blocks; low-rank
+ * factors; checkpointing, threads, padding. argv[1] = folder of golden values. */
+#include "test/test.h"
+
+#include "base/base.h"
+#include "format/format.h"
+#include "model/grad.h"
+
+#include <unistd.h>
+
+static const char *golden;
+static const char *const archs[] = {"llama", "qwen2", "qwen3", "gemma3", "gpt2", "gpt_neox", "bloom", "opt"};
+static const double tolerance = 1e-4;
+
+/* ---- files ------------------------------------------------------------------------------------------------------------- */
+
+struct prompt {
+    struct safetensors *file;
+    int32_t tokens[64];
+    float weights[64];
+    int64_t n;
+};
+
+static const void *raw(const struct safetensors *file, const char *name, size_t *n_bytes)
+{
+    const char *type;
+    int n_dims;
+    const int64_t *shape;
+    const void *data;
+    uint64_t bytes;
+    if (!safetensors_raw(file, name, &type, &n_dims, &shape, &data, &bytes)) return NULL;
+    *n_bytes = bytes;
+    return data;
+}
+
+static struct safetensors *open_expected(const char *folder, const char *file)
+{
+    char path[4096];
+    struct safetensors *s;
+    snprintf(path, sizeof path, "%s/%s/%s.safetensors", golden, folder, file);
+    MUST(safetensors_open(path, &s, err));
+    return s;
+}
+
+/* Tokens of `file`; weights from it or 1. */
+static struct prompt prompt_of(struct safetensors *file)
+{
+    struct prompt p = {.file = file};
+    size_t bytes = 0;
+    const int64_t *tokens = raw(file, "tokens", &bytes);
+    p.n = (int64_t)(bytes / sizeof *tokens);
+    assert_true(p.n <= 64);
+    for (int64_t i = 0; i < p.n; i++) {
+        p.tokens[i] = (int32_t)tokens[i];
+        p.weights[i] = 1;
+    }
+    const float *weights = raw(file, "weight", &bytes);
+    if (weights) memcpy(p.weights, weights, bytes);
+    return p;
+}
+
+static snellen_model *load(const char *folder)
+{
+    char path[4096];
+    snellen_model *model;
+    snprintf(path, sizeof path, "%s/%s", golden, folder);
+    MUST(snellen_model_load(path, &model, err));
+    return model;
+}
+
+/* A model whose weights are the expected gradients: the reader that knows names and layouts of the weights brings the
+ * gradients into the canonical form too. */
+static snellen_model *load_gradients(const char *folder, const struct safetensors *expected)
+{
+    char path[] = "/tmp/snellen-grad-XXXXXX", file[4200], *config;
+    const struct tensor *tensors;
+    struct safetensors_spec specs[128];
+    const struct tensor *from[128];
+    size_t n = 0, n_all = safetensors_tensors(expected, &tensors), n_config;
+    for (size_t i = 0; i < n_all; i++) {
+        if (strncmp(tensors[i].name, "grad.", 5) || !strcmp(tensors[i].name, "grad.fam.prompt")) continue;
+        bool renamed = !strcmp(folder, "gpt_neox") && !strcmp(tensors[i].name, "grad.lm_head.weight");
+        specs[n] = (struct safetensors_spec){.name = renamed ? "embed_out.weight" : tensors[i].name + 5, .type = "F32",
+                                             .n_dims = tensors[i].n_dims};
+        memcpy(specs[n].shape, tensors[i].shape, sizeof specs[n].shape);
+        from[n++] = &tensors[i];
+    }
+    assert_non_null(mkdtemp(path));
+    struct safetensors_writer *w;
+    snprintf(file, sizeof file, "%s/model.safetensors", path);
+    MUST(safetensors_writer_new(file, specs, n, &w, err));
+    for (size_t i = 0; i < n; i++) MUST(safetensors_writer_put(w, i, 0, from[i]->data, from[i]->n_bytes, err));
+    MUST(safetensors_writer_commit(w, err));
+    snprintf(file, sizeof file, "%s/%s/config.json", golden, folder);
+    MUST(file_read(file, 1 << 20, &config, &n_config, err));
+    snprintf(file, sizeof file, "%s/config.json", path);
+    FILE *out = fopen(file, "w");
+    assert_int_equal(fwrite(config, 1, n_config, out), n_config);
+    fclose(out);
+    mem_free(config);
+    snellen_model *model;
+    MUST(snellen_model_load(path, &model, err));
+    unlink(file);
+    snprintf(file, sizeof file, "%s/model.safetensors", path);
+    unlink(file);
+    rmdir(path);
+    return model;
+}
+
+/* Every gradient within the tolerance of the largest entry of its tensor. */
+static void check_gradients(const char *folder, const struct params *params, const struct safetensors *expected)
+{
+    snellen_model *right = load_gradients(folder, expected);
+    struct weight_entry e;
+    size_t p = 0;
+    /* Gemma's norms are read as 1 + w, their gradients too */
+    float shift = !strcmp(folder, "gemma3") ? 1 : 0;
+    for (size_t i = 0; weights_next(right, &i, &e); p++) {
+        const struct param *param = &params->list[p];
+        const float *values = e.weight.data;
+        double worst = 0, largest = 0, off = e.role == ROLE_NORM ? (double)shift : 0;
+        assert_string_equal(param->name, e.name);
+        assert_int_equal(e.weight.type, DT_F32);
+        /* Gemma's token 0 is PyTorch's padding: its row is zero and gets no gradient there */
+        uint64_t first = shift > 0 && e.role == ROLE_TOKENS ? (uint64_t)e.shape[1] : 0;
+        for (uint64_t k = first; k < param->n; k++) {
+            double value = (double)values[k] - off, difference = fabs(value - (double)param->grad[k]);
+            largest = fmax(largest, fabs(value));
+            worst = difference > worst || isnan(difference) ? difference : worst;
+        }
+        /* the bias of the keys moves all scores of a row alike: its gradient is 0 but for rounding */
+        if (!(worst <= tolerance * largest + 1e-7))
+            fail_msg("%s: %s: %.3g off, largest entry %.3g", folder, e.name, worst, largest);
+    }
+    assert_int_equal(p, params->n);
+    snellen_model_free(right);
+}
+
+/* ---- steps --------------------------------------------------------------------------------------------------------------- */
+
+static struct grad_options options_for(const struct prompt *p)
+{
+    return (struct grad_options){.n_seqs = 1, .n_tokens = p->n, .n_threads = 2};
+}
+
+/* One step of a single sequence; the loss is its weighted mean and the gradients are of that. */
+static double step(const snellen_model *model, const struct prompt *p, const struct grad_options *o, int64_t position)
+{
+    struct grad *g;
+    double loss, weight, total = 0;
+    for (int64_t i = 1; i < p->n; i++) total += (double)p->weights[i];
+    MUST(grad_new(model, o, &g, err));
+    MUST(grad_step(g, p->tokens, p->weights, 1, p->n, position, 1 / total, &loss, &weight, NULL, err));
+    assert_true(fabs(weight - total) < 1e-9);
+    grad_free(g);
+    return loss / weight;
+}
+
+static void test_all_architectures(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(archs); i++)
+        for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
+            struct safetensors *expected = open_expected(archs[i], "expected");
+            struct prompt p = prompt_of(expected);
+            snellen_model *model = load(archs[i]);
+            struct params *params;
+            size_t bytes;
+            MUST(params_full(model, &params, err));
+            struct grad_options o = options_for(&p);
+            o.checkpoint = checkpoint;
+            double loss = step(model, &p, &o, 0);
+            assert_true(fabs(loss - (double)*(const float *)raw(expected, "loss", &bytes)) < 1e-5);
+            check_gradients(archs[i], params, expected);
+            snellen_model_free(model);
+            safetensors_close(expected);
+        }
+}
+
+/* full, and blocks with what they see before them; the last block is a part of one. */
+static void test_blocks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        int64_t block, segments;
+        bool stop;
+    } cases[] = {{"full", 0, 0, false}, {"bswa-b8-m0", 8, 0, false}, {"bswa-b8-m2", 8, 2, false},
+                 {"bswa-b8-m2-stopgrad", 8, 2, true}, {"full", 45, 1, false}, {"full", 8, 6, false}};
+    for (size_t i = 0; i < 2 * COUNT_OF(cases); i++) {
+        struct safetensors *inputs = open_expected("fam", "inputs");
+        struct safetensors *expected = open_expected("fam", cases[i / 2].file);
+        struct prompt p = prompt_of(inputs);
+        snellen_model *model = load("fam");
+        struct params *params;
+        size_t bytes;
+        MUST(params_full(model, &params, err));
+        struct grad_options o = options_for(&p);
+        o.block = cases[i / 2].block;
+        o.segments = cases[i / 2].segments;
+        o.stop_gradient = cases[i / 2].stop;
+        o.checkpoint = i % 2;
+        double loss = step(model, &p, &o, 0);
+        assert_true(fabs(loss - (double)*(const float *)raw(expected, "loss", &bytes)) < 1e-5);
+        check_gradients("fam", params, expected);
+        snellen_model_free(model);
+        safetensors_close(expected);
+        safetensors_close(inputs);
+    }
+}
+
+/* A copy of the gradients after one step with these options. */
+static float *gradients_of(const char *folder, const struct prompt *p, const struct grad_options *o, int64_t position,
+                           uint64_t *n)
+{
+    snellen_model *model = load(folder);
+    struct params *params;
+    MUST(params_full(model, &params, err));
+    step(model, p, o, position);
+    *n = params->n_values;
+    float *copy = malloc(*n * sizeof *copy);
+    memcpy(copy, params->grads, *n * sizeof *copy);
+    snellen_model_free(model);
+    return copy;
+}
+
+static void test_same_bytes_with_checkpoints_and_threads(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"llama", "gemma3", "bloom"};
+    for (size_t i = 0; i < COUNT_OF(folders); i++) {
+        struct safetensors *file = open_expected(folders[i], "expected");
+        struct prompt p = prompt_of(file);
+        struct grad_options o = options_for(&p);
+        for (int block = 0; block < 2; block++) {
+            uint64_t n;
+            o = options_for(&p);
+            o.block = block ? 7 : 0;
+            o.segments = block;
+            float *base = gradients_of(folders[i], &p, &o, 0, &n);
+            o.checkpoint = true;
+            float *again = gradients_of(folders[i], &p, &o, 0, &n);
+            o.n_threads = 1;
+            float *alone = gradients_of(folders[i], &p, &o, 0, &n);
+            assert_memory_equal(base, again, n * sizeof *base);
+            assert_memory_equal(base, alone, n * sizeof *base);
+            free(base), free(again), free(alone);
+        }
+        safetensors_close(file);
+    }
+}
+
+/* Rotary positions: the same gradients from any first position. A window is what the blocks' own mask gives when it is
+ * applied to a single block. */
+static void test_positions_shift(void **state)
+{
+    (void)state;
+    struct safetensors *file = open_expected("llama", "expected");
+    struct prompt p = prompt_of(file);
+    struct grad_options o = options_for(&p);
+    uint64_t n;
+    float *base = gradients_of("llama", &p, &o, 0, &n), *moved = gradients_of("llama", &p, &o, 10000, &n);
+    double largest = 0;
+    for (uint64_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)base[i]));
+    assert_true(worst_difference(base, moved, n) < 1e-4 * largest);
+    free(base), free(moved);
+    safetensors_close(file);
+}
+
+/* Sequences of different lengths in one step give the sum of what each gives alone, whatever fills them up. */
+static void test_batch_is_sum(void **state)
+{
+    (void)state;
+    struct safetensors *file = open_expected("qwen3", "expected");
+    struct prompt p = prompt_of(file);
+    snellen_model *model = load("qwen3");
+    struct params *params;
+    MUST(params_full(model, &params, err));
+    float *sum = calloc(params->n_values, sizeof *sum);
+    int32_t tokens[2 * 64];
+    float weights[2 * 64], nll[2 * 64];
+    double loss, weight, losses = 0;
+    for (int s = 0; s < 2; s++) {
+        int64_t n = p.n - 9 * s;
+        struct grad_options alone = {.n_seqs = 1, .n_tokens = n};
+        struct grad *g;
+        MUST(grad_new(model, &alone, &g, err));
+        params_zero_grads(params);
+        MUST(grad_step(g, p.tokens + s, p.weights, 1, n, 0, 1, &loss, &weight, NULL, err));
+        losses += loss;
+        for (uint64_t i = 0; i < params->n_values; i++) sum[i] += params->grads[i];
+        for (int64_t i = 0; i < p.n; i++) {
+            tokens[s * p.n + i] = i < n ? p.tokens[s + i] : 77;
+            weights[s * p.n + i] = i < n ? 1 : 0;
+        }
+        grad_free(g);
+    }
+    for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
+        struct grad_options both = {.n_seqs = 3, .n_tokens = p.n + 4, .checkpoint = checkpoint};
+        struct grad *g;
+        MUST(grad_new(model, &both, &g, err));
+        params_zero_grads(params);
+        MUST(grad_step(g, tokens, weights, 2, p.n, 0, 1, &loss, &weight, nll, err));
+        assert_true(fabs(loss - losses) < 1e-4);
+        double total = 0, largest = 0;
+        for (int64_t i = 0; i < 2 * p.n; i++) total += (double)nll[i];
+        assert_true(fabs(total - loss) < 1e-4);
+        for (uint64_t i = 0; i < params->n_values; i++) largest = fmax(largest, fabs((double)sum[i]));
+        assert_true(worst_difference(sum, params->grads, params->n_values) < 1e-5 * largest);
+        /* scale 0: the same loss, no gradient */
+        params_zero_grads(params);
+        double again;
+        MUST(grad_step(g, tokens, weights, 2, p.n, 0, 0, &again, &weight, NULL, err));
+        assert_true(fabs(again - loss) < 1e-5);
+        for (uint64_t i = 0; i < params->n_values; i++) assert_true(params->grads[i] == 0);
+        grad_free(g);
+    }
+    free(sum);
+    snellen_model_free(model);
+    safetensors_close(file);
+}
+
+/* ---- attribution ------------------------------------------------------------------------------------------------------------ */
+
+static void test_gradient_times_input(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"llama", "qwen2", "qwen3", "gpt_neox"};
+    for (size_t i = 0; i < 2 * COUNT_OF(folders); i++) {
+        struct safetensors *file = open_expected(folders[i / 2], "expected");
+        struct prompt p = prompt_of(file);
+        snellen_model *model = load(folders[i / 2]);
+        struct grad_options o = options_for(&p);
+        o.inputs_only = true;
+        o.checkpoint = i % 2;
+        int64_t d = model->desc.d_model, n = p.n, rows[64];
+        int32_t ids[64];
+        for (int64_t s = 0; s + 1 < n; s++) {
+            rows[s] = s;
+            ids[s] = p.tokens[s + 1];
+        }
+        float *gradients = malloc((size_t)(n * n * d) * sizeof *gradients), *embedded = malloc((size_t)(n * d) * sizeof *embedded);
+        struct grad *g;
+        size_t bytes;
+        MUST(grad_new(model, &o, &g, err));
+        MUST(grad_inputs(g, p.tokens, n, rows, ids, n - 1, gradients, embedded, NULL, err));
+        const float *gxi = raw(file, "gxi", &bytes);
+        for (int64_t s = 0; s + 1 < n; s++)
+            for (int64_t t = 0; t < n; t++) {
+                double sum = 0;
+                for (int64_t c = 0; c < d; c++) sum += (double)gradients[(s * n + t) * d + c] * (double)embedded[t * d + c];
+                assert_true(fabs(fabs(sum) - (double)gxi[t * n + s]) < tolerance);
+            }
+        free(gradients), free(embedded);
+        grad_free(g);
+        snellen_model_free(model);
+        safetensors_close(file);
+    }
+}
+
+/* ---- low-rank factors ------------------------------------------------------------------------------------------------------- */
+
+/* The loss along a random direction of all factors, by differences, against their gradients; and the merged model gives
+ * what the factors gave. */
+static void test_low_rank_factors(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"llama", "gpt2", "gpt_neox"};
+    for (size_t i = 0; i < COUNT_OF(folders); i++) {
+        struct safetensors *file = open_expected(folders[i], "expected");
+        struct prompt p = prompt_of(file);
+        snellen_model *model = load(folders[i]);
+        struct lora_options lora = {.rank = 3, .alpha = 6, .seed = 5};
+        struct params *params;
+        struct grad_options o = options_for(&p);
+        MUST(params_lora(model, &lora, &params, err));
+        struct rng rng;
+        rng_seed(&rng, 1, 0);
+        for (uint64_t k = 0; k < params->n_values; k++) params->values[k] += (float)(0.1 * rng_normal(&rng));
+        step(model, &p, &o, 0);
+        for (int direction = 0; direction < 3; direction++) {
+            double along = 0, losses[2], h = 1e-3;
+            float *u = malloc(params->n_values * sizeof *u), *at = malloc(params->n_values * sizeof *at);
+            float *gradient = malloc(params->n_values * sizeof *gradient);
+            memcpy(at, params->values, params->n_values * sizeof *at);
+            memcpy(gradient, params->grads, params->n_values * sizeof *at);
+            for (uint64_t k = 0; k < params->n_values; k++) {
+                u[k] = (float)rng_normal(&rng);
+                along += (double)u[k] * (double)gradient[k];
+            }
+            for (int side = 0; side < 2; side++) {
+                for (uint64_t k = 0; k < params->n_values; k++) params->values[k] = at[k] + (side ? -1 : 1) * (float)h * u[k];
+                losses[side] = step(model, &p, &o, 0);
+            }
+            assert_true(fabs((losses[0] - losses[1]) / (2 * h) - along) < 0.02 * fabs(along) + 2e-3);
+            memcpy(params->values, at, params->n_values * sizeof *at);
+            memcpy(params->grads, gradient, params->n_values * sizeof *at);
+            free(u), free(at), free(gradient);
+        }
+        double applied = step(model, &p, &o, 0);
+        MUST(lora_merge(model, err));
+        assert_null(model->params);
+        assert_true(fabs(step(model, &p, &o, 0) - applied) < 1e-5);
+        snellen_model_free(model);
+        safetensors_close(file);
+    }
+}
+
+/* Sessions apply the factors as the training step does. */
+static void test_sessions_see_what_is_trained(void **state)
+{
+    (void)state;
+    struct safetensors *file = open_expected("llama", "expected");
+    struct prompt p = prompt_of(file);
+    snellen_model *model = load("llama");
+    struct lora_options lora = {.rank = 2, .targets = "attn_v ffn_down", .seed = 1};
+    struct params *params;
+    MUST(params_lora(model, &lora, &params, err));
+    assert_int_equal(params->n, 3 * 2 * 2);
+    for (uint64_t k = 0; k < params->n_values; k++) params->values[k] += 0.05f;
+    struct grad_options o = options_for(&p);
+    double loss = step(model, &p, &o, 0), sum = 0;
+    float nll[64];
+    snellen_session *session;
+    const snellen_outputs out = {.nll = nll};
+    MUST(snellen_session_new(model, NULL, &session, err));
+    MUST(snellen_session_feed(session, p.tokens, (size_t)p.n, &out, err));
+    for (int64_t i = 1; i < p.n; i++) sum += (double)nll[i];
+    assert_true(fabs(sum / (double)(p.n - 1) - loss) < 1e-5);
+    snellen_session_free(session);
+    snellen_model_free(model);
+    safetensors_close(file);
+}
+
+static void test_wrong_calls(void **state)
+{
+    (void)state;
+    snellen_model *model = load("gpt2");
+    struct params *params;
+    struct grad *g;
+    uint64_t bytes;
+    struct lora_options lora = {.rank = 2, .targets = "attn_v attn_z"};
+    MUST_FAIL(SNELLEN_E_USAGE, params_lora(model, &lora, &params, err));
+    MUST_FAIL(SNELLEN_E_USAGE, lora_merge(model, err));
+    MUST(params_full(model, &params, err));
+    MUST_FAIL(SNELLEN_E_USAGE, params_full(model, &params, err));
+    struct grad_options o = {.n_seqs = 1, .n_tokens = 80};
+    o.segments = 1;
+    MUST_FAIL(SNELLEN_E_USAGE, grad_new(model, &o, &g, err));
+    o = (struct grad_options){.n_seqs = 1 << 20, .n_tokens = 1 << 20};
+    MUST_FAIL(SNELLEN_E_USAGE, grad_bytes(model, &o, &bytes, err));
+    o = (struct grad_options){.n_seqs = 1 << 15, .n_tokens = 1 << 15};
+    MUST_FAIL(SNELLEN_E_MEMORY, grad_new(model, &o, &g, err));
+    o = (struct grad_options){.n_seqs = 1, .n_tokens = 80};
+    MUST(grad_new(model, &o, &g, err));
+    int32_t tokens[80] = {0};
+    float weights[80] = {0};
+    double loss, weight;
+    MUST_FAIL(SNELLEN_E_CONTEXT, grad_step(g, tokens, weights, 1, 80, 0, 1, &loss, &weight, NULL, err));
+    tokens[3] = 101;
+    MUST_FAIL(SNELLEN_E_USAGE, grad_step(g, tokens, weights, 1, 10, 0, 1, &loss, &weight, NULL, err));
+    MUST_FAIL(SNELLEN_E_USAGE, grad_step(g, tokens, weights, 2, 10, 0, 1, &loss, &weight, NULL, err));
+    grad_free(g);
+    snellen_model_free(model);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) return 2;
+    golden = argv[1];
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_architectures),
+        cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_same_bytes_with_checkpoints_and_threads),
+        cmocka_unit_test(test_positions_shift),
+        cmocka_unit_test(test_batch_is_sum),
+        cmocka_unit_test(test_gradient_times_input),
+        cmocka_unit_test(test_low_rank_factors),
+        cmocka_unit_test(test_sessions_see_what_is_trained),
+        cmocka_unit_test(test_wrong_calls),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
