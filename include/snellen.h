@@ -302,10 +302,14 @@ SNELLEN_API void snellen_perplexity_get(const snellen_perplexity *ppl, snellen_p
 
 /* ---- tasks: questions with known answers (arXiv 2406.04267, copying and counting) ------------------------------------ */
 
+/* There are two kinds. Tasks in words ask in a sentence and are scored by margins: snellen_task_show(), snellen_task_eval().
+ * Tasks of symbols (`formats` is not "") are lines in which each symbol is one token: snellen_line_make(),
+ * snellen_lines_eval(). */
 typedef struct snellen_task_info {
     const char *name;       /* "copy-last", "count-ones", .. */
     const char *summary;    /* one line */
     const char *source;     /* paper and figure, or "ours" */
+    const char *formats;    /* tasks of symbols: names of the formats, separated by spaces; cures, styles and frame are "" */
     const char *cures;      /* names of the cures that apply, separated by spaces */
     const char *styles;     /* names of the styles that apply: "plain step examples" */
     const char *frame;      /* how the prompt asks the answer to begin: "The answer to your question is: " */
@@ -377,6 +381,46 @@ SNELLEN_API snellen_status snellen_task_eval(const snellen_model *model, const c
                                              const snellen_task_options *options, const snellen_progress *progress,
                                              snellen_task_result **result, snellen_error *err);
 SNELLEN_API void snellen_task_result_free(snellen_task_result *result);
+
+/* ---- tasks of symbols (arXiv 2408.05506, parity and addition; copying and retrieval) ------------------------------------- */
+
+/* A line is a prompt and the output that a model has to write, each symbol one token. The format decides how a task's content
+ * is written, above all whether something in the line can be looked up by content. Output may have anchors: words or marks
+ * that say where in the input the next symbol comes from. */
+
+typedef struct snellen_line_options {
+    const char *format;     /* NULL = the first that the task has */
+    uint32_t pool;          /* words that anchors and keys are drawn from, at most 240; 0 = 128 */
+    uint32_t spacing;       /* parity with anchors: one before every spacing-th bit, from the first on; 0 = 1 */
+    uint32_t cycle;         /* parity, format cyclic: words in the sequence that is repeated; 0 = 8 */
+    bool train;             /* samples of the training set; default: of the test set. An eighth of all contents of a length,
+                               always the same ones, is the test set */
+    uint64_t seed;          /* order of the samples; default 1 */
+} snellen_line_options;
+
+typedef struct snellen_symbol {
+    const char *name;       /* "1", "===", "time" */
+    int32_t id;             /* place in the vocabulary of these tasks, see snellen_symbol_name() */
+    float weight;           /* in the loss: 1 for what a model has to write, else 0 */
+    bool output;            /* behind the prompt */
+    bool given;             /* output that is put there for the model: the bits of `interleaved`, keys that are asked for */
+    bool anchor;            /* output that is put there in a forced evaluation only */
+    bool answer;            /* of the final answer */
+} snellen_symbol;
+
+typedef struct snellen_line {
+    snellen_symbol *symbols;
+    size_t n, n_prompt;     /* the first n_prompt symbols are the prompt */
+} snellen_line;
+
+/* The vocabulary of these tasks: symbol i, NULL past the last one. A model made for them may have the first 108 + pool symbols
+ * alone. */
+SNELLEN_API const char *snellen_symbol_name(size_t i);
+SNELLEN_API snellen_line_options snellen_line_options_default(void);
+/* Sample `index` of a set: the same on every machine, and another content for each index until the set is exhausted. *line is
+ * one piece of memory, handed over. */
+SNELLEN_API snellen_status snellen_line_make(const char *task, const snellen_line_options *options, int64_t length,
+                                             uint64_t index, snellen_line **line, snellen_error *err);
 
 /* ---- probe: representational collapse (arXiv 2406.04267, theorem 4.2 and figures 5, 10) ------------------------------- */
 

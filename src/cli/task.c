@@ -1,5 +1,5 @@
 /* task: questions with known answers: what there is, how they read, how a model does over lengths. */
-#include "cli/cli.h"
+#include "cli/task.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -7,21 +7,32 @@
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
-struct task_args {
-    struct common_opts common;
-    struct int_list lengths;
-    int64_t prompts, generate, max_new;   /* prompts 0 = as the action says */
-    const char *style, *cure, *database;
-    bool bare;
-};
-
-enum { SHOWN_PROMPTS = 3 };
-
 static bool task_named(const char *name, snellen_task_info *info)
 {
     for (size_t i = 0; snellen_task_list(i, info); i++)
         if (!strcmp(info->name, name)) return true;
     return false;
+}
+
+bool task_options_fit(const struct task_args *a, const snellen_task_info *info)
+{
+    bool symbols = *info->formats;
+    const struct {
+        const char *name;
+        bool given, of_symbols;
+    } options[] = {
+        {"style", a->style, false},      {"cure", a->cure, false},         {"bare", a->bare, false},
+        {"generate", a->generate, false}, {"max-new", a->max_new, false},  {"format", a->format, true},
+        {"pool", a->pool, true},         {"spacing", a->spacing, true},    {"cycle", a->cycle, true},
+        {"train", a->train, true},
+    };
+    for (size_t i = 0; i < COUNT_OF(options); i++) {
+        if (!options[i].given || options[i].of_symbols == symbols) continue;
+        ui_wrong("task: --%s is for tasks %s, %s is one %s", options[i].name, symbols ? "in words" : "of symbols",
+                 info->name, symbols ? "of symbols" : "in words");
+        return false;
+    }
+    return true;
 }
 
 static snellen_status task_options(const struct task_args *a, const snellen_model *model, snellen_task_options *o,
@@ -34,8 +45,8 @@ static snellen_status task_options(const struct task_args *a, const snellen_mode
     if (a->prompts) o->n_prompts = (uint32_t)a->prompts;
     o->n_generate = (uint32_t)a->generate;
     o->max_new = (uint32_t)a->max_new;
-    o->style = a->style;
-    o->cure = a->cure;
+    if (a->style) o->style = a->style;
+    if (a->cure) o->cure = a->cure;
     o->chat = o->chat && !a->bare;
     o->seed = a->common.seed;
     return SNELLEN_OK;
@@ -58,9 +69,9 @@ static json_t *task_json(const snellen_task_info *t)
 {
     json_t *lengths = json_array();
     for (size_t i = 0; lengths && i < t->n_lengths; i++) json_array_append_new(lengths, json_integer(t->lengths[i]));
-    json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:o}", "name", t->name, "summary", t->summary, "source",
-                          t->source, "styles", words_json(t->styles), "cures", words_json(t->cures), "frame",
-                          t->frame, "lengths", lengths);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o}", "name", t->name, "summary", t->summary, "source",
+                          t->source, "formats", words_json(t->formats), "styles", words_json(t->styles), "cures",
+                          words_json(t->cures), "frame", t->frame, "lengths", lengths);
     /* "prompts": null = without end */
     if (o) json_object_set_new(o, "prompts", t->n_prompts == UINT32_MAX ? json_null() : json_integer(t->n_prompts));
     return o;
@@ -75,8 +86,9 @@ static int list_tasks(void)
         return ui_json(list ? json_pack("{s:o}", "tasks", list) : NULL) ? 0 : 1;
     }
     printf("%-17s %-22s %-22s %s\n", "task", "styles", "cures", "what is asked");
-    for (size_t i = 0; snellen_task_list(i, &t); i++)
+    for (size_t i = 0; snellen_task_list(i, &t) && !*t.formats; i++)
         printf("%-17s %-22s %-22s %s\n", t.name, t.styles, t.cures, t.summary);
+    lines_list();
     ui_note("look at one: snellen task show TASK; ask a model: snellen task eval TASK MODEL");
     return 0;
 }
@@ -99,6 +111,9 @@ static snellen_status show_one(const char *task, const snellen_task_options *o, 
     return SNELLEN_OK;
 }
 
+static const char *style_of(const struct task_args *a) { return a->style ? a->style : "plain"; }
+static const char *cure_of(const struct task_args *a) { return a->cure ? a->cure : ""; }
+
 static snellen_status show_all(const struct task_args *a, const char *task, json_t *samples, snellen_error *err)
 {
     snellen_task_info info;
@@ -108,7 +123,7 @@ static snellen_status show_all(const struct task_args *a, const char *task, json
     TRY(task_options(a, NULL, &o, err));
     /* A wrong name fails in snellen_task_show(), which knows the right ones. */
     int64_t first = task_named(task, &info) ? info.lengths[0] : 1;
-    uint32_t n = a->prompts ? (uint32_t)a->prompts : SHOWN_PROMPTS;
+    uint32_t n = a->prompts ? (uint32_t)a->prompts : TASK_SHOWN;
     /* The last prompt first, unseen: what can be wrong is wrong there. */
     TRY(snellen_task_show(task, &o, first, n - 1, &text, &expected, err));
     snellen_free(text);
@@ -121,13 +136,17 @@ static snellen_status show_all(const struct task_args *a, const char *task, json
 static int show(const struct task_args *a, const char *task)
 {
     snellen_error err;
+    snellen_task_info info;
+    if (task_named(task, &info) && !task_options_fit(a, &info)) return 2;
+    if (task_named(task, &info) && *info.formats) return lines_show(a, &info);
     json_t *samples = ui.json ? json_array() : NULL;
     if (show_all(a, task, samples, &err)) {
         json_decref(samples);
         return ui_fail(&err);
     }
     if (!ui.json) return 0;
-    json_t *o = json_pack("{s:s, s:s, s:s, s:o}", "task", task, "style", a->style, "cure", a->cure, "samples", samples);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:o}", "task", task, "style", style_of(a), "cure", cure_of(a), "samples",
+                          samples);
     return ui_json(o) ? 0 : 1;
 }
 
@@ -208,7 +227,7 @@ static snellen_status record_answers(snellen_recorder *recorder, const snellen_t
     TRY(NEW_ARRAY(&numbers, 2 * r->n_answers, "numbers", err));
     for (size_t i = 0; i < r->n_answers; i++) {
         const snellen_answer *answer = &r->answers[i];
-        snellen_number number = {.subject = task, .cure = a->cure, .style = a->style, .precision = a->common.precision,
+        snellen_number number = {.subject = task, .cure = cure_of(a), .style = style_of(a), .precision = a->common.precision,
                                  .length = answer->length, .prompt = answer->prompt, .layer = -1, .metric = "margin",
                                  .value = (double)answer->margin};
         numbers[n++] = number;
@@ -303,22 +322,30 @@ static int act(const struct task_args *a, const char *const *args)
 
 static int run(int argc, char **argv)
 {
-    struct task_args a = {.common = common_opts_default(), .style = "plain", .cure = ""};
+    struct task_args a = {.common = common_opts_default()};
     const char *args[3];
     const struct opt table[] = {
         OPT_GROUP("what is asked"),
         OPT_INTS(0, "lengths", "LIST", &a.lengths, 1, 100000, "lengths of the sequences: 5,10,20 or 10..100:10",
                  .shown = "the paper's, as far as the context reaches; show: the shortest of them"),
-        OPT_INT(0, "prompts", "N", &a.prompts, 1, 10000, "prompts for each length; the first is the paper's, further "
-                "ones differ in what does not matter; more give narrower intervals and take longer",
-                .shown = "20; show: 3"),
+        OPT_INT(0, "prompts", "N", &a.prompts, 1, 10000, "prompts for each length; more give narrower intervals and "
+                "take longer. In words the first is the paper's, further ones differ in what does not matter",
+                .shown = "20, of symbols 100; show: 3"),
+        OPT_SEED(0, "seed", "N", &a.common.seed, "decides the prompts after the first; tasks of symbols: all of them"),
+        OPT_GROUP("tasks of symbols"),
+        OPT_TEXT(0, "format", "FORMAT", &a.format, "how the content is written; which formats a task has, `snellen task "
+                 "list` says", .shown = "the first"),
+        OPT_INT(0, "pool", "N", &a.pool, 1, 240, "words that anchors and keys are drawn from", .shown = "128"),
+        OPT_INT(0, "spacing", "K", &a.spacing, 1, 1000, "parity: an anchor before every K-th bit only", .shown = "1"),
+        OPT_INT(0, "cycle", "N", &a.cycle, 1, 240, "parity, format cyclic: anchors in the repeated sequence",
+                .shown = "8"),
+        OPT_FLAG(0, "train", &a.train, "samples of the training set, not of the test set"),
+        OPT_GROUP("tasks in words"),
         OPT_TEXT(0, "style", "STYLE", &a.style, "plain, or as the task has them: step (step by step), examples (two "
-                 "worked ones first)"),
+                 "worked ones first)", .shown = "plain"),
         OPT_TEXT(0, "cure", "CURE", &a.cure, "rewrites the prompt: hint, commas, commas:K (a comma after every K "
                  "items), alternate; which of them a task has, `snellen task list` says", .shown = "none"),
         OPT_FLAG(0, "bare", &a.bare, "without the model's chat template"),
-        OPT_SEED(0, "seed", "N", &a.common.seed, "decides the prompts after the first"),
-        OPT_GROUP("answers in words"),
         OPT_INT(0, "generate", "N", &a.generate, 0, 10000, "prompts of each length whose answer is also written out, "
                 "greedily; slow"),
         OPT_INT(0, "max-new", "N", &a.max_new, 1, 65536, "tokens an answer may take",

@@ -1,4 +1,5 @@
 /* The registry of task families, and what needs no model: lists, prompts, names of styles and cures. */
+#include "tasks/symbols.h"
 #include "tasks/tasks.h"
 
 #include <stdlib.h>
@@ -19,28 +20,38 @@ static const struct task *task_at(size_t i)
     return NULL;
 }
 
+/* Tasks in words, then tasks of symbols. */
 bool snellen_task_list(size_t i, snellen_task_info *info)
 {
-    const struct task *task = task_at(i);
-    if (task) *info = task->info;
-    return task;
+    size_t n_words = 0;
+    while (task_at(n_words)) n_words++;
+    const struct symbol_task *symbols = i < n_words ? NULL : symbol_task_at(i - n_words);
+    if (i >= n_words && !symbols) return false;
+    *info = symbols ? symbols->info : task_at(i)->info;
+    if (!symbols) info->formats = "";
+    return true;
 }
 
-snellen_status task_find(const char *name, const struct task **task, snellen_error *err)
+snellen_status task_unknown(const char *name, snellen_error *err)
 {
     struct strbuf known = {0};
-    for (size_t i = 0; task_at(i); i++) {
-        if (!strcmp(task_at(i)->info.name, name)) {
-            *task = task_at(i);
-            strbuf_free(&known);
-            return SNELLEN_OK;
-        }
-        strbuf_printf(&known, "%s%s", i ? ", " : "", task_at(i)->info.name);
-    }
+    snellen_task_info info;
+    for (size_t i = 0; snellen_task_list(i, &info); i++) strbuf_printf(&known, "%s%s", i ? ", " : "", info.name);
     snellen_status status = error_set(err, SNELLEN_E_USAGE, "task '%s' is not known; there are: %s", name,
                                       known.text ? known.text : "");
     strbuf_free(&known);
     return status;
+}
+
+snellen_status task_find(const char *name, const struct task **task, snellen_error *err)
+{
+    for (size_t i = 0; task_at(i); i++)
+        if (!strcmp(task_at(i)->info.name, name)) {
+            *task = task_at(i);
+            return SNELLEN_OK;
+        }
+    FAIL_IF(symbol_task_find(name), SNELLEN_E_USAGE, "task '%s' has lines of symbols, not prompts in words", name);
+    return task_unknown(name, err);
 }
 
 /* ---- styles and cures -------------------------------------------------------------------------------------------- */
@@ -50,24 +61,24 @@ static const char commas_k[] = "commas:";
 
 static const char *const style_names[] = {[TASK_PLAIN] = "plain", [TASK_STEP] = "step", [TASK_EXAMPLES] = "examples"};
 
-/* `word` is one of the words of a list that are separated by spaces. */
-static bool among(const char *word, const char *list)
+int word_index(const char *list, const char *word)
 {
     size_t n = strlen(word);
-    for (const char *p = list; n && *p;) {
+    int index = 0;
+    for (const char *p = list; n && *p; index++) {
         size_t length = strcspn(p, " ");
-        if (length == n && !memcmp(p, word, n)) return true;
+        if (length == n && !memcmp(p, word, n)) return index;
         p += length;
         p += *p == ' ';
     }
-    return false;
+    return -1;
 }
 
 static snellen_status form_set_cure(const struct task *task, const char *cure, struct task_form *form,
                                     snellen_error *err)
 {
     if (!cure || !*cure) return SNELLEN_OK;
-    if (!strncmp(cure, commas_k, sizeof commas_k - 1) && among("commas", task->info.cures)) {
+    if (!strncmp(cure, commas_k, sizeof commas_k - 1) && word_index(task->info.cures, "commas") >= 0) {
         const char *k = cure + sizeof commas_k - 1;
         char *end;
         unsigned long value = strtoul(k, &end, 10);
@@ -76,7 +87,7 @@ static snellen_status form_set_cure(const struct task *task, const char *cure, s
         form->comma = (uint32_t)value;
         return SNELLEN_OK;
     }
-    FAIL_IF(!among(cure, task->info.cures), SNELLEN_E_USAGE, "task %s has no cure '%s'; it has: %s", task->info.name,
+    FAIL_IF(word_index(task->info.cures, cure) < 0, SNELLEN_E_USAGE, "task %s has no cure '%s'; it has: %s", task->info.name,
             cure, task->info.cures);
     form->hint = !strcmp(cure, "hint");
     form->alternate = !strcmp(cure, "alternate");
@@ -88,7 +99,7 @@ snellen_status task_form_set(const struct task *task, const char *style, const c
                              snellen_error *err)
 {
     if (!style) style = style_names[TASK_PLAIN];
-    FAIL_IF(!among(style, task->info.styles), SNELLEN_E_USAGE, "task %s has no style '%s'; it has: %s", task->info.name,
+    FAIL_IF(word_index(task->info.styles, style) < 0, SNELLEN_E_USAGE, "task %s has no style '%s'; it has: %s", task->info.name,
             style, task->info.styles);
     form->hint = form->alternate = false;
     form->comma = 0;

@@ -9,7 +9,7 @@
  *   score.c     intervals, cells, the number in an answer's text
  *
  * Models are used through snellen.h only. A new family is one file with a `struct task_family` and one line in
- * tasks.c. */
+ * tasks.c. Tasks of symbols (parity, addition, ..) are another kind: symbols.h. */
 #ifndef TASKS_TASKS_H
 #define TASKS_TASKS_H
 
@@ -49,8 +49,12 @@ extern const struct task_family copy_family, count_family;
 
 enum { TASK_MAX_LENGTH = 100000, TASK_MAX_VARIANTS = 128 };
 
-/* The task of this name; the message lists the known ones. */
+/* The task in words of this name; the message lists all that are known. */
 snellen_status task_find(const char *name, const struct task **task, snellen_error *err);
+/* SNELLEN_E_USAGE with the names of all tasks. */
+snellen_status task_unknown(const char *name, snellen_error *err);
+/* Which of the words of a list (separated by spaces) this one is; -1 = none. */
+int word_index(const char *list, const char *word);
 /* Style and cure by name (NULL = plain, none) into a form; they must be among the task's own. */
 snellen_status task_form_set(const struct task *task, const char *style, const char *cure, struct task_form *form,
                              snellen_error *err);

@@ -1,0 +1,31 @@
+/* Inside the verb `task`: the options, and the two kinds of tasks (task.c: in words, task_lines.c: of symbols). */
+#ifndef CLI_TASK_H
+#define CLI_TASK_H
+
+#include "cli/cli.h"
+
+struct task_args {
+    struct common_opts common;
+    struct int_list lengths;
+    int64_t prompts;                      /* 0 = as the action says */
+    const char *database;
+    /* tasks in words */
+    int64_t generate, max_new;
+    const char *style, *cure;             /* NULL = not given */
+    bool bare;
+    /* tasks of symbols; 0 = as snellen_line_options says */
+    const char *format;
+    int64_t pool, spacing, cycle;
+    bool train;
+};
+
+enum { TASK_SHOWN = 3 };   /* samples that `show` prints of a length */
+
+/* False, after a message, when an option of the other kind of tasks was given. */
+bool task_options_fit(const struct task_args *a, const snellen_task_info *info);
+
+/* The actions on a task of symbols; they return the exit status. */
+void lines_list(void);
+int lines_show(const struct task_args *a, const snellen_task_info *info);
+
+#endif
