@@ -78,7 +78,7 @@ typedef struct snellen_model snellen_model;
 /* What a model is. Pointers live as long as the model. */
 typedef struct snellen_model_info {
     const char *path;       /* the file or folder it was read from */
-    const char *container;  /* "gguf" or "safetensors" */
+    const char *container;  /* "gguf", "safetensors"; "memory" for a new model */
     const char *arch;       /* "llama", "qwen2", "qwen3", "gemma3", "gpt2", "gpt_neox", "bloom", "opt" */
     const char *positions;  /* "rotary", "alibi", "learned", "sinusoidal", "none" */
     const char *chat;       /* chat template: "chatml", "gemma", "" (none), or "other" (not supported) */
@@ -106,6 +106,37 @@ typedef struct snellen_tensor_info {
  * snellen_models_list() gives and that has been fetched. Weights are mapped read-only where they can be.
  * A model without a tokenizer loads; functions on text then fail with SNELLEN_E_UNSUPPORTED. */
 SNELLEN_API snellen_status snellen_model_load(const char *path, snellen_model **model, snellen_error *err);
+
+/* A new model with random weights. Start from snellen_model_design_default(). */
+typedef struct snellen_model_design {
+    const char *arch;          /* as in snellen_model_info; default "llama" */
+    const char *positions;     /* "rotary", "alibi", "learned", "sinusoidal", "none"; NULL = as the architecture has */
+    int64_t n_layers;          /* default 4 */
+    int64_t d_model;           /* default 128 */
+    int64_t n_heads;           /* default 4 */
+    int64_t n_kv_heads;        /* 0 = n_heads; less shares keys and values (llama, qwen2, qwen3, gemma3) */
+    int64_t head_dim;          /* 0 = d_model / n_heads */
+    int64_t d_ff;              /* 0 = 4 d_model; 8/3 of it, a multiple of 32, where the feed-forward is gated */
+    int64_t n_context;         /* tokens; default 1024. Learned positions: rows of their table, and an end */
+    int64_t window;            /* gemma3: sliding window of five layers in six; default 512 */
+    bool untied;               /* an output matrix of its own instead of the token embeddings */
+    /* Vocabulary: the first of these that is given. */
+    const char *const *words;  /* [n_words] symbols that stand between white space, each one token */
+    size_t n_words;
+    const char *characters;    /* UTF-8: each character that occurs in it is a token */
+    const char *tokenizer;     /* path of a tokenizer.json, or of a folder that has one */
+    int64_t n_vocab;           /* token ids only */
+    const char *unknown, *bos, *eos;  /* words, characters: special tokens put before them; NULL = none */
+    double init_std;           /* of matrices and embeddings; default 0.02. Matrices that write to the residual stream
+                                  have init_std / sqrt(2 n_layers); norms are 1, biases 0 */
+    uint64_t seed;             /* default 1; same design and seed, same bytes */
+} snellen_model_design;
+SNELLEN_API snellen_model_design snellen_model_design_default(void);
+/* What does not fit together (heads that do not divide, sizes past any bound) is SNELLEN_E_USAGE; SNELLEN_E_MEMORY when
+ * there is no room. The model lies in memory; snellen_model_export() writes it. */
+SNELLEN_API snellen_status snellen_model_new(const snellen_model_design *design, snellen_model **model,
+                                             snellen_error *err);
+
 /* Frees a model; its sessions must have been freed before. NULL is allowed. */
 SNELLEN_API void snellen_model_free(snellen_model *model);
 SNELLEN_API const snellen_model_info *snellen_model_get_info(const snellen_model *model);

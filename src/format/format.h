@@ -168,14 +168,20 @@ struct model_desc {
     bool tied_output;              /* config says so; the absence of output.weight decides */
 };
 
+/* The description that the text of a config.json gives (desc_hf.c). n_vocab is 0 when it does not say; desc.windowed lies
+ * in the arena. `file` stands in messages. */
+snellen_status desc_from_config(const char *json, size_t n, const char *file, struct arena *arena,
+                                struct model_desc *desc, snellen_error *err);
+
 struct model_file {
     char *path;
-    const char *container;         /* "gguf", "safetensors" */
+    const char *container;         /* "gguf", "safetensors", "memory" */
     struct model_desc desc;
     const struct tensor *tensors;  /* canonical names */
     size_t n_tensors;
     const struct gguf *gguf;       /* NULL for folders */
-    const char *folder;            /* NULL for GGUF */
+    const char *folder;            /* NULL for GGUF and models in memory */
+    const char *tokenizer, *tokenizer_config;  /* models in memory: texts of these files, or NULL */
     /* private: maps, arena, hash table */
     struct model_file_private *private;
 };
@@ -184,6 +190,17 @@ struct model_file {
  * bounds (n_layers 1..1024, d_model 1..131072, n_vocab 1..4M ..; heads divide); whether the tensors fit it is the
  * model's question. Unknown architectures and scalings are SNELLEN_E_UNSUPPORTED by name. */
 snellen_status model_file_open(const char *path, struct model_file **out, snellen_error *err);
+/* A model that lies in memory and in no file: `name` stands in for its path. `data`, which all tensors lie in, becomes
+ * the file's (mem_free) on success; everything else is copied. */
+struct model_parts {
+    struct model_desc desc;
+    const struct tensor *tensors;  /* [n_tensors] canonical */
+    size_t n_tensors;
+    void *data;
+    const char *tokenizer, *tokenizer_config;  /* or NULL */
+};
+snellen_status model_file_new(const char *name, const struct model_parts *parts, struct model_file **out,
+                              snellen_error *err);
 void model_file_close(struct model_file *f);
 /* A tensor by canonical name, or NULL. */
 const struct tensor *model_file_find(const struct model_file *f, const char *name);

@@ -43,9 +43,6 @@ snellen_status extents_check(struct extent *extents, size_t n, const char *file,
 /* desc_gguf.c: all of the description that stands in keys and tensors. desc.windowed lies in the arena. */
 snellen_status desc_from_gguf(const struct gguf *g, const char *file, struct arena *arena, struct model_desc *desc,
                               snellen_error *err);
-/* desc_hf.c: the same from the text of config.json. n_vocab is 0 when the file does not say. */
-snellen_status desc_from_config(const char *json, size_t n, const char *file, struct arena *arena,
-                                struct model_desc *desc, snellen_error *err);
 /* desc.c: every number within its bounds, heads divide. */
 snellen_status desc_check(const struct model_desc *desc, const char *file, snellen_error *err);
 /* desc.c: an array desc.windowed [n_layers], all zero; n_layers is checked first. */

@@ -11,6 +11,8 @@ struct model_file_private {
     struct gguf *gguf;
     struct hf *hf;
     struct arena arena;        /* path, desc.windowed */
+    struct tensor *tensors;    /* of a model in memory */
+    void *data;
     struct name_table names;   /* canonical name -> index into tensors */
 };
 
@@ -84,12 +86,11 @@ static snellen_status open_parts(struct model_file *f, snellen_error *err)
     return complete_vocabulary(f, err);
 }
 
-snellen_status model_file_open(const char *path, struct model_file **out, snellen_error *err)
+/* An object that has nothing but its path. */
+static snellen_status new_file(const char *path, size_t n, struct model_file **out, snellen_error *err)
 {
     struct model_file *f = calloc(1, sizeof *f);
     struct model_file_private *p = calloc(1, sizeof *p);
-    size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/') n--;
     char *copy = p ? arena_text(&p->arena, path, n) : NULL;
     if (!f || !copy) {
         if (p) arena_free(&p->arena);
@@ -99,6 +100,59 @@ snellen_status model_file_open(const char *path, struct model_file **out, snelle
     }
     f->private = p;
     f->path = copy;
+    *out = f;
+    return SNELLEN_OK;
+}
+
+static snellen_status copy_parts(struct model_file *f, const struct model_parts *parts, snellen_error *err)
+{
+    struct model_file_private *p = f->private;
+    f->container = "memory";
+    f->desc = parts->desc;
+    TRY(NEW_ARRAY(&p->tensors, parts->n_tensors, f->path, err));
+    f->tensors = p->tensors;
+    f->n_tensors = parts->n_tensors;
+    bool good = true;
+    for (size_t i = 0; i < parts->n_tensors && good; i++) {
+        p->tensors[i] = parts->tensors[i];
+        p->tensors[i].name = arena_text(&p->arena, parts->tensors[i].name, strlen(parts->tensors[i].name));
+        good = p->tensors[i].name != NULL;
+        if (good) TRY(tensor_measure(&p->tensors[i], f->path, err));
+    }
+    if (parts->desc.windowed) {
+        TRY(desc_windows(&f->desc, &p->arena, f->path, err));
+        memcpy(f->desc.windowed, parts->desc.windowed, (size_t)f->desc.n_layers);
+    }
+    if (parts->tokenizer) f->tokenizer = arena_text(&p->arena, parts->tokenizer, strlen(parts->tokenizer));
+    if (parts->tokenizer_config)
+        f->tokenizer_config = arena_text(&p->arena, parts->tokenizer_config, strlen(parts->tokenizer_config));
+    good &= !f->tokenizer == !parts->tokenizer && !f->tokenizer_config == !parts->tokenizer_config;
+    FAIL_IF(!good, SNELLEN_E_MEMORY, "%s: memory ran out", f->path);
+    TRY(index_tensors(f, err));
+    return desc_check(&f->desc, f->path, err);
+}
+
+snellen_status model_file_new(const char *name, const struct model_parts *parts, struct model_file **out,
+                              snellen_error *err)
+{
+    struct model_file *f;
+    TRY(new_file(name, strlen(name), &f, err));
+    snellen_status status = copy_parts(f, parts, err);
+    if (status) {
+        model_file_close(f);
+        return status;
+    }
+    f->private->data = parts->data;
+    *out = f;
+    return SNELLEN_OK;
+}
+
+snellen_status model_file_open(const char *path, struct model_file **out, snellen_error *err)
+{
+    struct model_file *f;
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    TRY(new_file(path, n, &f, err));
     snellen_status status = open_parts(f, err);
     if (status) {
         model_file_close(f);
@@ -115,6 +169,8 @@ void model_file_close(struct model_file *f)
     gguf_close(p->gguf);
     hf_close(p->hf);
     name_table_free(&p->names);
+    mem_free(p->tensors);
+    mem_free(p->data);
     arena_free(&p->arena);
     free(p);
     free(f);
@@ -169,11 +225,31 @@ static snellen_status hash_folder(XXH3_state_t *state, const struct model_file *
     return status;
 }
 
+/* What a model in memory is: its sizes, its tensors, its tokenizer. */
+static snellen_status hash_memory(XXH3_state_t *state, const struct model_file *f, snellen_error *err)
+{
+    const struct model_desc *d = &f->desc;
+    struct strbuf head = {0};
+    strbuf_printf(&head, "%s %s %lld %lld %lld\n", d->arch, position_names[d->positions], (long long)d->n_heads,
+                  (long long)d->n_kv_heads, (long long)d->n_context);
+    if (f->tokenizer) strbuf_puts(&head, f->tokenizer);
+    for (size_t i = 0; i < f->n_tensors; i++)
+        strbuf_printf(&head, "%s %llu\n", f->tensors[i].name, (unsigned long long)f->tensors[i].n_bytes);
+    bool good = !head.failed && XXH3_128bits_update(state, head.text, head.n) == XXH_OK;
+    strbuf_free(&head);
+    for (size_t i = 0; i < f->n_tensors; i++)
+        good = good && XXH3_128bits_update(state, f->tensors[i].data, f->tensors[i].n_bytes) == XXH_OK;
+    FAIL_IF(!good, SNELLEN_E_MEMORY, "%s: memory ran out", f->path);
+    return SNELLEN_OK;
+}
+
 snellen_status model_file_hash(const struct model_file *f, char hash[33], snellen_error *err)
 {
     XXH3_state_t *state = XXH3_createState();
     FAIL_IF(!state || XXH3_128bits_reset(state) != XXH_OK, SNELLEN_E_MEMORY, "%s: memory ran out", f->path);
-    snellen_status status = f->folder ? hash_folder(state, f, err) : hash_file(state, f->path, err);
+    snellen_status status = f->folder ? hash_folder(state, f, err)
+                            : f->gguf ? hash_file(state, f->path, err)
+                                      : hash_memory(state, f, err);
     XXH128_hash_t sum = XXH3_128bits_digest(state);
     XXH3_freeState(state);
     TRY(status);

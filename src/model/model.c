@@ -92,22 +92,32 @@ static snellen_status model_bind(struct snellen_model *model, snellen_error *err
     return SNELLEN_OK;
 }
 
-snellen_status snellen_model_load(const char *path, snellen_model **out, snellen_error *err)
+snellen_status model_from_file(struct model_file *file, snellen_model **out, snellen_error *err)
 {
-    FAIL_IF(!path || !path[0], SNELLEN_E_USAGE, "no model named");
-    char *resolved = NULL;
-    TRY(catalogue_resolve(path, &resolved, err));
     snellen_model *model = calloc(1, sizeof *model);
-    snellen_status status = model ? SNELLEN_OK : error_set(err, SNELLEN_E_MEMORY, "%s: memory ran out", path);
-    if (!status) status = model_file_open(resolved, &model->file, err);
-    if (!status) status = model_bind(model, err);
-    snellen_free(resolved);
+    if (!model) {
+        model_file_close(file);
+        FAIL(SNELLEN_E_MEMORY, "a model: memory ran out");
+    }
+    model->file = file;
+    snellen_status status = model_bind(model, err);
     if (status) {
         snellen_model_free(model);
         return status;
     }
     *out = model;
     return SNELLEN_OK;
+}
+
+snellen_status snellen_model_load(const char *path, snellen_model **out, snellen_error *err)
+{
+    FAIL_IF(!path || !path[0], SNELLEN_E_USAGE, "no model named");
+    char *resolved = NULL;
+    struct model_file *file;
+    TRY(catalogue_resolve(path, &resolved, err));
+    snellen_status status = model_file_open(resolved, &file, err);
+    snellen_free(resolved);
+    return status ? status : model_from_file(file, out, err);
 }
 
 void snellen_model_free(snellen_model *model)

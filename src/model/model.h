@@ -82,6 +82,8 @@ struct snellen_model {
     snellen_model_info info;
 };
 
+/* A model of an open file, which becomes the model's, also on failure. */
+snellen_status model_from_file(struct model_file *file, snellen_model **out, snellen_error *err);
 /* Finds every tensor that the architecture asks for, checks its shape, widens the vectors. */
 snellen_status weights_bind(struct snellen_model *model, snellen_error *err);
 /* One tensor of a model. The list has them all in a fixed order: embedding, norms and output, then layer by layer. */

@@ -48,6 +48,7 @@ static size_t stretch_end(const char *text, size_t n, bool *valid)
 static snellen_status plain_text(struct bpe *b, const char *text, size_t n, snellen_error *err)
 {
     const struct word_sink sink = {word_to_tokens, b};
+    if (b->t->symbols == SYMBOLS_WORDS) return words_encode(b->t, b->out, text, n, err);
     if (b->t->pre.n == 0 && b->t->symbols == SYMBOLS_CHARACTERS) return n ? bpe_word(b, text, n, err) : SNELLEN_OK;
     for (size_t begin = 0, size; begin < n; begin += size) {
         bool valid;

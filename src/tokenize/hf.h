@@ -9,10 +9,12 @@
 /* How a tokenizer.json spells its pieces. */
 struct hf_spelling {
     bool bytes;    /* each byte a letter (ByteLevel) */
+    bool words;    /* whole words, without the space before them (WordLevel) */
     bool spaces;   /* spaces as U+2581 (Metaspace, or a normalizer that replaces them) */
 };
 
-/* pipeline_hf.c: "normalizer", "pre_tokenizer" and "decoder" of the file into t's prefix, normal_form and pre. */
+/* spelling->words is known before.
+ * pipeline_hf.c: "normalizer", "pre_tokenizer" and "decoder" of the file into t's prefix, normal_form and pre. */
 snellen_status hf_read_pipeline(struct tokenizer *t, const json_t *root, const char *file, struct hf_spelling *spelling,
                                 snellen_error *err);
 /* pipeline_hf.c: the token that "post_processor" puts first, or NULL. */

@@ -163,6 +163,7 @@ static snellen_status read_pretokenizer(struct pipeline *p, const json_t *step, 
         bool each = json_is_true(json_object_get(step, "individual_digits"));
         return add_pattern(p, each ? "\\p{N}" : "\\p{N}+", false, CUT_ISOLATED, err);
     }
+    if (!strcmp(type, "WhitespaceSplit") && p->spelling->words) return SNELLEN_OK;   /* words.c cuts */
     if (!strcmp(type, "Split")) return read_split(p, step, err);
     if (!strcmp(type, "Metaspace")) return read_metaspace(p, step, err);
     return refuse(p, "pre-tokeniser", type, err);
@@ -184,12 +185,18 @@ snellen_status hf_read_pipeline(struct tokenizer *t, const json_t *root, const c
                                 snellen_error *err)
 {
     struct pipeline p = {t, file, spelling};
-    *spelling = (struct hf_spelling){0};
     TRY(read_steps(&p, json_object_get(root, "normalizer"), "normalizer", "normalizers", read_normalizer, err));
     FAIL_IF(t->prefix && !spelling->spaces, SNELLEN_E_UNSUPPORTED, "%s: 'Prepend' without 'Replace' of spaces", file);
     TRY(read_steps(&p, json_object_get(root, "pre_tokenizer"), "pre_tokenizer", "pretokenizers", read_pretokenizer,
                    err));
     TRY(read_steps(&p, json_object_get(root, "decoder"), "decoder", "decoders", read_decoder, err));
+    if (spelling->words) {
+        const char *cutter = hf_text(json_object_get(root, "pre_tokenizer"), "type", NULL);
+        FAIL_IF(!cutter || strcmp(cutter, "WhitespaceSplit"), SNELLEN_E_UNSUPPORTED,
+                "%s: a WordLevel model without the pre-tokeniser WhitespaceSplit is not supported", file);
+        FAIL_IF(spelling->spaces, SNELLEN_E_UNSUPPORTED, "%s: WordLevel with replaced spaces is not supported", file);
+        t->prefix = PREFIX_FIRST;
+    }
     FAIL_IF(spelling->bytes && spelling->spaces, SNELLEN_E_UNSUPPORTED,
             "%s: ByteLevel together with replaced spaces is not supported", file);
     return SNELLEN_OK;

@@ -14,6 +14,19 @@ snellen_status tokenizer_load(const struct model_file *f, struct tokenizer **out
 snellen_status tokenizer_from_json(const char *json, size_t n, const char *config, size_t n_config, const char *name,
                                    struct tokenizer **out, snellen_error *err);
 snellen_status tokenizer_from_gguf(const struct gguf *g, const char *name, struct tokenizer **out, snellen_error *err);
+/* A vocabulary for a small model: whole words, separated by white space in text, or the characters of a text. Ids: the
+ * special tokens first (unknown, begin, end; each may be NULL), then the words in their order or the characters by code
+ * point. */
+struct vocabulary {
+    const char *const *words;   /* [n_words]; NULL = characters */
+    size_t n_words;
+    const char *text;           /* n_text bytes of UTF-8, whose characters make the vocabulary */
+    size_t n_text;
+    const char *unknown, *bos, *eos;
+};
+/* The texts of its tokenizer.json and tokenizer_config.json, to be freed with free(). Words that repeat, are empty or
+ * have white space in them are SNELLEN_E_USAGE. */
+snellen_status vocabulary_make(const struct vocabulary *v, char **tokenizer, char **config, snellen_error *err);
 void tokenizer_free(struct tokenizer *t);
 
 /* As snellen_tokenize(), snellen_detokenize() and the others of snellen.h; *ids and *text by snellen_free().

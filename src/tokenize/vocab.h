@@ -110,7 +110,7 @@ snellen_status chat_recognise(struct chat *chat, const char *text, size_t n, str
 
 /* ---- the tokenizer ----------------------------------------------------------------------------------------------- */
 
-enum symbols { SYMBOLS_BYTES, SYMBOLS_CHARACTERS };
+enum symbols { SYMBOLS_BYTES, SYMBOLS_CHARACTERS, SYMBOLS_WORDS /* whole words, words.c */ };
 enum space_prefix { PREFIX_NONE, PREFIX_FIRST, PREFIX_EACH };
 
 struct tokenizer {
@@ -207,6 +207,12 @@ struct bpe {
 void bpe_free(struct bpe *b);
 /* One word to tokens. */
 snellen_status bpe_word(struct bpe *b, const char *text, size_t n, snellen_error *err);
+
+/* ---- whole words (words.c) --------------------------------------------------------------------------------------- */
+
+/* The words of the text as tokens. SNELLEN_E_USAGE for a word that has none, where there is none for unknown ones. */
+snellen_status words_encode(const struct tokenizer *t, struct id_list *out, const char *text, size_t n,
+                            snellen_error *err);
 
 /* ---- UTF-8 ------------------------------------------------------------------------------------------------------- */
 

@@ -1,7 +1,8 @@
 /* The tokenizer that a GGUF file carries in its keys: tokenizer.ggml.* and tokenizer.chat_template.
  *
  * Two kinds: "gpt2", byte-level BPE with merges, and "llama", SentencePiece's BPE with scores. Absent keys mean what
- * llama.cpp takes them to mean. */
+ * llama.cpp takes them to mean. Vocabularies of small models made here (make.c) are of the kind "gpt2" for llama.cpp's
+ * sake, with tokens that it finds in the text as they are; the key snellen.tokenizer says what they really are. */
 #include "tokenize/vocab.h"
 
 #include <math.h>
@@ -18,6 +19,7 @@ struct reader {
     const char *file;
     struct tokenizer *t;
     bool sentencepiece;
+    bool words, characters;   /* made here */
 };
 
 /* ---- tokens ------------------------------------------------------------------------------------------------------ */
@@ -59,6 +61,13 @@ static snellen_status read_token(const struct reader *r, uint64_t i, snellen_err
     if (byte >= 0) {
         bytes[0] = (char)byte;
         n = 1;
+    } else if (r->words && kind != TOKEN_SPECIAL && n < LONGEST_PIECE) {
+        bytes[0] = ' ';
+        memcpy(bytes + 1, text, n++);
+        kind = TOKEN_NORMAL;
+    } else if (r->characters && kind != TOKEN_SPECIAL) {
+        memcpy(bytes, text, n);
+        kind = TOKEN_NORMAL;
     } else if (r->sentencepiece && kind != TOKEN_SPECIAL) {
         good = spelling_spaces(text, n, bytes, &n) || kind == TOKEN_USER;
     } else if (!r->sentencepiece && kind == TOKEN_NORMAL) {
@@ -90,7 +99,7 @@ static snellen_status read_special_ids(const struct reader *r, snellen_error *er
     struct tokenizer *t = r->t;
     int32_t id = -1;
     TRY(special_id(r, KEY("bos_token_id"), r->sentencepiece ? 1 : -1, &t->bos, err));
-    if (r->sentencepiece) TRY(special_id(r, KEY("unknown_token_id"), 0, &t->unknown, err));
+    TRY(special_id(r, KEY("unknown_token_id"), r->sentencepiece ? 0 : -1, &t->unknown, err));
     for (size_t i = 0; i < COUNT_OF(ends); i++) {
         TRY(special_id(r, ends[i], i == 0 && r->sentencepiece ? 2 : -1, &id, err));
         if (id >= 0) t->tokens[id].ends = true;
@@ -175,7 +184,7 @@ static snellen_status read_all(const struct reader *r, snellen_error *err)
     struct tokenizer *t = r->t;
     for (int32_t i = 0; i < t->n; i++) TRY(read_token(r, (uint64_t)i, err));
     TRY(read_special_ids(r, err));
-    t->symbols = r->sentencepiece ? SYMBOLS_CHARACTERS : SYMBOLS_BYTES;
+    t->symbols = r->words ? SYMBOLS_WORDS : r->sentencepiece || r->characters ? SYMBOLS_CHARACTERS : SYMBOLS_BYTES;
     t->byte_fallback = r->sentencepiece;
     TRY(tokenizer_index(t, r->file, err));
     TRY(read_added(r, err));
@@ -184,6 +193,9 @@ static snellen_status read_all(const struct reader *r, snellen_error *err)
         gguf_bool(r->g, KEY("add_space_prefix"), &prefix);
         t->prefix = prefix ? PREFIX_EACH : PREFIX_NONE;
         TRY(read_scores(r, err));
+    } else if (r->words || r->characters) {
+        t->prefix = r->words ? PREFIX_FIRST : PREFIX_NONE;
+        TRY(merges_init(t, 0, r->file, err));
     } else {
         TRY(read_pretokenizer(r, &bos, err));
         TRY(read_merges(r, err));
@@ -212,6 +224,13 @@ snellen_status tokenizer_from_gguf(const struct gguf *g, const char *name, struc
     FAIL_IF(!r.sentencepiece && !bytes, SNELLEN_E_UNSUPPORTED,
             "%s: tokenizer: the kind '%s' is not supported ('gpt2' and 'llama' are)", name,
             spelling_shown(shown, model, n_model));
+    const char *own = "";
+    size_t n_own = 0;
+    gguf_text(g, "snellen.tokenizer", &own, &n_own);
+    r.words = bytes && n_own == 5 && !memcmp(own, "words", 5);
+    r.characters = bytes && n_own == 10 && !memcmp(own, "characters", 10);
+    FAIL_IF(n_own && !r.words && !r.characters, SNELLEN_E_UNSUPPORTED, "%s: 'snellen.tokenizer' = '%s' is not supported",
+            name, spelling_shown(shown, own, n_own));
     FAIL_IF(!gguf_array(g, KEY("tokens"), &n), SNELLEN_E_FORMAT, "%s: tokenizer: '%s' is missing", name, KEY("tokens"));
     TRY(tokenizer_new(n, name, &r.t, err));
     snellen_status status = read_all(&r, err);

@@ -1,4 +1,4 @@
-/* The tokenizer of a Hugging Face folder: tokenizer.json (BPE models), with what tokenizer_config.json,
+/* The tokenizer of a Hugging Face folder: tokenizer.json (BPE and WordLevel models), with what tokenizer_config.json,
  * chat_template.jinja, generation_config.json and config.json say of special tokens and of the chat template. */
 #include "format/json_guard.h"
 #include "tokenize/hf.h"
@@ -46,7 +46,7 @@ static bool flag(const json_t *object, const char *key)
 
 static snellen_status check_length(const struct reader *r, size_t n, snellen_error *err)
 {
-    FAIL_IF(n > LONGEST_PIECE, SNELLEN_E_FORMAT, "%s: a token of %zu bytes, at most %d expected", r->file, n,
+    FAIL_IF(n >= LONGEST_PIECE, SNELLEN_E_FORMAT, "%s: a token of %zu bytes, less than %d expected", r->file, n,
             LONGEST_PIECE);
     return SNELLEN_OK;
 }
@@ -56,8 +56,9 @@ static bool unspell(const struct reader *r, const char *text, size_t n, char byt
 {
     if (r->spelling.bytes) return spelling_bytes(text, n, bytes, n_bytes);
     if (r->spelling.spaces) return spelling_spaces(text, n, bytes, n_bytes);
+    if (r->spelling.words) *bytes++ = ' ';
     memcpy(bytes, text, n);
-    *n_bytes = n;
+    *n_bytes = n + r->spelling.words;
     return true;
 }
 
@@ -148,8 +149,10 @@ static snellen_status check_model(struct reader *r, snellen_error *err)
     FAIL_IF(!json_is_object(r->model), SNELLEN_E_FORMAT, "%s: 'model': an object expected", r->file);
     const char *type = hf_text(r->model, "type", NULL);
     if (!type) type = json_object_get(r->model, "merges") ? "BPE" : "without a type";
-    FAIL_IF(strcmp(type, "BPE"), SNELLEN_E_UNSUPPORTED, "%s: the tokenizer model '%s' is not supported (BPE is)",
-            r->file, spelling_shown(shown, type, strlen(type)));
+    r->spelling.words = !strcmp(type, "WordLevel");
+    FAIL_IF(strcmp(type, "BPE") && !r->spelling.words, SNELLEN_E_UNSUPPORTED,
+            "%s: the tokenizer model '%s' is not supported (BPE and WordLevel are)", r->file,
+            spelling_shown(shown, type, strlen(type)));
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     for (size_t i = 0; i < COUNT_OF(affixes); i++) {
         size_t n;
@@ -184,15 +187,27 @@ static snellen_status read_merge(const struct reader *r, const json_t *merge, si
     return merges_add(r->t, (uint32_t)rank, left, n_left, right, n_right, r->file, err);
 }
 
-static snellen_status read_model(const struct reader *r, snellen_error *err)
+static snellen_status read_merges(const struct reader *r, snellen_error *err)
 {
     const json_t *merges = json_object_get(r->model, "merges");
     FAIL_IF(!json_is_array(merges), SNELLEN_E_FORMAT, "%s: 'merges' of the model: a list expected", r->file);
     TRY(merges_init(r->t, json_array_size(merges), r->file, err));
     for (size_t i = 0; i < json_array_size(merges); i++) TRY(read_merge(r, json_array_get(merges, i), i, err));
+    return SNELLEN_OK;
+}
+
+static snellen_status read_model(const struct reader *r, snellen_error *err)
+{
+    if (!r->spelling.words) TRY(read_merges(r, err));
     size_t n;
     const char *unknown = hf_text(r->model, "unk_token", &n);
-    if (unknown) r->t->unknown = token_named(r->t, unknown, n);
+    if (!unknown) return SNELLEN_OK;
+    r->t->unknown = token_named(r->t, unknown, n);
+    char bytes[LONGEST_PIECE];
+    if (r->t->unknown < 0 && r->spelling.words && n < sizeof bytes) {
+        unspell(r, unknown, n, bytes, &n);
+        r->t->unknown = token_named(r->t, bytes, n);
+    }
     return SNELLEN_OK;
 }
 
@@ -258,7 +273,7 @@ static snellen_status read_all(struct reader *r, const json_t *config, snellen_e
     t->fuse_unknown = flag(r->model, "fuse_unk");
     t->ignore_merges = flag(r->model, "ignore_merges");
     TRY(hf_read_pipeline(t, r->root, r->file, &r->spelling, err));
-    t->symbols = r->spelling.bytes ? SYMBOLS_BYTES : SYMBOLS_CHARACTERS;
+    t->symbols = r->spelling.words ? SYMBOLS_WORDS : r->spelling.bytes ? SYMBOLS_BYTES : SYMBOLS_CHARACTERS;
     TRY(read_tokens(r, err));
     TRY(read_model(r, err));
     return read_config(t, r->root, config, err);
@@ -358,6 +373,10 @@ snellen_status tokenizer_load(const struct model_file *f, struct tokenizer **out
 {
     *out = NULL;
     if (f->gguf) return tokenizer_from_gguf(f->gguf, f->path, out, err);
+    if (f->tokenizer)
+        return tokenizer_from_json(f->tokenizer, strlen(f->tokenizer), f->tokenizer_config,
+                                   f->tokenizer_config ? strlen(f->tokenizer_config) : 0, f->path, out, err);
+    if (!f->folder) return SNELLEN_OK;
     struct strbuf path = {0};
     snellen_status status = load_folder(f, &path, out, err);
     strbuf_free(&path);
