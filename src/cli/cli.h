@@ -23,6 +23,7 @@
     VERB(checkup)                                                                                                      \
     VERB(probe)                                                                                                        \
     VERB(task)                                                                                                         \
+    VERB(export)                                                                                                       \
     VERB(bench)                                                                                                        \
     VERB(runs)
 

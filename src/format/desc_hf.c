@@ -434,7 +434,8 @@ static snellen_status find_arch(const struct config *c, const struct hf_arch **a
     const char *type = NULL;
     TRY(config_text(c, "model_type", &type, err));
     FAIL_IF(!type, SNELLEN_E_FORMAT, "%s: 'model_type' is missing", c->file);
-    const char *wanted = strcmp(type, "gemma3") ? type : "gemma3_text";
+    size_t prefix = strncmp(type, "snellen_", 8) ? 0 : 8;   /* made here, of a kind that only we run */
+    const char *wanted = strcmp(type, "gemma3") ? type + prefix : "gemma3_text";
     for (size_t i = 0; i < COUNT_OF(archs); i++)
         if (!strcmp(archs[i].model_type, wanted)) {
             *arch = &archs[i];

@@ -173,6 +173,35 @@ struct model_desc {
 snellen_status desc_from_config(const char *json, size_t n, const char *file, struct arena *arena,
                                 struct model_desc *desc, snellen_error *err);
 
+/* ---- writing descriptions and names (config_write.c, keys_write.c, hf_names.c) ----------------------------------- */
+
+/* What lies between a tensor of a Hugging Face folder and its canonical form. */
+enum hf_change {
+    HF_AS_IS,
+    HF_TRANSPOSE,     /* stored [n_in, n_out] */
+    HF_UNWEAVE_QKV,   /* rows [head][q, k, v][head_dim] -> all q, all k, all v */
+    HF_PLUS_ONE,      /* the norm multiplies with 1 + w */
+    HF_SKIP_TWO,      /* a position table with two rows that no token has */
+    HF_REFUSE,        /* its presence means a kind of model that is not implemented */
+};
+enum { HF_NAME_BYTES = 96 };
+/* The name in a folder of a tensor by its canonical name, and the change that reading makes. False when models of this
+ * architecture have none. */
+bool hf_name_of(const struct model_desc *desc, const char *canonical, char name[HF_NAME_BYTES], enum hf_change *change);
+/* Models of the architecture keep q, k and v as one tensor attn_qkv. */
+bool desc_fused_qkv(const struct model_desc *desc);
+
+/* The config.json of such a model, for Transformers 4 and 5; *text by free(). bos and eos are ids or -1; dtype such as
+ * "float32". Where Transformers has no such model its model_type begins with "snellen_", so that it is refused there and
+ * not run wrongly; *foreign says so. */
+snellen_status config_write(const struct model_desc *desc, const char *dtype, int32_t bos, int32_t eos, char **text,
+                            bool *foreign, snellen_error *err);
+/* The keys that describe the model, for llama.cpp; where that has no such model, *foreign is set and the architecture is
+ * one that it refuses. `file_type`: of most matrices. */
+void gguf_put_desc(struct gguf_writer *w, const struct model_desc *desc, enum dtype file_type, bool *foreign);
+/* Other programs know no such positions of the architecture by themselves, but they stand in its tables or angles. */
+bool desc_emulates_positions(const struct model_desc *desc);
+
 struct model_file {
     char *path;
     const char *container;         /* "gguf", "safetensors", "memory" */

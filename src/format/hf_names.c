@@ -1,4 +1,5 @@
-/* Names of tensors in Hugging Face folders: one table an architecture, '#' stands for the number of the layer. */
+/* Names of tensors in Hugging Face folders: one table an architecture, '#' stands for the number of the layer. Reading
+ * goes through it from left to right, writing from right to left. */
 #include "format/hf_names.h"
 
 #include <string.h>
@@ -106,17 +107,21 @@ static const struct rule opt_rules[] = {
     {0},
 };
 
-static const struct rule *rules_of(const char *arch)
+/* `wrapper` stands before all names but that of the output matrix in what the causal language model saves. */
+static const struct table {
+    const char *arch, *wrapper;
+    const struct rule *rules;
+} tables[] = {
+    {"llama", "model.", llama_rules},          {"qwen2", "model.", llama_rules},
+    {"qwen3", "model.", llama_rules},          {"gemma3", "model.", gemma3_rules},
+    {"gpt2", "transformer.", gpt2_rules},      {"gpt_neox", "gpt_neox.", gpt_neox_rules},
+    {"bloom", "transformer.", bloom_rules},    {"opt", "model.decoder.", opt_rules},
+};
+
+static const struct table *table_of(const char *arch)
 {
-    static const struct {
-        const char *arch;
-        const struct rule *rules;
-    } all[] = {
-        {"llama", llama_rules}, {"qwen2", llama_rules}, {"qwen3", llama_rules}, {"gemma3", gemma3_rules},
-        {"gpt2", gpt2_rules}, {"gpt_neox", gpt_neox_rules}, {"bloom", bloom_rules}, {"opt", opt_rules},
-    };
-    for (size_t i = 0; i < COUNT_OF(all); i++)
-        if (!strcmp(all[i].arch, arch)) return all[i].rules;
+    for (size_t i = 0; i < COUNT_OF(tables); i++)
+        if (!strcmp(tables[i].arch, arch)) return &tables[i];
     return NULL;
 }
 
@@ -150,20 +155,56 @@ static bool rule_matches(const char *pattern, const char *name, size_t n, const 
     return i == n;
 }
 
+/* The pattern with its '#' replaced by the digits, and the suffix. */
+static void fill_in(char out[HF_NAME_BYTES], const char *wrapper, const char *pattern, const char *digits, int n_digits,
+                    const char *suffix)
+{
+    int before = (int)strcspn(pattern, "#");
+    const char *after = pattern[before] ? pattern + before + 1 : "";
+    snprintf(out, HF_NAME_BYTES, "%s%.*s%.*s%s%s", wrapper, before, pattern, n_digits, digits, after, suffix);
+}
+
+/* ".weight" or ".bias" at the end of a name; NULL when it ends otherwise. */
+static const char *suffix_of(const char *name)
+{
+    const char *suffix = strrchr(name, '.');
+    return suffix && (!strcmp(suffix, ".weight") || !strcmp(suffix, ".bias")) ? suffix : NULL;
+}
+
+static enum hf_change change_of(const struct rule *r, const char *suffix)
+{
+    return strcmp(suffix, ".bias") || r->change == HF_REFUSE ? r->change : r->bias_change;
+}
+
 bool hf_name(const struct model_desc *desc, const char *name, char canonical[HF_NAME_BYTES], enum hf_change *change)
 {
     name = without_wrappers(name);
-    const char *suffix = strrchr(name, '.');
-    if (!suffix || (strcmp(suffix, ".weight") && strcmp(suffix, ".bias"))) return false;
-    for (const struct rule *r = rules_of(desc->arch); r && r->hf; r++) {
+    const char *suffix = suffix_of(name);
+    const struct table *table = table_of(desc->arch);
+    if (!suffix || !table) return false;
+    for (const struct rule *r = table->rules; r->hf; r++) {
         const char *digits = "";
         int n_digits;
         if (!rule_matches(r->hf, name, (size_t)(suffix - name), &digits, &n_digits)) continue;
         if (desc->tied_output && !strcmp(r->canonical, "output")) return false;
-        int before = (int)strcspn(r->canonical, "#");
-        const char *after = r->canonical[before] ? r->canonical + before + 1 : "";
-        snprintf(canonical, HF_NAME_BYTES, "%.*s%.*s%s%s", before, r->canonical, n_digits, digits, after, suffix);
-        *change = strcmp(suffix, ".bias") || r->change == HF_REFUSE ? r->change : r->bias_change;
+        fill_in(canonical, "", r->canonical, digits, n_digits, suffix);
+        *change = change_of(r, suffix);
+        return true;
+    }
+    return false;
+}
+
+bool hf_name_of(const struct model_desc *desc, const char *canonical, char name[HF_NAME_BYTES], enum hf_change *change)
+{
+    const char *suffix = suffix_of(canonical);
+    const struct table *table = table_of(desc->arch);
+    if (!suffix || !table) return false;
+    for (const struct rule *r = table->rules; r->hf; r++) {
+        const char *digits = "";
+        int n_digits;
+        if (!rule_matches(r->canonical, canonical, (size_t)(suffix - canonical), &digits, &n_digits)) continue;
+        fill_in(name, strcmp(r->canonical, "output") ? table->wrapper : "", r->hf, digits, n_digits, suffix);
+        *change = change_of(r, suffix);
         return true;
     }
     return false;

@@ -119,6 +119,8 @@ bool model_layer_windowed(const struct snellen_model *model, int64_t layer);
 
 /* Frequencies of full and windowed layers, or ALiBi slopes, as desc and architecture say. */
 snellen_status positions_init(struct snellen_model *model, snellen_error *err);
+/* A rotary frequency with the scaling of Llama 3. */
+double llama3_frequency(double freq, const struct model_desc *d);
 /* The model adds a vector for the position to each token's embedding: learned or sinusoidal ones. */
 bool positions_added(const struct snellen_model *model);
 /* y [d_model] = that vector. Sinusoids (arXiv 1706.03762): y[2i] = sin(p / 10000^(2i/d)), y[2i+1] = cos(the same). */

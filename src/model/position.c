@@ -10,7 +10,7 @@ static const double PI = 3.14159265358979323846;
 
 /* Llama 3: wavelengths beyond original_context / low_freq_factor are stretched by the factor, those shorter than
  * original_context / high_freq_factor stay, between them a linear blend. */
-static double llama3_frequency(double freq, const struct model_desc *d)
+double llama3_frequency(double freq, const struct model_desc *d)
 {
     double turns = d->rope_original_context * freq / (2 * PI);  /* full turns within the original context */
     if (turns > d->rope_high_freq_factor) return freq;

@@ -214,6 +214,11 @@ bool tokenizer_ends(const struct tokenizer *t, int32_t id)
     return id >= 0 && id < t->n && t->tokens[id].ends;
 }
 
+int32_t tokenizer_eos(const struct tokenizer *t)
+{
+    return t->eos;
+}
+
 int32_t tokenizer_bos(const struct tokenizer *t, bool *wanted)
 {
     if (wanted) *wanted = t->wants_bos && t->bos >= 0;

@@ -1,8 +1,7 @@
 /* Vocabularies of small models: whole words, or the characters of a text, as the tokenizer.json that Hugging Face
  * tokenizers and vocab_hf.c read. */
-#include "tokenize/vocab.h"
+#include "tokenize/hf.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +15,13 @@ struct maker {
 static snellen_status out_of_memory(snellen_error *err)
 {
     FAIL(SNELLEN_E_MEMORY, "vocabulary: memory ran out");
+}
+
+json_t *hf_added_token(int32_t id, const char *text, size_t n, const struct added *a, bool special)
+{
+    return json_pack("{s:I, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", (json_int_t)id, "content", text, n, "single_word",
+                     a->single_word, "lstrip", a->strip_left, "rstrip", a->strip_right, "normalized", 0, "special",
+                     special);
 }
 
 static snellen_status add(struct maker *m, const char *symbol, size_t n, bool special, snellen_error *err)
@@ -36,8 +42,7 @@ static snellen_status add(struct maker *m, const char *symbol, size_t n, bool sp
     FAIL_IF(json_object_getn(m->vocab, symbol, n), SNELLEN_E_USAGE, "vocabulary: '%s' is there twice", shown);
     if (json_object_setn_new(m->vocab, symbol, n, json_integer((json_int_t)id))) return out_of_memory(err);
     if (!special) return SNELLEN_OK;
-    json_t *entry = json_pack("{s:I, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", (json_int_t)id, "content", symbol, n,
-                              "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1);
+    json_t *entry = hf_added_token((int32_t)id, symbol, n, &(struct added){0}, true);
     return json_array_append_new(m->added, entry) ? out_of_memory(err) : SNELLEN_OK;
 }
 
@@ -83,28 +88,26 @@ static snellen_status add_all(struct maker *m, snellen_error *err)
 }
 
 /* tokenizers demands a name for unknown words, there or not. */
-static json_t *word_model(const struct maker *m)
+static json_t *word_model(json_t *vocab, const char *unknown)
 {
-    return json_pack("{s:s, s:O, s:s}", "type", "WordLevel", "vocab", m->vocab, "unk_token",
-                     m->v->unknown ? m->v->unknown : "<unk>");
+    return json_pack("{s:s, s:O, s:s}", "type", "WordLevel", "vocab", vocab, "unk_token", unknown ? unknown : "<unk>");
 }
 
 /* Characters are BPE that never merges. */
-static json_t *character_model(const struct maker *m)
+static json_t *character_model(json_t *vocab, const char *unknown)
 {
     return json_pack("{s:s, s:n, s:s?, s:n, s:n, s:b, s:b, s:b, s:O, s:[]}", "type", "BPE", "dropout", "unk_token",
-                     m->v->unknown, "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0, "byte_fallback",
-                     0, "ignore_merges", 0, "vocab", m->vocab, "merges");
+                     unknown, "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
+                     "ignore_merges", 0, "vocab", vocab, "merges");
 }
 
-static char *tokenizer_text(const struct maker *m)
+char *vocabulary_text(bool words, json_t *vocab, json_t *added, const char *unknown)
 {
-    bool words = m->v->words != NULL;
     json_t *root = json_pack("{s:s, s:n, s:n, s:O, s:n, s:o, s:n, s:o, s:o}", "version", "1.0", "truncation", "padding",
-                             "added_tokens", m->added, "normalizer", "pre_tokenizer",
+                             "added_tokens", added, "normalizer", "pre_tokenizer",
                              words ? json_pack("{s:s}", "type", "WhitespaceSplit") : json_null(), "post_processor",
                              "decoder", words ? json_null() : json_pack("{s:s}", "type", "Fuse"), "model",
-                             words ? word_model(m) : character_model(m));
+                             words ? word_model(vocab, unknown) : character_model(vocab, unknown));
     char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
     json_decref(root);
     return text;
@@ -124,7 +127,7 @@ snellen_status vocabulary_make(const struct vocabulary *v, char **tokenizer, cha
     struct maker m = {v, json_object(), json_array()};
     snellen_status status = m.vocab && m.added ? add_all(&m, err) : out_of_memory(err);
     if (!status) {
-        *tokenizer = tokenizer_text(&m);
+        *tokenizer = vocabulary_text(v->words != NULL, m.vocab, m.added, v->unknown);
         *config = config_text(v);
         if (!*tokenizer || !*config) {
             free(*tokenizer);

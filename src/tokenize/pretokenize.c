@@ -7,6 +7,7 @@
 #include "tokenize/vocab.h"
 
 #include <pcre2.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Steps a match may take: what any sane expression needs for one word, and some for each byte that it may run over. */
@@ -56,6 +57,26 @@ snellen_status pretokenizer_named(struct pretokenizer *p, const char *name, bool
         return SNELLEN_OK;
     }
     FAIL(SNELLEN_E_UNSUPPORTED, "%s: tokenizer: the pre-tokeniser '%.40s' is not supported", file, name);
+}
+
+static bool same_cutters(const struct pretokenizer *p, const struct named *known)
+{
+    for (int i = 0; i < p->n; i++) {
+        const struct cutter *c = &p->cutters[i];
+        const char *pattern = i < (int)COUNT_OF(known->patterns) ? known->patterns[i] : NULL;
+        if (!pattern || c->literal || c->cut != CUT_ISOLATED || strlen(pattern) != c->n || memcmp(pattern, c->pattern, c->n))
+            return false;
+    }
+    return p->n == (int)COUNT_OF(known->patterns) || !known->patterns[p->n];
+}
+
+const char *pretokenizer_name(const struct pretokenizer *p, bool ignore_merges)
+{
+    static const char *const names[] = {"gpt-2", "smollm", "llama-bpe", "smaug-bpe", "qwen2", "bloom", "default"};
+    _Static_assert(COUNT_OF(names) == COUNT_OF(named), "one name a row");
+    for (size_t i = 0; i < COUNT_OF(named); i++)
+        if (named[i].ignore_merges == ignore_merges && same_cutters(p, &named[i])) return names[i];
+    return NULL;
 }
 
 /* ---- expressions ------------------------------------------------------------------------------------------------- */
@@ -138,13 +159,21 @@ snellen_status pretokenizer_add(struct pretokenizer *p, const char *pattern, siz
     else
         status = compile(literal ? pattern : own.text, literal ? n : own.n, literal, file, &code, err);
     strbuf_free(&own);
-    if (!status) p->cutters[p->n++] = (struct cutter){code, cut};
+    char *copy = status ? NULL : strndup(pattern, n);
+    if (!status && !copy) {
+        pcre2_code_free(code);
+        status = error_set(err, SNELLEN_E_MEMORY, "%s: tokenizer: memory ran out", file);
+    }
+    if (!status) p->cutters[p->n++] = (struct cutter){.code = code, .pattern = copy, .n = n, .literal = literal, .cut = cut};
     return status;
 }
 
 void pretokenizer_free(struct pretokenizer *p)
 {
-    for (int i = 0; i < p->n; i++) pcre2_code_free(p->cutters[i].code);
+    for (int i = 0; i < p->n; i++) {
+        pcre2_code_free(p->cutters[i].code);
+        free(p->cutters[i].pattern);
+    }
     p->n = 0;
 }
 

@@ -68,6 +68,32 @@ bool spelling_bytes(const char *text, size_t n, char *out, size_t *n_out)
     return true;
 }
 
+size_t spelling_letters(const char *bytes, size_t n, char *out)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t byte = (uint8_t)bytes[i], code = byte;
+        bool prints = byte_of_letter(byte) == byte;
+        if (!prints) code = byte <= 0x20 ? 0x100 + byte : byte == 0xad ? 0x143 : 0x100 + 33 + (byte - 0x7f);
+        kept += (size_t)utf8proc_encode_char(code, (utf8proc_uint8_t *)out + kept);
+    }
+    return kept;
+}
+
+size_t spelling_marks(const char *bytes, size_t n, char *out)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (bytes[i] == ' ') {
+            memcpy(out + kept, "\u2581", 3);
+            kept += 3;
+        } else {
+            out[kept++] = bytes[i];
+        }
+    }
+    return kept;
+}
+
 bool spelling_spaces(const char *text, size_t n, char *out, size_t *n_out)
 {
     size_t kept = 0;

@@ -289,3 +289,11 @@ snellen_status tokenizer_chat_format(const struct tokenizer *t, const snellen_me
     strbuf_free(&b);
     return status;
 }
+
+snellen_status chat_keep(struct tokenizer *t, const char *text, size_t n, snellen_error *err)
+{
+    t->template = arena_text(&t->arena, text, n);
+    t->n_template = n;
+    FAIL_IF(!t->template, SNELLEN_E_MEMORY, "chat template: memory ran out");
+    return chat_recognise(&t->chat, text, n, &t->arena, err);
+}

@@ -46,6 +46,15 @@ const char *tokenizer_bytes(const struct tokenizer *t, int32_t id, size_t *n_byt
 const char *tokenizer_kind(const struct tokenizer *t, int32_t id);
 bool tokenizer_ends(const struct tokenizer *t, int32_t id);
 int32_t tokenizer_bos(const struct tokenizer *t, bool *wanted);
+/* The token that ends texts, -1 = none. */
+int32_t tokenizer_eos(const struct tokenizer *t);
+
+/* Writing. The texts of tokenizer.json and tokenizer_config.json, by free() (write_hf.c). */
+snellen_status tokenizer_write_json(const struct tokenizer *t, char **tokenizer, char **config, snellen_error *err);
+/* The keys tokenizer.* for a model of n_vocab rows, as llama.cpp reads them (write_gguf.c). SNELLEN_E_UNSUPPORTED for a
+ * tokenizer that it does not have. Words and characters are tokens that it finds in text as they are: it then encodes
+ * every text of theirs as we do, and decodes words without the spaces between them. */
+snellen_status tokenizer_put_gguf(const struct tokenizer *t, int64_t n_vocab, struct gguf_writer *w, snellen_error *err);
 
 /* "chatml", "gemma", "" (no template), "other": any template that is not known, word for word, to give what we write.
  * */

@@ -18,7 +18,7 @@ snellen_status tokenizer_new(uint64_t n, const char *file, struct tokenizer **ou
     struct tokenizer *t;
     TRY(NEW_ARRAY(&t, 1, file, err));
     t->n = (int32_t)n;
-    t->bos = t->unknown = -1;
+    t->bos = t->eos = t->unknown = -1;
     snellen_status status = NEW_ARRAY(&t->tokens, n, "tokens", err);
     if (status) {
         tokenizer_free(t);

@@ -67,6 +67,9 @@ enum { MOST_CUTTERS = 16 };
 
 struct cutter {
     struct pcre2_real_code_8 *code;
+    char *pattern;            /* n bytes, as it was given */
+    size_t n;
+    bool literal;
     enum cut cut;
 };
 /* Each cutter cuts what the one before it left. None: a text is one word. */
@@ -82,6 +85,8 @@ snellen_status pretokenizer_add(struct pretokenizer *p, const char *pattern, siz
  * piece is that piece. *bos: made to see the begin-of-sequence token where no key says otherwise. */
 snellen_status pretokenizer_named(struct pretokenizer *p, const char *name, bool *ignore_merges, bool *bos,
                                   const char *file, snellen_error *err);
+/* The name under which llama.cpp knows these cutters, or NULL. */
+const char *pretokenizer_name(const struct pretokenizer *p, bool ignore_merges);
 extern const char regex_gpt2[];
 
 struct word_sink {
@@ -108,6 +113,9 @@ struct chat {
 /* What the template's text says. Texts lie in the arena. */
 snellen_status chat_recognise(struct chat *chat, const char *text, size_t n, struct arena *arena, snellen_error *err);
 
+/* The same for a tokenizer, which also keeps the text. */
+snellen_status chat_keep(struct tokenizer *t, const char *text, size_t n, snellen_error *err);
+
 /* ---- the tokenizer ----------------------------------------------------------------------------------------------- */
 
 enum symbols { SYMBOLS_BYTES, SYMBOLS_CHARACTERS, SYMBOLS_WORDS /* whole words, words.c */ };
@@ -117,7 +125,7 @@ struct tokenizer {
     struct arena arena;             /* pieces, template texts */
     struct token *tokens;           /* [n] */
     int32_t n;
-    int32_t bos, unknown;           /* -1 = none */
+    int32_t bos, eos, unknown;      /* -1 = none; eos: the first of those that end answers */
     bool wants_bos;
 
     struct piece_table pieces;      /* what text becomes: all but special, byte and hidden tokens */
@@ -139,6 +147,8 @@ struct tokenizer {
     struct added_set added_normal;  /* found in the normalised text */
     struct pretokenizer pre;
     struct chat chat;
+    const char *template;           /* [n_template] the chat template's text, NULL = none */
+    size_t n_template;
 };
 
 /* An empty tokenizer with room for n tokens. */
@@ -168,6 +178,9 @@ bool spelling_bytes(const char *text, size_t n, char *out, size_t *n_out);
 /* U+2581 to space; false when text has a space too, which pieces are never spelled with. */
 bool spelling_spaces(const char *text, size_t n, char *out, size_t *n_out);
 /* "<0x0A>": the byte, else -1. */
+/* The way back: to out, of room for 3 n bytes; returns its length. */
+size_t spelling_letters(const char *bytes, size_t n, char *out);   /* a letter for each byte */
+size_t spelling_marks(const char *bytes, size_t n, char *out);     /* spaces become U+2581 */
 int spelling_byte_token(const char *text, size_t n);
 /* A text from a file as it may stand in a message. Returns out. */
 enum { SHOWN_PIECE = 48 };

@@ -103,6 +103,7 @@ static snellen_status read_special_ids(const struct reader *r, snellen_error *er
     for (size_t i = 0; i < COUNT_OF(ends); i++) {
         TRY(special_id(r, ends[i], i == 0 && r->sentencepiece ? 2 : -1, &id, err));
         if (id >= 0) t->tokens[id].ends = true;
+        if (t->eos < 0) t->eos = id;
     }
     return SNELLEN_OK;
 }
@@ -205,7 +206,7 @@ static snellen_status read_all(const struct reader *r, snellen_error *err)
     const char *template;
     size_t n;
     if (gguf_text(r->g, "tokenizer.chat_template", &template, &n))
-        TRY(chat_recognise(&t->chat, template, n, &t->arena, err));
+        TRY(chat_keep(t, template, n, err));
     return SNELLEN_OK;
 }
 

@@ -243,15 +243,18 @@ static snellen_status read_config(struct tokenizer *t, const json_t *root, const
     const json_t *add = json_object_get(config, "add_bos_token");
     t->wants_bos = json_is_boolean(add) ? json_is_true(add) : first_id >= 0 && first_id == t->bos;
     if (end >= 0) t->tokens[end].ends = true;
+    t->eos = end;
     size_t n;
     const char *template = template_in(config, &n);
-    return template ? chat_recognise(&t->chat, template, n, &t->arena, err) : SNELLEN_OK;
+    return template ? chat_keep(t, template, n, err) : SNELLEN_OK;
 }
 
 static void mark_end(struct tokenizer *t, const json_t *id)
 {
     json_int_t i = json_is_integer(id) ? json_integer_value(id) : -1;
-    if (i >= 0 && i < t->n) t->tokens[i].ends = true;
+    if (i < 0 || i >= t->n) return;
+    t->tokens[i].ends = true;
+    if (t->eos < 0) t->eos = (int32_t)i;
 }
 
 /* config.json or generation_config.json: ids of special tokens, where nothing else names them. */
@@ -342,7 +345,7 @@ static snellen_status read_beside(const struct model_file *f, struct tokenizer *
     char *text;
     size_t n;
     TRY(side_file(f, "chat_template.jinja", LARGEST_SIDE_FILE, &text, &n, path, err));
-    snellen_status status = text ? chat_recognise(&t->chat, text, n, &t->arena, err) : SNELLEN_OK;
+    snellen_status status = text ? chat_keep(t, text, n, err) : SNELLEN_OK;
     mem_free(text);
     if (!status) status = read_side_ids(f, "config.json", t, path, err);
     if (!status) status = read_side_ids(f, "generation_config.json", t, path, err);
