@@ -99,6 +99,11 @@ void strbuf_free(struct strbuf *b);
 /* Hands the text over (snellen_free) and empties the buffer; SNELLEN_E_MEMORY when a put had failed. */
 snellen_status strbuf_take(struct strbuf *b, char **text, size_t *n, snellen_error *err);
 
+/* ---- names ---------------------------------------------------------------------------------------------------------- */
+
+/* The entry nearest to `word` among n names, or NULL when none is near enough to be meant. */
+const char *text_nearest(const char *word, const char *const *names, size_t n);
+
 /* ---- reading untrusted bytes --------------------------------------------------------------------------------------- */
 
 /* A cursor over bytes: reads past the end set `failed` (with the offset) and give zeros; check once. */

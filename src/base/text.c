@@ -1,4 +1,4 @@
-/* Growing text, and a cursor over untrusted bytes. */
+/* Growing text, names that are near each other, and a cursor over untrusted bytes. */
 #include "base/base.h"
 
 #include <stdlib.h>
@@ -63,6 +63,37 @@ snellen_status strbuf_take(struct strbuf *b, char **text, size_t *n, snellen_err
     if (n) *n = b->n;
     memset(b, 0, sizeof *b);
     return SNELLEN_OK;
+}
+
+/* ---- names ---------------------------------------------------------------------------------------------------------- */
+
+/* Edits (insert, delete, replace, swap of neighbours) that turn a into b; names longer than 31 letters are far. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t na = strlen(a), nb = strlen(b), d[32][32];
+    if (na > 31 || nb > 31) return SIZE_MAX;
+    for (size_t i = 0; i <= na; i++) d[i][0] = i;
+    for (size_t j = 0; j <= nb; j++) d[0][j] = j;
+    for (size_t i = 1; i <= na; i++)
+        for (size_t j = 1; j <= nb; j++) {
+            size_t best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            best = MIN(best, MIN(d[i - 1][j], d[i][j - 1]) + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) best = MIN(best, d[i - 2][j - 2] + 1);
+            d[i][j] = best;
+        }
+    return d[na][nb];
+}
+
+const char *text_nearest(const char *word, const char *const *names, size_t n)
+{
+    const char *best = NULL;
+    size_t best_distance = SIZE_MAX, length = strlen(word);
+    for (size_t i = 0; i < n; i++) {
+        size_t distance = edit_distance(word, names[i]);
+        if (length >= 3 && !strncmp(word, names[i], length)) distance = 1; /* the beginning of a name is near */
+        if (distance < best_distance) best = names[i], best_distance = distance;
+    }
+    return best_distance <= MAX(length / 3, 1) ? best : NULL;
 }
 
 /* ---- cursor ------------------------------------------------------------------------------------------------------- */

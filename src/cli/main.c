@@ -58,7 +58,7 @@ static int unknown_verb(const char *word)
     size_t n = 0;
     const struct verb *verb;
     while (n < COUNT_OF(names) && (verb = verb_at(n))) names[n++] = verb->name;
-    const char *near = opts_nearest(word, names, n);
+    const char *near = text_nearest(word, names, n);
     if (near) return ui_wrong("unknown verb '%.100s'; did you mean %s? (snellen --help lists all)", word, near);
     return ui_wrong("unknown %s '%.100s' (snellen --help lists all)", word[0] == '-' ? "option" : "verb", word);
 }

@@ -96,35 +96,6 @@ static bool int_list_read(struct int_list *list, const char *text, int64_t low, 
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
-/* Edits (insert, delete, replace, swap of neighbours) that turn a into b; names longer than 31 letters are far. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t na = strlen(a), nb = strlen(b), d[32][32];
-    if (na > 31 || nb > 31) return SIZE_MAX;
-    for (size_t i = 0; i <= na; i++) d[i][0] = i;
-    for (size_t j = 0; j <= nb; j++) d[0][j] = j;
-    for (size_t i = 1; i <= na; i++)
-        for (size_t j = 1; j <= nb; j++) {
-            size_t best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            best = MIN(best, MIN(d[i - 1][j], d[i][j - 1]) + 1);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) best = MIN(best, d[i - 2][j - 2] + 1);
-            d[i][j] = best;
-        }
-    return d[na][nb];
-}
-
-const char *opts_nearest(const char *word, const char *const *names, size_t n)
-{
-    const char *best = NULL;
-    size_t best_distance = SIZE_MAX, length = strlen(word);
-    for (size_t i = 0; i < n; i++) {
-        size_t distance = edit_distance(word, names[i]);
-        if (length >= 3 && !strncmp(word, names[i], length)) distance = 1; /* the beginning of a name is near */
-        if (distance < best_distance) best = names[i], best_distance = distance;
-    }
-    return best_distance <= MAX(length / 3, 1) ? best : NULL;
-}
-
 static const struct opt *opt_by_name(const struct opt *table, size_t n, const char *name, size_t length)
 {
     for (size_t i = 0; i < n; i++)
@@ -151,7 +122,7 @@ static snellen_status unknown_option(const struct verb *verb, const struct opt *
     char bare[64];
     size_t dashes = strspn(word, "-");
     snprintf(bare, sizeof(bare), "%.*s", (int)MIN(strcspn(word + dashes, "="), sizeof(bare) - 1), word + dashes);
-    const char *near = strlen(bare) > 1 ? opts_nearest(bare, names, n_names) : NULL;
+    const char *near = strlen(bare) > 1 ? text_nearest(bare, names, n_names) : NULL;
     if (near)
         FAIL(SNELLEN_E_USAGE, "%s: unknown option '%.100s'; did you mean --%s? (snellen %s --help lists all)",
              verb->name, word, near, verb->name);

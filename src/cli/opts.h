@@ -105,7 +105,5 @@ void opts_help(const struct verb *verb, const struct opt *table, size_t n, int w
 /* An integer with an optional suffix K, M or G, nothing after it; false when it is none or does not fit. */
 bool opts_integer(const char *text, int64_t *value);
 void int_list_free(struct int_list *list);
-/* The entry nearest to `word` among n names, or NULL when none is near enough to be meant. */
-const char *opts_nearest(const char *word, const char *const *names, size_t n);
 
 #endif

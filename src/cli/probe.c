@@ -38,7 +38,7 @@ static int unknown_probe(const char *word)
         names[i] = short_name(probes[i]);
         strbuf_printf(&list, "%s%s", i ? ", " : "", names[i]);
     }
-    const char *near = opts_nearest(word, names, COUNT_OF(probes));
+    const char *near = text_nearest(word, names, COUNT_OF(probes));
     int status = near ? ui_wrong("probe: '%.100s' found; did you mean %s?", word, near)
                       : ui_wrong("probe: '%.100s' found, one of %s expected", word, list.text ? list.text : "");
     strbuf_free(&list);

@@ -1,0 +1,98 @@
+/* The keys of a study file: name, kind, range, default, meaning. What one thing is called here it is called everywhere. */
+#include "train/keys.h"
+
+#include <stddef.h>
+
+#define AT(field) .offset = offsetof(struct settings, field)
+#define RANGE(from, to) .low = (from), .high = (to)
+#define TEXT .kind = KEY_TEXT, .fallback = "''"
+#define INT .kind = KEY_INT
+#define REAL .kind = KEY_REAL
+#define SWITCH .kind = KEY_BOOL
+#define NEW_MODEL .when = "model.arch"
+#define LORA .when = "train.lora.rank"
+#define MANY 1e9
+#define ANY_SEED 9007199254740992.0   /* 2^53: exact as a double */
+#define FROM_FILE .when = "data.jsonl data.text"
+
+
+const struct key keys[] = {
+    {"model.from", TEXT, AT(model.from), .help = "model to train: a GGUF file, a folder, or a name that `snellen models` lists"},
+    {"model.arch", .kind = KEY_CHOICE, .fallback = "''", AT(model.arch), .choices = "llama qwen2 qwen3 gemma3 gpt2 gpt_neox bloom opt",
+     .help = "a new model of this architecture, with random weights"},
+    {"model.layers", INT, .fallback = "4", AT(model.layers), RANGE(1, 1024), NEW_MODEL, .help = "layers"},
+    {"model.width", INT, .fallback = "128", AT(model.width), RANGE(1, 131072), NEW_MODEL, .help = "entries of the vector of a token"},
+    {"model.heads", INT, .fallback = "4", AT(model.heads), RANGE(1, 1024), NEW_MODEL, .help = "attention heads"},
+    {"model.kv_heads", INT, .fallback = "0", AT(model.kv_heads), RANGE(0, 1024), NEW_MODEL,
+     .help = "heads of keys and values; 0 = as many as heads"},
+    {"model.ff", INT, .fallback = "0", AT(model.ff), RANGE(0, 1e6), NEW_MODEL,
+     .help = "width of the feed-forward; 0 = what is usual for the architecture"},
+    {"model.positions", .kind = KEY_CHOICE, .fallback = "''", AT(model.positions),
+     .choices = "rotary alibi learned sinusoidal none", NEW_MODEL, .help = "how the model knows where a token stands; '' = the architecture's own way"},
+    {"model.context", INT, .fallback = "1024", AT(model.context), RANGE(2, 16777216), NEW_MODEL, .help = "positions"},
+    {"model.window", INT, .fallback = "0", AT(model.window), RANGE(0, MANY), NEW_MODEL,
+     .help = "sliding window of architectures that have one, in tokens; 0 = what is usual"},
+    {"model.vocab", TEXT, AT(model.vocab), NEW_MODEL,
+     .help = "a tokenizer.json, or `chars`: the characters of data.text"},
+
+    {"memory.kind", .kind = KEY_CHOICE, .fallback = "full", AT(memory.kind), .choices = "full swa bswa xl",
+     .help = "what a token sees: all before it; the last window; blocks and whole segments before them; those with a window"},
+    {"memory.window", INT, .fallback = "0", AT(memory.window), RANGE(0, MANY), .when = "memory.kind=swa memory.kind=xl",
+     .help = "tokens that are seen"},
+    {"memory.block", INT, .fallback = "0", AT(memory.block), RANGE(0, MANY), .when = "memory.kind=bswa memory.kind=xl",
+     .help = "tokens of a block"},
+    {"memory.segments", INT, .fallback = "1", AT(memory.segments), RANGE(0, 1e6), .when = "memory.kind=bswa memory.kind=xl",
+     .help = "blocks before its own that a token sees"},
+    {"memory.stop_gradient", SWITCH, .fallback = "false", AT(memory.stop_gradient), .when = "memory.kind=bswa memory.kind=xl",
+     .help = "no gradient flows into the blocks before"},
+
+    {"data.jsonl", TEXT, AT(data.jsonl), .help = "samples to train on, a JSON object a line"},
+    {"data.text", TEXT, AT(data.text), .help = "text to train on, packed to data.length"},
+    {"data.length", INT, .fallback = "512", AT(data.length), RANGE(2, 16777216), FROM_FILE,
+     .help = "tokens of a sequence; jsonl: the most that a sample may have"},
+    {"data.cut", SWITCH, .fallback = "false", AT(data.cut), .when = "data.jsonl", .help = "cut samples that are longer, instead of refusing them"},
+    {"data.shuffle", SWITCH, .fallback = "true", AT(data.shuffle), FROM_FILE, .help = "random order, by the seed; false: the order of the file"},
+    {"data.skip_bad_lines", SWITCH, .fallback = "false", AT(data.skip_bad_lines), .when = "data.jsonl",
+     .help = "count lines that are no sample and go on"},
+    {"data.end", TEXT, AT(data.end), .when = "data.jsonl", .help = "put after each text or completion, such as '<|im_end|>'"},
+
+    {"train.steps", INT, .fallback = "1000", AT(train.steps), RANGE(1, MANY), .may_change = true, .help = "updates of the weights"},
+    {"train.batch", INT, .fallback = "16", AT(train.batch), RANGE(1, 1e6), .help = "sequences of an update"},
+    {"train.micro_batch", INT, .fallback = "0", AT(train.micro_batch), RANGE(0, 1e6), .may_change = true,
+     .help = "sequences that are in memory at once, their gradients add up; 0 = all of the batch"},
+    {"train.optimizer", .kind = KEY_CHOICE, .fallback = "adamw", AT(train.optimizer), .choices = "adamw adafactor sgd", .help = "PyTorch's formulas"},
+    {"train.lr", REAL, .fallback = "1e-3", AT(train.lr), RANGE(0, 1e3), .help = "learning rate, the highest of the schedule"},
+    {"train.schedule", .kind = KEY_CHOICE, .fallback = "cosine", AT(train.schedule), .choices = "constant cosine linear",
+     .help = "of the learning rate after warm-up"},
+    {"train.warmup", INT, .fallback = "0", AT(train.warmup), RANGE(0, MANY), .help = "steps in which the learning rate rises to train.lr"},
+    {"train.lr_end", REAL, .fallback = "0", AT(train.lr_end), RANGE(0, 1), .when = "train.schedule=cosine train.schedule=linear",
+     .help = "share of the learning rate that is left at the end"},
+    {"train.betas", .kind = KEY_PAIR, .fallback = "[0.9, 0.999]", AT(train.betas), RANGE(0, 0.9999999), .when = "train.optimizer=adamw",
+     .help = "decay of the means of gradients and of their squares"},
+    {"train.eps", REAL, .fallback = "1e-8", AT(train.eps), RANGE(0, 1), .when = "train.optimizer=adamw", .help = "added to the root of the mean square"},
+    {"train.weight_decay", REAL, .fallback = "0.01", AT(train.weight_decay), RANGE(0, 1e3),
+     .help = "of matrices and embeddings, not of norms and biases"},
+    {"train.momentum", REAL, .fallback = "0", AT(train.momentum), RANGE(0, 0.9999999), .when = "train.optimizer=sgd", .help = "0 = none"},
+    {"train.relative_step", SWITCH, .fallback = "false", AT(train.relative_step), .when = "train.optimizer=adafactor",
+     .help = "steps in proportion to each tensor's size and never above 1/sqrt(step)"},
+    {"train.clip", REAL, .fallback = "1", AT(train.clip), RANGE(0, 1e9), .help = "largest norm of all gradients together; 0 = no limit"},
+    {"train.recompute", SWITCH, .fallback = "false", AT(train.recompute), .may_change = true,
+     .help = "run layers again in the backward pass instead of keeping what they made: less memory, a third more time"},
+    {"train.stop_loss", REAL, .fallback = "0", AT(train.stop_loss), RANGE(0, 1e6), .may_change = true,
+     .help = "stop early once the mean loss of the last 20 steps is below this; 0 = never"},
+    {"train.save_every", INT, .fallback = "200", AT(train.save_every), RANGE(1, MANY), .may_change = true, .help = "steps between two checkpoints"},
+    {"train.lora.rank", INT, .fallback = "0", AT(train.lora.rank), RANGE(0, 65536), .when = "model.from",
+     .help = "train low-rank factors beside the matrices, which stay as they are; 0 = train all weights"},
+    {"train.lora.alpha", REAL, .fallback = "0", AT(train.lora.alpha), RANGE(0, 1e6), LORA, .help = "the factors count alpha / rank times; 0 = rank"},
+    {"train.lora.targets", TEXT, AT(train.lora.targets), LORA, .help = "matrices that get factors; '' = those of attention and feed-forward"},
+
+    {"eval.jsonl", TEXT, AT(eval.jsonl), .help = "samples to evaluate on: mean loss"},
+    {"eval.text", TEXT, AT(eval.text), .help = "text to evaluate on"},
+    {"eval.every", INT, .fallback = "200", AT(eval.every), RANGE(1, MANY), .may_change = true, .when = "eval.jsonl eval.text", .help = "steps between two evaluations"},
+    {"eval.samples", INT, .fallback = "64", AT(eval.samples), RANGE(1, 1e6), .when = "eval.jsonl eval.text", .help = "sequences of an evaluation, the first of the file"},
+    {"eval.patience", INT, .fallback = "0", AT(eval.patience), RANGE(0, 1e6), .may_change = true, .when = "eval.jsonl eval.text",
+     .help = "stop early after this many evaluations without a better one; 0 = never"},
+
+    {"seeds", .kind = KEY_INTS, .fallback = "[1]", AT(seeds), RANGE(0, ANY_SEED), .help = "one run each; new weights and the order of the data follow from it"},
+};
+const size_t n_keys = COUNT_OF(keys);
