@@ -173,7 +173,7 @@ static const char *last_part(const char *name)
 /* "lr" is meant as train.lr, "train.learning" as nothing. */
 static const char *nearest_key(const char *name)
 {
-    static const char *const sections[] = {"model", "memory", "data", "train", "train.lora", "eval"};
+    static const char *const sections[] = {"model", "memory", "data", "train", "eval"};
     const char *names[MOST_KEYS];
     for (size_t i = 0; i < n_keys; i++)
         if (!strcmp(last_part(keys[i].name), last_part(name))) return keys[i].name;

@@ -1,0 +1,36 @@
+/* checkpoint: what a killed run needs to go on as if nothing had happened: weights or factors, the optimiser's moments,
+ * the place in the data, counts and what early stopping remembers. Random numbers are drawn from the seed and counters
+ * that the place in the data holds, so that there is no other random state.
+ *
+ * One safetensors file: "value.NAME" and "SLOT.NAME" for each param, "state", JSON as bytes. It is written beside its
+ * name, synced and renamed: a kill or a full disk leaves the one before. */
+#ifndef TRAIN_CHECKPOINT_H
+#define TRAIN_CHECKPOINT_H
+
+#include "train/data.h"
+#include "train/optim.h"
+
+enum { TRAIN_RECENT = 20 };
+
+struct train_state {
+    int64_t step;               /* updates done */
+    uint64_t tokens;            /* read so far, without filling */
+    double seconds;             /* of training so far, over all sessions */
+    double loss;                /* of the last step */
+    double best;                /* lowest measure of an evaluation; NAN = none yet */
+    int64_t best_step, evals_since_best;
+    double recent[TRAIN_RECENT]; /* losses of the last steps, step i at i % TRAIN_RECENT */
+};
+
+/* Refused with SNELLEN_E_FORMAT when a weight is not finite. */
+snellen_status checkpoint_save(const char *path, const struct train_state *state, struct optim *optim,
+                               const struct params *params, const struct source *source, snellen_error *err);
+/* Into params, optimiser and source of the same shapes. */
+snellen_status checkpoint_load(const char *path, struct train_state *state, struct optim *optim, struct params *params,
+                               struct source *source, snellen_error *err);
+
+/* The values alone, under their own names: the best weights of a run. */
+snellen_status values_save(const char *path, const struct params *params, snellen_error *err);
+snellen_status values_load(const char *path, struct params *params, snellen_error *err);
+
+#endif

@@ -1,0 +1,227 @@
+/* The loop of a run. Invariant: whatever kills it, the folder's checkpoint is whole, no more than save_every steps old,
+ * and the logs hold every step up to it. */
+#include "train/journal.h"
+#include "train/loop.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct run {
+    struct train *t;
+    struct data_batch batch;
+    struct journal log, evals;
+    char *checkpoint, *best;        /* paths */
+    double began;                   /* clock when state.seconds was 0 */
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static char *path_in(const char *folder, const char *name)
+{
+    struct strbuf b = {0};
+    char *path;
+    strbuf_printf(&b, "%s/%s", folder, name);
+    return strbuf_take(&b, &path, NULL, NULL) ? NULL : path;
+}
+
+static const char checkpoint_name[] = "checkpoint.safetensors", best_name[] = "best.safetensors";
+
+bool train_has_checkpoint(const char *folder)
+{
+    char *path = path_in(folder, checkpoint_name);
+    bool there = path && file_exists(path);
+    free(path);
+    return there;
+}
+
+/* ---- one step ---------------------------------------------------------------------------------------------------------- */
+
+/* Gradients of the batch's mean loss over its weights. */
+static snellen_status gradients(struct run *r, double *loss, snellen_error *err)
+{
+    const struct train *t = r->t;
+    const struct data_batch *b = &r->batch;
+    int64_t n_seqs = t->options.micro_batch;
+    double sum = 0, part, weight, scale = b->weight > 0 ? 1 / b->weight : 0;
+    params_zero_grads(t->params);
+    for (int64_t i = 0; i < b->n_seqs; i += n_seqs) {
+        TRY(grad_step(t->grad, b->tokens + i * b->n_tokens, b->weights + i * b->n_tokens, n_seqs, b->n_tokens, 0, scale,
+                      &part, &weight, NULL, err));
+        sum += part;
+    }
+    *loss = sum * scale;
+    return SNELLEN_OK;
+}
+
+static snellen_status diverged(const struct run *r, const char *what, double value, double lr, snellen_error *err)
+{
+    const struct train *t = r->t;
+    char kept[160] = "no checkpoint was written yet";
+    if (t->saved_step >= 0)
+        snprintf(kept, sizeof kept, "the checkpoint of step %" PRId64 " is kept (--resume goes on from it)", t->saved_step);
+    FAIL(SNELLEN_E_OVERFLOW,
+         "%s: step %" PRId64 ": the %s is %g; %s; try a lower train.lr (it was %g here), a longer train.warmup, or a "
+         "smaller train.clip", t->folder, t->state.step + 1, what, value, kept, lr);
+}
+
+static snellen_status step(struct run *r, snellen_error *err)
+{
+    struct train *t = r->t;
+    struct train_state *s = &t->state;
+    double lr = schedule_lr(&t->options.schedule, s->step), loss;
+    TRY(data_batch_fill(&r->batch, t->source, t->options.batch, err));
+    TRY(gradients(r, &loss, err));
+    if (!isfinite(loss)) return diverged(r, "loss", loss, lr, err);
+    double norm = optim_grad_norm(t->optim);
+    if (!isfinite(norm)) return diverged(r, "norm of the gradients", norm, lr, err);
+    optim_step(t->optim, lr, optim_clip_factor(norm, t->options.clip));
+    s->recent[s->step % TRAIN_RECENT] = loss;
+    s->step++;
+    s->loss = loss;
+    s->tokens += r->batch.n_real;
+    s->seconds = now() - r->began;
+    return journal_add(&r->log, json_pack("{s:I, s:f, s:f, s:f, s:I, s:f}", "step", (json_int_t)s->step, "loss", loss,
+                                          "lr", lr, "grad_norm", norm, "tokens", (json_int_t)s->tokens, "seconds",
+                                          s->seconds), err);
+}
+
+/* ---- between steps -------------------------------------------------------------------------------------------------------- */
+
+static snellen_status save(struct run *r, snellen_error *err)
+{
+    struct train *t = r->t;
+    if (t->saved_step == t->state.step) return SNELLEN_OK;
+    TRY(journal_sync(&r->log, err));
+    TRY(journal_sync(&r->evals, err));
+    snellen_status status = checkpoint_save(r->checkpoint, &t->state, t->optim, t->params, t->source, err);
+    if (status && t->saved_step >= 0)
+        return error_prefix(err, status, "step %" PRId64 " is not saved, the checkpoint of step %" PRId64 " stays",
+                            t->state.step, t->saved_step);
+    TRY(status);
+    t->saved_step = t->state.step;
+    return SNELLEN_OK;
+}
+
+static snellen_status evaluate(struct run *r, snellen_error *err)
+{
+    struct train *t = r->t;
+    struct train_state *s = &t->state;
+    double measure;
+    json_t *numbers = json_object();
+    snellen_status status = t->evaluator->measure(t->evaluator, s->step, &measure, numbers, err);
+    if (status) {
+        json_decref(numbers);
+        return status;
+    }
+    bool better = isnan(s->best) || measure < s->best;
+    json_t *line = json_pack("{s:I, s:f, s:b}", "step", (json_int_t)s->step, "measure", measure, "best", (int)better);
+    if (line) json_object_update_missing(line, numbers);
+    json_decref(numbers);
+    TRY(journal_add(&r->evals, line, err));
+    s->evals_since_best = better ? 0 : s->evals_since_best + 1;
+    if (better) {
+        s->best = measure;
+        s->best_step = s->step;
+        TRY(values_save(r->best, t->params, err));
+    }
+    return SNELLEN_OK;
+}
+
+/* Has the run reached an end before its last step? */
+static bool ends_early(struct train *t)
+{
+    const struct train_state *s = &t->state;
+    double mean = 0;
+    for (int i = 0; i < TRAIN_RECENT; i++) mean += s->recent[i] / TRAIN_RECENT;
+    if (t->options.stop_loss > 0 && s->step >= TRAIN_RECENT && mean < t->options.stop_loss) t->end = TRAIN_STOPPED_LOSS;
+    if (t->options.patience && s->evals_since_best >= t->options.patience) t->end = TRAIN_STOPPED_PATIENCE;
+    return t->end != TRAIN_DONE;
+}
+
+static bool go_on(const struct train *t)
+{
+    char what[64] = "steps";
+    if (!t->progress || !t->progress->step) return true;
+    if (t->state.step) snprintf(what, sizeof what, "steps, loss %.4g", t->state.loss);
+    return t->progress->step(t->progress->user, what, (uint64_t)t->state.step, (uint64_t)t->options.schedule.steps);
+}
+
+static snellen_status loop(struct run *r, snellen_error *err)
+{
+    struct train *t = r->t;
+    const struct train_options *o = &t->options;
+    while (t->state.step < o->schedule.steps && !ends_early(t)) {
+        if (!go_on(t)) {
+            TRY(save(r, err));
+            FAIL(SNELLEN_E_CANCELLED, "stopped after step %" PRId64 ", which is saved", t->state.step);
+        }
+        TRY(step(r, err));
+        bool last = t->state.step == o->schedule.steps || ends_early(t);
+        if (t->evaluator && (last || t->state.step % o->eval_every == 0)) TRY(evaluate(r, err));
+        if (last || ends_early(t) || t->state.step % o->save_every == 0) TRY(save(r, err));
+    }
+    go_on(t);
+    return SNELLEN_OK;
+}
+
+/* ---- a run ------------------------------------------------------------------------------------------------------------------ */
+
+static snellen_status start(struct run *r, bool resume, snellen_error *err)
+{
+    struct train *t = r->t;
+    r->checkpoint = path_in(t->folder, checkpoint_name);
+    r->best = path_in(t->folder, best_name);
+    FAIL_IF(!r->checkpoint || !r->best, SNELLEN_E_MEMORY, "%s: memory ran out", t->folder);
+    t->state = (struct train_state){.best = (double)NAN};
+    t->saved_step = -1;
+    if (resume) {
+        TRY(checkpoint_load(r->checkpoint, &t->state, t->optim, t->params, t->source, err));
+        t->saved_step = t->state.step;
+    }
+    TRY(journal_open(&r->log, t->folder, "log.jsonl", t->state.step, err));
+    TRY(journal_open(&r->evals, t->folder, "eval.jsonl", t->state.step, err));
+    r->began = now() - t->state.seconds;
+    return SNELLEN_OK;
+}
+
+snellen_status train_run(struct train *t, bool resume, snellen_error *err)
+{
+    struct run r = {.t = t};
+    t->end = TRAIN_DONE;
+    snellen_status status = start(&r, resume, err);
+    if (!status) status = loop(&r, err);
+    journal_close(&r.log);
+    journal_close(&r.evals);
+    data_batch_free(&r.batch);
+    free(r.checkpoint);
+    free(r.best);
+    return status;
+}
+
+/* ---- held-out loss -------------------------------------------------------------------------------------------------------------- */
+
+snellen_status train_measure(struct grad *grad, struct source *source, int64_t n, int64_t batch, double *loss,
+                             snellen_error *err)
+{
+    struct data_batch b = {0};
+    double sum = 0, weights = 0;
+    snellen_status status = SNELLEN_OK;
+    for (int64_t i = 0; i < n && !status; i += batch) {
+        double part, weight;
+        status = data_batch_fill(&b, source, MIN(batch, n - i), err);
+        if (!status) status = grad_step(grad, b.tokens, b.weights, b.n_seqs, b.n_tokens, 0, 0, &part, &weight, NULL, err);
+        if (!status) sum += part, weights += weight;
+    }
+    data_batch_free(&b);
+    TRY(status);
+    *loss = weights > 0 ? sum / weights : 0;
+    return SNELLEN_OK;
+}
