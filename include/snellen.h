@@ -561,6 +561,43 @@ SNELLEN_API snellen_status snellen_probe_attention(const snellen_model *model, c
                                                    snellen_error *err);
 SNELLEN_API void snellen_attention_free(snellen_attention *result);
 
+/* ---- probe: attribution ----------------------------------------------------------------------------------------------------- */
+
+/* What a context token t did for the logit z of the token that follows row s; e_t is its embedded input (after scale and
+ * norm of the embedding, before positions are added), g = dz / de_t. */
+typedef enum snellen_attribution_kind {
+    SNELLEN_ATTRIBUTION_GXI,       /* | sum over d of g e_t |  (arXiv 2408.05506) */
+    SNELLEN_ATTRIBUTION_GXI_L2,    /* length of the vector g e_t, entry by entry */
+    SNELLEN_ATTRIBUTION_GRADIENT,  /* length of g */
+    SNELLEN_ATTRIBUTION_ROLLOUT,   /* attention rollout of row s on t (arXiv 2005.00928); no gradient */
+} snellen_attribution_kind;
+
+typedef struct snellen_attribution_options {
+    snellen_attribution_kind kind; /* default gradient x input */
+    int64_t first_row, n_rows;     /* rows s; n_rows 0 (default): all that are followed by a token, first_row 0 */
+    int64_t window;                /* > 0: every layer sees the last `window` tokens (swa) */
+    int n_threads;                 /* 0 = snellen_default_threads() */
+} snellen_attribution_options;
+
+typedef struct snellen_attribution {
+    int64_t n_tokens, first_row, n_rows;
+    const float *values;           /* [n_tokens, n_rows]: context token t, row first_row + column; 0 for t > row */
+} snellen_attribution;
+
+SNELLEN_API snellen_attribution_options snellen_attribution_options_default(void);
+/* kind by name: "gxi", "gxi-l2", "gradient", "rollout". */
+SNELLEN_API snellen_status snellen_attribution_parse(const char *name, snellen_attribution_kind *kind, snellen_error *err);
+/* Works on weights of any type. The forward runs once; memory grows with tokens x layers x width, not with their square.
+ * Free the result with snellen_attribution_free(). */
+SNELLEN_API snellen_status snellen_probe_attribution(const snellen_model *model, const int32_t *tokens, size_t n_tokens,
+                                                     const snellen_attribution_options *options,
+                                                     const snellen_progress *progress, snellen_attribution **result,
+                                                     snellen_error *err);
+SNELLEN_API void snellen_attribution_free(snellen_attribution *result);
+/* The share of row `row`'s column that lies on the context tokens right [n_right]; NAN where the column is zero. */
+SNELLEN_API double snellen_attribution_mass(const snellen_attribution *result, int64_t row, const int64_t *right,
+                                            size_t n_right);
+
 /* ---- checkup: the eye exam ----------------------------------------------------------------------------------------------- */
 
 /* Copying, counting and representational collapse with their cures, as one run: a report folder with index.html, a PNG,

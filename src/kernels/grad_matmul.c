@@ -7,7 +7,7 @@
 #include <cblas.h>
 
 /* Tiles: at least ENOUGH of them where the matrix is large enough for tiles of LEAST rows and columns. */
-enum { ENOUGH = 16, LEAST = 96, MOST = 512, PANEL_ROWS = 256 };
+enum { ENOUGH = 8, LEAST = 96, MOST = 1024, PANEL_ROWS = 256 };
 
 static int64_t tile_size(int64_t n, int64_t tiles)
 {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLICE_BYTES = 32 << 20, LEAST_SLICE = 64, MOST_SLICE = 4096, COLUMNS = 64 };
+enum { SLICE_BYTES = 96 << 20, LEAST_SLICE = 64, MOST_SLICE = 4096, COLUMNS = 64 };
 
 /* ---- memory --------------------------------------------------------------------------------------------------------- */
 
