@@ -635,6 +635,69 @@ SNELLEN_API snellen_status snellen_checkup_run(const snellen_model *model, const
                                                snellen_error *err);
 SNELLEN_API void snellen_checkup_free(snellen_checkup *result);
 
+/* ---- training ------------------------------------------------------------------------------------------------------------- */
+
+/* A study file (YAML, docs/training.md) says which model is trained, on what data, how. The run's folder gets config.yaml
+ * (all settings), log.jsonl (an object a step), eval.jsonl, checkpoint.safetensors, best.safetensors, and at the end the
+ * trained weights: the folder `model`, or lora.safetensors. */
+
+typedef struct snellen_train_options {
+    const char *study;              /* path of the file */
+    const char *const *overrides;   /* [n_overrides] "key=value", which win over the file */
+    size_t n_overrides;
+    const char *folder;             /* of the run; with several seeds each has a folder seed-N in it */
+    bool resume;                    /* go on from the folder's checkpoint: the losses are those of an unbroken run.
+                                       Without it a folder that has a checkpoint is refused */
+    int n_threads;                  /* 0 = snellen_default_threads(); the results do not depend on it */
+    const char *database;           /* see "runs"; NULL = the usual one, "" = none */
+    const char *command;            /* the command line, for the database; NULL = none */
+} snellen_train_options;
+
+/* What came out for one seed. */
+typedef struct snellen_trained {
+    uint64_t seed;
+    char folder[4096];
+    const char *end;                /* "steps" (all were done), "loss" or "patience" (stopped early), "stopped" */
+    int64_t steps;                  /* updates done */
+    double loss;                    /* of the last step */
+    double best;                    /* lowest loss of an evaluation; NAN without any */
+    int64_t best_step;
+    uint64_t n_tokens, n_skipped;   /* tokens read; bad lines passed over */
+    double seconds;                 /* over all sessions of the run */
+    int64_t run;                    /* id in the results database; 0 without one */
+} snellen_trained;
+
+/* Trains one seed after the other. *results [*n], those that were begun, in one piece: snellen_free(). Progress counts
+ * "steps, loss X". SNELLEN_E_CANCELLED: a checkpoint was written, resume goes on from it. SNELLEN_E_OVERFLOW: the loss is
+ * not finite any more; the message says at which step, and what to try. */
+SNELLEN_API snellen_status snellen_train(const snellen_train_options *options, const snellen_progress *progress,
+                                         snellen_trained **results, size_t *n, snellen_error *err);
+/* All keys of a study file as a table in Markdown; by snellen_free(), NULL when memory runs out. */
+SNELLEN_API char *snellen_train_keys(void);
+
+/* Puts the low-rank factors of a run (lora.safetensors, best.safetensors) beside the model's matrices; once a model, before
+ * it has sessions. */
+SNELLEN_API snellen_status snellen_model_add_lora(snellen_model *model, const char *path, snellen_error *err);
+/* Makes them part of the matrices, which are f32 then. */
+SNELLEN_API snellen_status snellen_model_merge_lora(snellen_model *model, snellen_error *err);
+
+/* What training takes, before it is begun. */
+typedef struct snellen_train_shape {
+    int64_t n_seqs, n_tokens;       /* sequences in memory at once, and tokens of each */
+    const char *optimizer;          /* "adamw", "adafactor", "sgd" */
+    int64_t lora_rank;              /* 0 = all weights */
+    bool recompute;
+    int n_threads;                  /* 0 = snellen_default_threads() */
+} snellen_train_shape;
+typedef struct snellen_train_cost {
+    uint64_t model_bytes;           /* weights as they lie in the file; with all weights trained they need not stay in memory */
+    uint64_t param_bytes;           /* what is trained, in f32, and its gradients */
+    uint64_t moment_bytes;          /* of the optimiser */
+    uint64_t step_bytes;            /* activations and scratch */
+} snellen_train_cost;
+SNELLEN_API snellen_status snellen_train_cost_of(const snellen_model *model, const snellen_train_shape *shape,
+                                                 snellen_train_cost *cost, snellen_error *err);
+
 /* ---- runs: what has been run, and the numbers that came out --------------------------------------------------------- */
 
 /* A SQLite file: `database` in the calls below, else SNELLEN_DB in the environment, else

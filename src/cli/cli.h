@@ -22,6 +22,7 @@
     VERB(perplexity)                                                                                                   \
     VERB(checkup)                                                                                                      \
     VERB(probe)                                                                                                        \
+    VERB(train)                                                                                                        \
     VERB(task)                                                                                                         \
     VERB(export)                                                                                                       \
     VERB(bench)                                                                                                        \

@@ -76,7 +76,7 @@ struct opt {
     { .kind = OPT_KIND_INTS, .letter = (letter_), .name = (name_), .arg = (arg_), .to.ints = (to_), .low = (low_),     \
       .high = (high_), .help = __VA_ARGS__ }
 
-enum { OPTS_MAX_ARGS = 8, OPTS_MAX_LIST = 65536 };
+enum { OPTS_MAX_ARGS = 64, OPTS_MAX_LIST = 65536 };
 
 /* One verb: how it is called and what its help says. `works`: the run ends with a line of version, command, times and
  * peak memory on standard error (verbs that compute; not those that list). */

@@ -169,8 +169,10 @@ static bool step(void *user, const char *what, uint64_t done, uint64_t total)
     const char *term = getenv("TERM");
     if (term && !strcmp(term, "dumb")) return true;
     double now = ui_seconds();
-    if (strncmp(what, state.what, sizeof(state.what) - 1) || done < state.work_done) {   /* another work begins */
-        snprintf(state.what, sizeof(state.what), "%s", what);
+    /* What stands behind a comma ("steps, loss 2.31") may change while the work is the same. */
+    int name = (int)strcspn(what, ",");
+    if (strncmp(what, state.what, (size_t)name) || state.what[name] || done < state.work_done) {   /* another work begins */
+        snprintf(state.what, sizeof(state.what), "%.*s", MIN(name, (int)sizeof(state.what) - 1), what);
         state.work_start = now;
         state.work_first = done;
         state.last_drawn = now;

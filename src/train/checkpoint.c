@@ -31,9 +31,9 @@ static bool item_at(const struct params *params, struct optim *optim, size_t i, 
     return true;
 }
 
-/* All items, and the text (may be NULL) as the tensor "state". */
-static snellen_status write_items(const char *path, const struct params *params, struct optim *optim, const char *text,
-                                  snellen_error *err)
+/* All items, and a text (may be NULL) as a tensor of bytes. */
+static snellen_status write_items(const char *path, const struct params *params, struct optim *optim, const char *name,
+                                  const char *text, snellen_error *err)
 {
     struct item item, *items;
     struct safetensors_spec *specs;
@@ -45,7 +45,7 @@ static snellen_status write_items(const char *path, const struct params *params,
     if (status) goto done;
     for (; at < n && item_at(params, optim, at, &items[at]); at++)
         specs[at] = (struct safetensors_spec){items[at].name, "F32", 1, {(int64_t)items[at].n}};
-    if (text) specs[at++] = (struct safetensors_spec){"state", "U8", 1, {(int64_t)strlen(text)}};
+    if (text) specs[at++] = (struct safetensors_spec){name, "U8", 1, {(int64_t)strlen(text)}};
     TRY_GOTO(safetensors_writer_new(path, specs, at, &w, err), done);
     for (size_t i = 0; i < n && !status; i++)
         status = safetensors_writer_put(w, i, 0, items[i].data, items[i].n * sizeof(float), err);
@@ -119,7 +119,7 @@ snellen_status checkpoint_save(const char *path, const struct train_state *state
     char *text = o ? json_dumps(o, JSON_REAL_PRECISION(17)) : NULL;
     json_decref(o);
     FAIL_IF(!text, SNELLEN_E_MEMORY, "%s: memory ran out", path);
-    snellen_status status = write_items(path, params, optim, text, err);
+    snellen_status status = write_items(path, params, optim, "state", text, err);
     free(text);
     return status;
 }
@@ -153,9 +153,9 @@ snellen_status checkpoint_load(const char *path, struct train_state *state, stru
     return status;
 }
 
-snellen_status values_save(const char *path, const struct params *params, snellen_error *err)
+snellen_status values_save(const char *path, const struct params *params, const char *about, snellen_error *err)
 {
-    return write_items(path, params, NULL, NULL, err);
+    return write_items(path, params, NULL, "about", about, err);
 }
 
 snellen_status values_load(const char *path, struct params *params, snellen_error *err)

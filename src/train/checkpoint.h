@@ -29,8 +29,16 @@ snellen_status checkpoint_save(const char *path, const struct train_state *state
 snellen_status checkpoint_load(const char *path, struct train_state *state, struct optim *optim, struct params *params,
                                struct source *source, snellen_error *err);
 
-/* The values alone, under their own names: the best weights of a run. */
-snellen_status values_save(const char *path, const struct params *params, snellen_error *err);
+/* The values alone, under their own names, and a text (JSON; NULL = none) as the tensor "about": the best weights of a
+ * run, or its low-rank factors. */
+snellen_status values_save(const char *path, const struct params *params, const char *about, snellen_error *err);
 snellen_status values_load(const char *path, struct params *params, snellen_error *err);
+
+/* ---- low-rank factors in a file of their own (lora.c) -------------------------------------------------------------------- */
+
+/* What values_save() needs to know of factors; by free(), NULL when memory runs out. */
+char *lora_about(const struct snellen_model *model, const struct lora_options *options);
+/* Puts the factors of such a file beside the model's maps. */
+snellen_status lora_load(struct snellen_model *model, const char *path, snellen_error *err);
 
 #endif

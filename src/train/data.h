@@ -33,6 +33,7 @@ struct source {
     snellen_status (*seek)(struct source *source, const json_t *position, snellen_error *err);
     void (*free)(struct source *source);
     int64_t longest;        /* tokens of a sample, at most */
+    uint64_t n;             /* samples until they come up again; 0 = not known, or without end */
     uint64_t skipped;       /* bad lines passed over */
 };
 void source_free(struct source *source);

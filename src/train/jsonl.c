@@ -165,7 +165,8 @@ static snellen_status jsonl_next(struct source *source, struct sample *s, snelle
 {
     struct jsonl *j = (struct jsonl *)source;
     for (uint64_t bad = 0;; bad++) {
-        FAIL_IF(bad >= j->n_lines, SNELLEN_E_FORMAT, "%s: no line is good", j->path);
+        /* From the end of one pass into the next, all but one line may be bad and come up twice. */
+        FAIL_IF(bad / 2 >= j->n_lines, SNELLEN_E_FORMAT, "%s: no line is good", j->path);
         uint64_t i = j->drawn++, column;
         uint64_t at = j->lines[j->options.shuffle ? order_at(j->n_lines, i, j->options.seed) : i % j->n_lines];
         snellen_status status = read_line(j, at, s, &column, err);
@@ -216,7 +217,7 @@ snellen_status jsonl_open(const struct data_options *options, struct source **ou
 {
     struct jsonl *j = calloc(1, sizeof *j);
     FAIL_IF(!j, SNELLEN_E_MEMORY, "%s: memory ran out", options->jsonl);
-    j->source = (struct source){jsonl_next, jsonl_position, jsonl_seek, jsonl_free, options->length, 0};
+    j->source = (struct source){jsonl_next, jsonl_position, jsonl_seek, jsonl_free, options->length, 0, 0};
     j->options = *options;
     j->path = strdup(options->jsonl);
     j->end = strdup(options->end ? options->end : "");
@@ -224,6 +225,7 @@ snellen_status jsonl_open(const struct data_options *options, struct source **ou
     if (!j->path || !j->end) status = error_set(err, SNELLEN_E_MEMORY, "%s: memory ran out", options->jsonl);
     if (!status) status = file_map_open(&j->map, options->jsonl, err);
     if (!status) status = index_lines(j, err);
+    j->source.n = j->n_lines;
     if (status) jsonl_free(&j->source);
     else *out = &j->source;
     return status;

@@ -33,7 +33,7 @@ const struct key keys[] = {
     {"model.window", INT, .fallback = "0", AT(model.window), RANGE(0, MANY), NEW_MODEL,
      .help = "sliding window of architectures that have one, in tokens; 0 = what is usual"},
     {"model.vocab", TEXT, AT(model.vocab), NEW_MODEL,
-     .help = "a tokenizer.json, or `chars`: the characters of data.text"},
+     .help = "a tokenizer.json, `chars` (the characters of data.text), or a number of token ids"},
 
     {"memory.kind", .kind = KEY_CHOICE, .fallback = "full", AT(memory.kind), .choices = "full swa bswa xl",
      .help = "what a token sees: all before it; the last window; blocks and whole segments before them; those with a window"},

@@ -130,7 +130,7 @@ static snellen_status evaluate(struct run *r, snellen_error *err)
     if (better) {
         s->best = measure;
         s->best_step = s->step;
-        TRY(values_save(r->best, t->params, err));
+        TRY(values_save(r->best, t->params, t->about, err));
     }
     return SNELLEN_OK;
 }

@@ -29,6 +29,7 @@ enum train_end { TRAIN_DONE, TRAIN_STOPPED_LOSS, TRAIN_STOPPED_PATIENCE };
 struct train {
     struct train_options options;
     const char *folder;             /* exists */
+    const char *about;              /* for values_save(); may be NULL */
     struct params *params;
     struct optim *optim;
     struct grad *grad;              /* takes micro_batch sequences of source->longest tokens */

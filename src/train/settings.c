@@ -321,6 +321,10 @@ static snellen_status check(const struct reader *r, snellen_error *err)
     FAIL_IF(s->train.micro_batch && s->train.batch % s->train.micro_batch, SNELLEN_E_USAGE,
             "%s: train.batch %lld is no multiple of train.micro_batch %lld", r->name, (long long)s->train.batch,
             (long long)s->train.micro_batch);
+    for (size_t i = 0; i < s->seeds.n; i++)
+        for (size_t k = 0; k < i; k++)
+            FAIL_IF(s->seeds.v[i] == s->seeds.v[k], SNELLEN_E_USAGE, "%s: seeds has %lld twice", r->name,
+                    (long long)s->seeds.v[i]);
     bool blocks = !strcmp(s->memory.kind, "bswa") || !strcmp(s->memory.kind, "xl");
     bool window = !strcmp(s->memory.kind, "swa") || !strcmp(s->memory.kind, "xl");
     FAIL_IF(blocks && !s->memory.block, SNELLEN_E_USAGE, "%s: memory.kind %s needs memory.block", r->name, s->memory.kind);
@@ -373,6 +377,25 @@ static void write_text(const char *text, struct strbuf *out)
     strbuf_puts(out, plain ? "'" : "\"");
 }
 
+/* As few digits as read back to the same number. */
+static void write_real(double value, struct strbuf *out)
+{
+    char text[40];
+    int digits = 6;
+    do snprintf(text, sizeof text, "%.*g", digits, value);
+    while (strtod(text, NULL) != value && ++digits <= 17);
+    strbuf_puts(out, text);
+}
+
+static void write_pair(const double *pair, struct strbuf *out)
+{
+    strbuf_puts(out, "[");
+    write_real(pair[0], out);
+    strbuf_puts(out, ", ");
+    write_real(pair[1], out);
+    strbuf_puts(out, "]");
+}
+
 static void write_value(const struct settings *s, const struct key *key, struct strbuf *out)
 {
     const void *field = (const char *)s + key->offset;
@@ -380,9 +403,9 @@ static void write_value(const struct settings *s, const struct key *key, struct 
     const struct int_row *row = field;
     switch (key->kind) {
     case KEY_INT: strbuf_printf(out, "%lld", (long long)*(const int64_t *)field); break;
-    case KEY_REAL: strbuf_printf(out, "%.17g", *reals); break;
+    case KEY_REAL: write_real(*reals, out); break;
     case KEY_BOOL: strbuf_puts(out, *(const bool *)field ? "true" : "false"); break;
-    case KEY_PAIR: strbuf_printf(out, "[%.17g, %.17g]", reals[0], reals[1]); break;
+    case KEY_PAIR: write_pair(reals, out); break;
     case KEY_CHOICE: strbuf_puts(out, **(const char *const *)field ? *(const char *const *)field : "''"); break;
     case KEY_TEXT: write_text(*(const char *const *)field, out); break;
     case KEY_INTS:

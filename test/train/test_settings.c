@@ -76,6 +76,7 @@ static void test_errors_name_the_place(void **state)
         {BASE, "train.lora.alpha=3", "goes with train.lora.rank"},
         {BASE, "train.warmup=2000", "train.warmup is 2000, train.steps only 1000"},
         {BASE, "train.micro_batch=3", "train.batch 16 is no multiple of train.micro_batch 3"},
+        {BASE, "seeds=[4, 5, 4]", "seeds has 4 twice"},
         {BASE, "memory.kind=bswa", "needs memory.block"},
         {BASE, "memory.block=64", "memory.block means nothing here"},
     };

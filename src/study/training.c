@@ -1,0 +1,209 @@
+/* The parts of a run from its settings, and what they take. */
+#include "study/training.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int index_of(const char *name, const char *const *names)
+{
+    int i = 0;
+    while (strcmp(name, names[i])) i++;   /* the settings hold known names only */
+    return i;
+}
+
+static const char *or_null(const char *text)
+{
+    return *text ? text : NULL;
+}
+
+/* ---- data ------------------------------------------------------------------------------------------------------------- */
+
+static struct data_options data_options_of(const struct training *t)
+{
+    const struct settings *s = t->settings;
+    return (struct data_options){
+        .jsonl = or_null(s->data.jsonl), .text = or_null(s->data.text), .length = s->data.length, .cut = s->data.cut,
+        .shuffle = s->data.shuffle, .skip_bad_lines = s->data.skip_bad_lines, .end = s->data.end, .seed = t->seed,
+        .tokenizer = t->model->tokenizer, .no_tokenizer = t->model->no_tokenizer, .n_vocab = t->model->desc.n_vocab,
+        .n_context = t->model->desc.n_context};
+}
+
+static snellen_status measure_held_out(struct evaluator *evaluator, int64_t step, double *measure, json_t *numbers,
+                                       snellen_error *err)
+{
+    struct held_out *h = (struct held_out *)evaluator;
+    (void)step, (void)numbers;
+    TRY(h->source->seek(h->source, h->start, err));
+    return train_measure(h->grad, h->source, h->n, h->batch, measure, err);
+}
+
+static snellen_status open_held_out(struct training *t, snellen_error *err)
+{
+    const struct settings *s = t->settings;
+    struct held_out *h = &t->held_out;
+    if (!*s->eval.jsonl && !*s->eval.text) return SNELLEN_OK;
+    struct data_options o = data_options_of(t);
+    o.jsonl = or_null(s->eval.jsonl);
+    o.text = or_null(s->eval.text);
+    o.shuffle = false;
+    TRY(source_open(&o, &h->source, err));
+    h->evaluator.measure = measure_held_out;
+    h->start = h->source->position(h->source);
+    FAIL_IF(!h->start, SNELLEN_E_MEMORY, "evaluation: memory ran out");
+    h->n = h->source->n ? (int64_t)MIN((uint64_t)s->eval.samples, h->source->n) : s->eval.samples;
+    h->batch = t->train.options.micro_batch;
+    h->grad = t->train.grad;
+    t->train.evaluator = &h->evaluator;
+    return SNELLEN_OK;
+}
+
+/* ---- the optimiser and the step ------------------------------------------------------------------------------------------- */
+
+static struct optim_options optim_options_of(const struct settings *s)
+{
+    return (struct optim_options){
+        .kind = (enum optim_kind)index_of(s->train.optimizer, optim_names), .beta1 = s->train.betas[0],
+        .beta2 = s->train.betas[1], .eps = s->train.eps, .weight_decay = s->train.weight_decay,
+        .momentum = s->train.momentum, .relative_step = s->train.relative_step};
+}
+
+static struct train_options train_options_of(const struct settings *s)
+{
+    return (struct train_options){
+        .schedule = {.kind = (enum schedule_kind)index_of(s->train.schedule, schedule_names), .lr = s->train.lr,
+                     .end = s->train.lr_end, .warmup = s->train.warmup, .steps = s->train.steps},
+        .batch = s->train.batch, .micro_batch = s->train.micro_batch ? s->train.micro_batch : s->train.batch,
+        .clip = s->train.clip, .stop_loss = s->train.stop_loss, .save_every = s->train.save_every,
+        .eval_every = s->eval.every, .patience = s->eval.patience};
+}
+
+static struct grad_options grad_options_of(const struct training *t)
+{
+    const struct settings *s = t->settings;
+    bool swa = !strcmp(s->memory.kind, "swa"), full = !strcmp(s->memory.kind, "full"), xl = !strcmp(s->memory.kind, "xl");
+    return (struct grad_options){
+        .n_seqs = t->train.options.micro_batch, .n_tokens = t->train.source->longest, .window = swa ? s->memory.window : 0,
+        .block = s->memory.block, .segments = full || swa ? 0 : s->memory.segments,
+        .block_window = xl ? s->memory.window : 0, .stop_gradient = s->memory.stop_gradient,
+        .checkpoint = s->train.recompute, .n_threads = t->n_threads};
+}
+
+/* ---- all of it --------------------------------------------------------------------------------------------------------------- */
+
+static snellen_status open_params(struct training *t, snellen_error *err)
+{
+    const struct settings *s = t->settings;
+    if (!s->train.lora.rank) return params_full(t->model, &t->train.params, err);
+    t->lora = (struct lora_options){.rank = s->train.lora.rank, .alpha = s->train.lora.alpha,
+                                    .targets = or_null(s->train.lora.targets), .seed = t->seed};
+    TRY(params_lora(t->model, &t->lora, &t->train.params, err));
+    t->about = lora_about(t->model, &t->lora);
+    FAIL_IF(!t->about, SNELLEN_E_MEMORY, "low-rank factors: memory ran out");
+    t->train.about = t->about;
+    return SNELLEN_OK;
+}
+
+/* Everything together must fit; what is taken already is not counted again. */
+static snellen_status check_memory(const struct training *t, const struct optim_options *o, const struct grad_options *g,
+                                   snellen_error *err)
+{
+    uint64_t moments, step, sum;
+    TRY(grad_bytes(t->model, g, &step, err));
+    bool fits = optim_bytes(o->kind, o->momentum != 0, t->train.params, &moments) && size_add(moments, step, &sum);
+    FAIL_IF(!fits || sum > mem_available(), SNELLEN_E_MEMORY,
+            "a step of %lld x %lld tokens takes %.1f MB and the optimiser %.1f MB, %.1f MB are available; a smaller "
+            "train.micro_batch or data.length, train.recompute, or train.lora takes less", (long long)g->n_seqs,
+            (long long)g->n_tokens, (double)step / 1e6, (double)moments / 1e6, (double)mem_available() / 1e6);
+    return SNELLEN_OK;
+}
+
+static snellen_status open_parts(struct training *t, snellen_error *err)
+{
+    const struct settings *s = t->settings;
+    TRY(training_model(s, t->seed, &t->model, err));
+    const struct data_options data = data_options_of(t);
+    TRY(source_open(&data, &t->train.source, err));
+    TRY(open_params(t, err));
+    t->train.options = train_options_of(s);
+    const struct optim_options optim = optim_options_of(s);
+    const struct grad_options grad = grad_options_of(t);
+    TRY(check_memory(t, &optim, &grad, err));
+    TRY(optim_new(&optim, t->train.params, &t->train.optim, err));
+    TRY(grad_new(t->model, &grad, &t->train.grad, err));
+    return open_held_out(t, err);
+}
+
+snellen_status training_open(struct training *t, const struct settings *settings, uint64_t seed, int n_threads,
+                             snellen_error *err)
+{
+    *t = (struct training){.settings = settings, .seed = seed, .n_threads = n_threads};
+    snellen_status status = open_parts(t, err);
+    if (status) training_close(t);
+    return status;
+}
+
+void training_close(struct training *t)
+{
+    json_decref(t->held_out.start);
+    source_free(t->held_out.source);
+    grad_free(t->train.grad);
+    optim_free(t->train.optim);
+    source_free(t->train.source);
+    free(t->about);
+    snellen_model_free(t->model);
+    *t = (struct training){0};
+}
+
+/* ---- what it takes -------------------------------------------------------------------------------------------------------------- */
+
+/* Shapes of what would be trained, without values. */
+static snellen_status list_shapes(const snellen_model *model, int64_t rank, struct params *out, snellen_error *err)
+{
+    struct weight_entry e;
+    size_t n = 0;
+    for (size_t i = 0; weights_next(model, &i, &e);) n++;
+    TRY(NEW_ARRAY(&out->list, 2 * n, "shapes", err));
+    for (size_t i = 0; weights_next(model, &i, &e);) {
+        const int64_t factors[2][2] = {{rank, e.shape[1]}, {e.shape[0], rank}};
+        if (rank && (e.layer < 0 || e.n_dims != 2)) continue;
+        for (int k = 0; k < (rank ? 2 : 1); k++) {
+            const int64_t *shape = rank ? factors[k] : e.shape;
+            struct param *p = &out->list[out->n++];
+            *p = (struct param){.n_dims = e.n_dims, .shape = {shape[0], shape[1]}, .n = (uint64_t)(shape[0] * shape[1])};
+            out->n_values += p->n;
+        }
+    }
+    return SNELLEN_OK;
+}
+
+snellen_status snellen_train_cost_of(const snellen_model *model, const snellen_train_shape *shape,
+                                     snellen_train_cost *cost, snellen_error *err)
+{
+    int kind = 0;
+    while (kind < OPTIM_COUNT && strcmp(shape->optimizer, optim_names[kind])) kind++;
+    FAIL_IF(kind == OPTIM_COUNT, SNELLEN_E_USAGE, "optimizer '%s': adamw, adafactor or sgd expected", shape->optimizer);
+    FAIL_IF(shape->lora_rank < 0 || shape->lora_rank > 65536, SNELLEN_E_USAGE, "rank %lld, 0 to 65536 expected",
+            (long long)shape->lora_rank);
+    const struct grad_options grad = {.n_seqs = shape->n_seqs, .n_tokens = shape->n_tokens,
+                                      .checkpoint = shape->recompute, .n_threads = shape->n_threads};
+    struct params params = {0};
+    snellen_train_cost c = {.model_bytes = model->info.weight_bytes};
+    TRY(grad_bytes(model, &grad, &c.step_bytes, err));
+    snellen_status status = list_shapes(model, shape->lora_rank, &params, err);
+    if (!status && (!size_mul(params.n_values, 2 * sizeof(float), &c.param_bytes) ||
+                    !optim_bytes((enum optim_kind)kind, false, &params, &c.moment_bytes)))
+        status = error_set(err, SNELLEN_E_MEMORY, "training: more than any machine holds");
+    mem_free(params.list);
+    if (!status) *cost = c;
+    return status;
+}
+
+snellen_status snellen_model_add_lora(snellen_model *model, const char *path, snellen_error *err)
+{
+    return lora_load(model, path, err);
+}
+
+snellen_status snellen_model_merge_lora(snellen_model *model, snellen_error *err)
+{
+    return lora_merge(model, err);
+}

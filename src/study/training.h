@@ -1,0 +1,36 @@
+/* training: the parts of a training run as a study file asks for them. */
+#ifndef STUDY_TRAINING_H
+#define STUDY_TRAINING_H
+
+#include "train/loop.h"
+#include "train/settings.h"
+
+/* The mean loss of the same samples each time. */
+struct held_out {
+    struct evaluator evaluator;     /* first: the two share their address */
+    struct source *source;
+    struct grad *grad;
+    json_t *start;                  /* the source's position before the first sample */
+    int64_t n, batch;
+};
+
+struct training {
+    const struct settings *settings;
+    uint64_t seed;
+    int n_threads;
+    snellen_model *model;
+    struct train train;
+    struct lora_options lora;       /* rank 0: all weights */
+    char *about;
+    struct held_out held_out;
+};
+
+/* Model, data, optimiser, memory of a step, evaluation; all are taken before the first step. */
+snellen_status training_open(struct training *t, const struct settings *settings, uint64_t seed, int n_threads,
+                             snellen_error *err);
+void training_close(struct training *t);
+
+/* The model of the settings: loaded, or new with this seed (training_model.c). */
+snellen_status training_model(const struct settings *s, uint64_t seed, snellen_model **model, snellen_error *err);
+
+#endif

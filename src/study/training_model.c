@@ -1,0 +1,54 @@
+/* The model that a study file names or describes. */
+#include "study/training.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHARACTERS_BYTES = 256 << 20 };
+
+static const char *or_null(const char *text)
+{
+    return *text ? text : NULL;
+}
+
+/* model.vocab: a number of token ids, `chars`, or a tokenizer's file. *characters by mem_free(). */
+static snellen_status choose_vocabulary(const struct settings *s, snellen_model_design *d, char **characters,
+                                        snellen_error *err)
+{
+    const char *vocab = s->model.vocab;
+    size_t n;
+    *characters = NULL;
+    FAIL_IF(!*vocab, SNELLEN_E_USAGE, "model.vocab is missing: a tokenizer.json, `chars`, or a number of token ids");
+    if (strspn(vocab, "0123456789") == strlen(vocab)) {
+        d->n_vocab = strtoll(vocab, NULL, 10);
+    } else if (!strcmp(vocab, "chars")) {
+        FAIL_IF(!*s->data.text, SNELLEN_E_USAGE, "model.vocab is chars: they are those of data.text, which is missing");
+        TRY(file_read(s->data.text, CHARACTERS_BYTES, characters, &n, err));
+        d->characters = *characters;
+        d->unknown = "<unk>";
+    } else {
+        d->tokenizer = vocab;
+    }
+    return SNELLEN_OK;
+}
+
+snellen_status training_model(const struct settings *s, uint64_t seed, snellen_model **model, snellen_error *err)
+{
+    if (*s->model.from) return snellen_model_load(s->model.from, model, err);
+    snellen_model_design d = snellen_model_design_default();
+    d.arch = s->model.arch;
+    d.positions = or_null(s->model.positions);
+    d.n_layers = s->model.layers;
+    d.d_model = s->model.width;
+    d.n_heads = s->model.heads;
+    d.n_kv_heads = s->model.kv_heads;
+    d.d_ff = s->model.ff;
+    d.n_context = s->model.context;
+    if (s->model.window) d.window = s->model.window;
+    d.seed = seed;
+    char *characters;
+    TRY(choose_vocabulary(s, &d, &characters, err));
+    snellen_status status = snellen_model_new(&d, model, err);
+    mem_free(characters);
+    return status;
+}
