@@ -301,6 +301,31 @@ SNELLEN_API snellen_status snellen_session_branches(snellen_session *session, co
                                                     size_t n_branches, const snellen_outputs *outputs,
                                                     snellen_error *err);
 
+/* ---- lanes: many sessions side by side ---------------------------------------------------------------------------- */
+
+/* n timelines over a model, each with a memory of its own, that read together: a token in each of 64 texts costs one pass over
+ * the weights. For many short texts; a lane gives what a session gives, up to rounding (sums over more rows at once). */
+typedef struct snellen_lanes snellen_lanes;
+enum { SNELLEN_MAX_LANES = 4096 };
+
+/* Options as of a session: n_context is one lane's, chunk the rows of all lanes that go through the layers together. */
+SNELLEN_API snellen_status snellen_lanes_new(const snellen_model *model, const snellen_session_options *options,
+                                             int64_t n_lanes, snellen_lanes **lanes, snellen_error *err);
+SNELLEN_API void snellen_lanes_free(snellen_lanes *lanes);
+
+typedef struct snellen_lane_feed {
+    int64_t lane;
+    const int32_t *tokens;
+    size_t n_tokens;    /* at least 1 */
+} snellen_lane_feed;
+
+/* Reads more tokens in some of the lanes, each at most once; logits [n, n_vocab] after the last token of each feed. After
+ * SNELLEN_E_USAGE and SNELLEN_E_CONTEXT nothing has been read. */
+SNELLEN_API snellen_status snellen_lanes_feed(snellen_lanes *lanes, const snellen_lane_feed *feeds, size_t n, float *logits,
+                                              snellen_error *err);
+/* Forgets all that a lane has read. */
+SNELLEN_API void snellen_lanes_clear(snellen_lanes *lanes, int64_t lane);
+
 /* ---- sampling --------------------------------------------------------------------------------------------------- */
 
 typedef struct snellen_sampling {
@@ -463,6 +488,7 @@ typedef struct snellen_symbol {
 typedef struct snellen_line {
     snellen_symbol *symbols;
     size_t n, n_prompt;     /* the first n_prompt symbols are the prompt */
+    bool repeats;           /* the set has fewer contents than this index: the content is one of an earlier sample */
 } snellen_line;
 
 /* The vocabulary of these tasks: symbol i, NULL past the last one. A model made for them may have the first 108 + pool symbols
@@ -473,6 +499,54 @@ SNELLEN_API snellen_line_options snellen_line_options_default(void);
  * one piece of memory, handed over. */
 SNELLEN_API snellen_status snellen_line_make(const char *task, const snellen_line_options *options, int64_t length,
                                              uint64_t index, snellen_line **line, snellen_error *err);
+
+typedef struct snellen_lines_options {
+    snellen_line_options line;
+    const int64_t *lengths;  /* NULL = the task's own grid, as far as it fits the context */
+    size_t n_lengths;
+    uint32_t n_samples;      /* lines a length, fewer where the set has fewer contents; default 100 */
+    bool forced;             /* anchors of the output are put there for the model; default: it writes them itself */
+    int64_t n_lanes;         /* lines that are written side by side; 0 = 64, or as many as take 512 MB; decides rounding only */
+    snellen_session_options session; /* n_context 0 = what the lines need */
+} snellen_lines_options;
+
+/* A line as a model wrote it: greedily, each symbol after what it had written before, right or wrong, and as many symbols as
+ * the right output has. */
+typedef struct snellen_written {
+    int64_t length;
+    uint64_t index;               /* sample */
+    bool exact;                   /* every symbol that the model wrote is right */
+    bool answer;                  /* every symbol of the final answer is right */
+    uint32_t n_symbols, n_right;  /* that the model wrote, and how many of them are right at their place */
+    const char *expected, *text;  /* right and written output, separated by spaces, with what was put there for it */
+} snellen_written;
+
+typedef struct snellen_lines_cell {
+    int64_t length;
+    uint32_t n;                                    /* lines */
+    uint32_t n_exact, n_answer;
+    double exact_low, exact_high;                  /* Wilson 95 % interval of n_exact / n */
+    double answer_low, answer_high;
+    uint64_t n_symbols, n_right;                   /* sums; n_right / n_symbols is the accuracy for each symbol */
+} snellen_lines_cell;
+
+typedef struct snellen_lines_result {
+    snellen_written *written;     /* by length, then index */
+    size_t n_written;
+    snellen_lines_cell *cells;    /* by length */
+    size_t n_cells;
+    uint64_t n_tokens;            /* that went through the model */
+    int64_t n_lanes;
+} snellen_lines_result;
+
+SNELLEN_API snellen_lines_options snellen_lines_options_default(void);
+/* Lets a model write. Symbols are tokens: with a tokenizer each must be one, with a space before it or without (words of the
+ * pool that are none are replaced); a model without one was made for the vocabulary of these tasks. *result, free with
+ * snellen_lines_result_free(), is NULL after a failure; after SNELLEN_E_CANCELLED it holds the lines that were finished. */
+SNELLEN_API snellen_status snellen_lines_eval(const snellen_model *model, const char *task,
+                                              const snellen_lines_options *options, const snellen_progress *progress,
+                                              snellen_lines_result **result, snellen_error *err);
+SNELLEN_API void snellen_lines_result_free(snellen_lines_result *result);
 
 /* ---- probe: representational collapse (arXiv 2406.04267, theorem 4.2 and figures 5, 10) ------------------------------- */
 

@@ -24,7 +24,7 @@ bool task_options_fit(const struct task_args *a, const snellen_task_info *info)
         {"style", a->style, false},      {"cure", a->cure, false},         {"bare", a->bare, false},
         {"generate", a->generate, false}, {"max-new", a->max_new, false},  {"format", a->format, true},
         {"pool", a->pool, true},         {"spacing", a->spacing, true},    {"cycle", a->cycle, true},
-        {"train", a->train, true},
+        {"train", a->train, true},       {"forced", a->forced, true},      {"lanes", a->lanes, true},
     };
     for (size_t i = 0; i < COUNT_OF(options); i++) {
         if (!options[i].given || options[i].of_symbols == symbols) continue;
@@ -263,6 +263,15 @@ static snellen_status ask(const snellen_model *model, const char *name, const ch
     return status ? status : recorded;
 }
 
+/* The kind of task decides who asks. */
+static snellen_status ask_task(const snellen_model *model, const char *name, const char *task, const struct task_args *a,
+                               snellen_recorder *recorder, snellen_error *err)
+{
+    snellen_task_info info;
+    bool symbols = task_named(task, &info) && *info.formats;
+    return symbols ? lines_ask(a, &info, model, name, recorder, err) : ask(model, name, task, a, recorder, err);
+}
+
 static snellen_status ask_and_record(const snellen_model *model, const char *name, const char *task,
                                      const struct task_args *a, snellen_error *err)
 {
@@ -273,7 +282,7 @@ static snellen_status ask_and_record(const snellen_model *model, const char *nam
     bool record = !a->database || *a->database;
     if (record && snellen_record_begin(a->database, model, &start, &recorder, err))
         return error_prefix(err, err->status, "results database (--db '' does without)");
-    snellen_status status = ask(model, name, task, a, recorder, err);
+    snellen_status status = ask_task(model, name, task, a, recorder, err);
     const char *how = !status ? "done" : status == SNELLEN_E_CANCELLED ? "incomplete" : "failed";
     int64_t id = recorder ? snellen_record_id(recorder) : -1;
     if (record && snellen_record_finish(recorder, how, &finish) && !status) {
@@ -295,6 +304,7 @@ static int eval(const struct task_args *a, const char *task, const char *path)
         task = path;
         path = swap;
     }
+    if (task_named(task, &info) && !task_options_fit(a, &info)) return 2;
     snellen_model *model = cli_load(path, &status);
     if (!model) return status;
     status = ask_and_record(model, path, task, a, &err) ? ui_fail(&err) : 0;
@@ -339,6 +349,10 @@ static int run(int argc, char **argv)
         OPT_INT(0, "spacing", "K", &a.spacing, 1, 1000, "parity: an anchor before every K-th bit only", .shown = "1"),
         OPT_INT(0, "cycle", "N", &a.cycle, 1, 240, "parity, format cyclic: anchors in the repeated sequence",
                 .shown = "8"),
+        OPT_FLAG(0, "forced", &a.forced, "eval: the anchors of the output are put there for the model, which writes the "
+                 "rest; without it the model writes them itself"),
+        OPT_INT(0, "lanes", "N", &a.lanes, 1, SNELLEN_MAX_LANES, "eval: lines that are written side by side; more are "
+                "faster and take more memory", .shown = "64, or what takes 512 MB"),
         OPT_FLAG(0, "train", &a.train, "samples of the training set, not of the test set"),
         OPT_GROUP("tasks in words"),
         OPT_TEXT(0, "style", "STYLE", &a.style, "plain, or as the task has them: step (step by step), examples (two "
@@ -372,10 +386,12 @@ const struct verb verb_task = {
     .usage = "list | show TASK | eval TASK MODEL [options]",
     .about = "The margin is log p(right answer) - log p(best wrong answer), in nats, with the answer's first words "
              "already written; above 0 the model would rather say the right one. A length where at least half the "
-             "margins are not above 0, as at all longer ones, is where the model is called blind.",
+             "margins are not above 0, as at all longer ones, is where the model is called blind.\n\n"
+             "Tasks of symbols have no margin: the model writes the output of a line, greedily, and its own symbols stand "
+             "in what it reads. A line is right when all that it wrote is, an answer when the final answer is.",
     .args = "ACTION TASK MODEL",
     .min_args = 1,
     .max_args = 3,
-    .examples = { "snellen task show count-sum --lengths 12 --style step",
+    .examples = { "snellen task show parity --format mnemonic --lengths 8",
                   "snellen task eval copy-last smollm2 --lengths 2..64:2 --cure commas" },
 };

@@ -16,7 +16,8 @@ struct task_args {
     /* tasks of symbols; 0 = as snellen_line_options says */
     const char *format;
     int64_t pool, spacing, cycle;
-    bool train;
+    int64_t lanes;
+    bool train, forced;
 };
 
 enum { TASK_SHOWN = 3 };   /* samples that `show` prints of a length */
@@ -27,5 +28,8 @@ bool task_options_fit(const struct task_args *a, const snellen_task_info *info);
 /* The actions on a task of symbols; they return the exit status. */
 void lines_list(void);
 int lines_show(const struct task_args *a, const snellen_task_info *info);
+/* Lets the model write, prints and records; what was finished before an interruption too. recorder NULL = none. */
+snellen_status lines_ask(const struct task_args *a, const snellen_task_info *info, const snellen_model *model,
+                         const char *name, snellen_recorder *recorder, snellen_error *err);
 
 #endif

@@ -1,4 +1,4 @@
-/* task: tasks of symbols: their lines as a person can check them. */
+/* task: tasks of symbols: their lines as a person can check them, and how well a model writes them. */
 #include "cli/task.h"
 
 #include <inttypes.h>
@@ -128,4 +128,109 @@ int lines_show(const struct task_args *a, const snellen_task_info *info)
     json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:o}", "task", info->name, "format", format_of(a, info, buffer), "set",
                           a->train ? "train" : "test", "seed", (json_int_t)a->common.seed, "samples", samples);
     return ui_json(o) ? 0 : 1;
+}
+
+/* ---- eval -------------------------------------------------------------------------------------------------------- */
+
+static double share(uint64_t k, uint64_t n)
+{
+    return n ? (double)k / (double)n : 0;
+}
+
+static json_t *cell_json(const snellen_lines_cell *c)
+{
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:o, s:I, s:I, s:o}", "length", (json_int_t)c->length, "n",
+                     (json_int_t)c->n, "exact", (json_int_t)c->n_exact, "exact_low", cli_json_number(c->exact_low),
+                     "exact_high", cli_json_number(c->exact_high), "answer", (json_int_t)c->n_answer, "answer_low",
+                     cli_json_number(c->answer_low), "answer_high", cli_json_number(c->answer_high), "symbols",
+                     (json_int_t)c->n_symbols, "symbols_right", (json_int_t)c->n_right, "accuracy",
+                     cli_json_number(share(c->n_right, c->n_symbols)));
+}
+
+static json_t *written_json(const snellen_written *w)
+{
+    return json_pack("{s:I, s:I, s:b, s:b, s:I, s:I, s:o, s:o}", "length", (json_int_t)w->length, "index",
+                     (json_int_t)w->index, "exact", (int)w->exact, "answer", (int)w->answer, "symbols",
+                     (json_int_t)w->n_symbols, "symbols_right", (json_int_t)w->n_right, "expected",
+                     cli_json_text(w->expected, strlen(w->expected)), "text", cli_json_text(w->text, strlen(w->text)));
+}
+
+static void print_cells_json(const snellen_lines_result *r, const struct task_args *a, const snellen_task_info *info,
+                             const char *model, double seconds)
+{
+    char buffer[32];
+    json_t *cells = json_array(), *written = json_array();
+    for (size_t i = 0; i < r->n_cells; i++) json_array_append_new(cells, cell_json(&r->cells[i]));
+    for (size_t i = 0; i < r->n_written; i++) json_array_append_new(written, written_json(&r->written[i]));
+    ui_json(json_pack("{s:s, s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:f}", "task", info->name, "model",
+                      cli_json_text(model, strlen(model)), "format", format_of(a, info, buffer), "anchors",
+                      a->forced ? "forced" : "free", "set", a->train ? "train" : "test", "seed",
+                      (json_int_t)a->common.seed, "lanes", (json_int_t)r->n_lanes, "tokens", (json_int_t)r->n_tokens,
+                      "cells", cells, "lines", written, "seconds", seconds));
+}
+
+static void print_cells(const snellen_lines_result *r)
+{
+    printf("%7s %7s %8s %18s %8s %18s %9s\n", "length", "lines", "exact", "95 % interval", "answer", "95 % interval",
+           "symbols");
+    for (size_t i = 0; i < r->n_cells; i++) {
+        const snellen_lines_cell *c = &r->cells[i];
+        char exact[32], answer[32];
+        snprintf(exact, sizeof exact, "%.1f .. %.1f%%", 100 * c->exact_low, 100 * c->exact_high);
+        snprintf(answer, sizeof answer, "%.1f .. %.1f%%", 100 * c->answer_low, 100 * c->answer_high);
+        printf("%7" PRId64 " %7" PRIu32 " %7.1f%% %18s %7.1f%% %18s %8.1f%%\n", c->length, c->n,
+               100 * share(c->n_exact, c->n), exact, 100 * share(c->n_answer, c->n), answer,
+               100 * share(c->n_right, c->n_symbols));
+    }
+}
+
+/* A length's shares into the database. */
+static snellen_status record_cells(snellen_recorder *recorder, const snellen_lines_result *r, const struct task_args *a,
+                                   const snellen_task_info *info, snellen_error *err)
+{
+    snellen_status status = SNELLEN_OK;
+    char buffer[32];
+    for (size_t i = 0; i < r->n_cells && !status; i++) {
+        const snellen_lines_cell *c = &r->cells[i];
+        const snellen_number of = {.subject = info->name, .cure = a->forced ? "forced" : "",
+                                   .style = format_of(a, info, buffer), .precision = a->common.precision,
+                                   .length = c->length, .prompt = -1, .layer = -1};
+        snellen_number numbers[] = {of, of, of, of};
+        numbers[0].metric = "exact", numbers[0].value = share(c->n_exact, c->n);
+        numbers[1].metric = "answer", numbers[1].value = share(c->n_answer, c->n);
+        numbers[2].metric = "accuracy", numbers[2].value = share(c->n_right, c->n_symbols);
+        numbers[3].metric = "lines", numbers[3].value = c->n;
+        status = snellen_record_add(recorder, numbers, COUNT_OF(numbers), err);
+    }
+    return status;
+}
+
+snellen_status lines_ask(const struct task_args *a, const snellen_task_info *info, const snellen_model *model,
+                         const char *name, snellen_recorder *recorder, snellen_error *err)
+{
+    snellen_lines_options o = snellen_lines_options_default();
+    snellen_lines_result *r = NULL;
+    double start = ui_seconds();
+    TRY(common_session(&a->common, &o.session, err));
+    o.line = line_options(a);
+    o.lengths = a->lengths.n ? a->lengths.v : NULL;
+    o.n_lengths = a->lengths.n;
+    if (a->prompts) o.n_samples = (uint32_t)a->prompts;
+    o.forced = a->forced;
+    o.n_lanes = a->lanes;
+    snellen_status status = snellen_lines_eval(model, info->name, &o, ui_progress(), &r, err), recorded = SNELLEN_OK;
+    ui_clear();
+    if (r) {
+        double seconds = ui_seconds() - start;
+        if (ui.json)
+            print_cells_json(r, a, info, name, seconds);
+        else
+            print_cells(r);
+        if (recorder) recorded = record_cells(recorder, r, a, info, status ? NULL : err);
+        ui_note("%zu lines, %" PRIu64 " tokens in %.2f s, %.0f tokens/s, %" PRId64 " side by side%s", r->n_written,
+                r->n_tokens, seconds, (double)r->n_tokens / seconds, r->n_lanes,
+                status ? "; then it was interrupted" : "");
+    }
+    snellen_lines_result_free(r);
+    return status ? status : recorded;
 }

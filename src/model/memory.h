@@ -19,6 +19,7 @@
  * the batches just before this one. */
 struct row_group {
     int64_t row0, rows, keep, placed;
+    int64_t lane;               /* in a batch of lanes (below), where keep and placed mean nothing */
 };
 
 /* Rows that go through the layers together. */
@@ -73,6 +74,13 @@ struct memory {
     const struct memory_ops *ops;
     int64_t length;             /* tokens read */
 };
+
+/* n_lanes memories of a kind behind one, for batches in which each group continues the timeline of its lane; a lane has one
+ * group in a batch at most, of at most shape->chunk rows; `rows` is the most of a whole batch. The decoder's calls and free
+ * are there; the others are the lanes' own (src/memory/lanes.c). */
+snellen_status memory_lanes_create(const struct memory_ops *ops, const struct memory_shape *shape, int64_t n_lanes,
+                                   int64_t rows, struct memory **out, snellen_error *err);
+struct memory *memory_lane(const struct memory *lanes, int64_t lane);
 
 /* The implementation of a kind (src/memory/registry.c); NULL for a kind that does not exist. */
 const struct memory_ops *memory_find(snellen_memory_kind kind);

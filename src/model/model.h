@@ -128,6 +128,16 @@ void position_vector(const struct snellen_model *model, float *y, int64_t positi
 /* ALiBi slopes of n_heads heads (arXiv 2108.12409): 2^(-max_bias i / n) for a power of two, interleaved otherwise. */
 void alibi_slopes(float *slopes, int64_t n_heads, double max_bias);
 
+/* ---- what sessions and lanes have in common (session.c) --------------------------------------------------------------- */
+
+struct workspace_shape;
+/* Fills in what was left to defaults and checks the rest. */
+snellen_status session_resolve(const struct snellen_model *model, snellen_session_options *options, snellen_error *err);
+struct memory_shape session_memory_shape(const struct snellen_model *model, const snellen_session_options *options);
+struct workspace_shape session_workspace_shape(const struct memory_shape *m, const snellen_session_options *options);
+snellen_status session_check_tokens(const struct snellen_model *model, const int32_t *tokens, size_t n,
+                                    snellen_error *err);
+
 /* ---- who watches ------------------------------------------------------------------------------------------------------ */
 
 /* Is shown what attention() is given, for each layer and batch: q [batch rows, n_heads, head_dim] as it meets the keys. */
@@ -167,6 +177,7 @@ struct workspace {
 struct workspace_shape {
     int64_t rows;               /* most rows of a batch */
     bool branches;              /* batches may have a group for each row */
+    int64_t lanes;              /* > 0: batches have a group for each of so many lanes */
     bool shifts;                /* the memory shifts positions */
     int n_threads;
     enum rounding rounding;

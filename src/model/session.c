@@ -100,8 +100,7 @@ static snellen_status resolve_window(const snellen_model *model, const struct me
     return SNELLEN_OK;
 }
 
-/* Fills in what was left to defaults and checks the rest. */
-static snellen_status resolve_options(const snellen_model *model, snellen_session_options *o, snellen_error *err)
+snellen_status session_resolve(const snellen_model *model, snellen_session_options *o, snellen_error *err)
 {
     const struct memory_ops *ops = memory_find(o->memory);
     FAIL_IF(!ops, SNELLEN_E_USAGE, "memory kind %d is not known", (int)o->memory);
@@ -120,7 +119,7 @@ static snellen_status resolve_options(const snellen_model *model, snellen_sessio
     return in_range(o->n_threads, 1, MAX_THREADS, "threads", err);
 }
 
-static struct memory_shape memory_shape_of(const snellen_model *model, const snellen_session_options *o)
+struct memory_shape session_memory_shape(const snellen_model *model, const snellen_session_options *o)
 {
     const struct model_desc *d = &model->desc;
     return (struct memory_shape){
@@ -133,7 +132,7 @@ static struct memory_shape memory_shape_of(const snellen_model *model, const sne
     };
 }
 
-static struct workspace_shape workspace_shape_of(const struct memory_shape *m, const snellen_session_options *o)
+struct workspace_shape session_workspace_shape(const struct memory_shape *m, const snellen_session_options *o)
 {
     static const enum rounding roundings[] = {[SNELLEN_F32] = ROUND_NONE, [SNELLEN_BF16] = ROUND_BF16,
                                               [SNELLEN_F16] = ROUND_F16};
@@ -148,8 +147,8 @@ static struct workspace_shape workspace_shape_of(const struct memory_shape *m, c
 static snellen_status cost_of(const snellen_model *model, const snellen_session_options *o, snellen_session_cost *cost,
                               snellen_error *err)
 {
-    struct memory_shape m = memory_shape_of(model, o);
-    struct workspace_shape w = workspace_shape_of(&m, o);
+    struct memory_shape m = session_memory_shape(model, o);
+    struct workspace_shape w = session_workspace_shape(&m, o);
     cost->model_bytes = model->info.weight_bytes;
     FAIL_IF(!memory_find(o->memory)->bytes(&m, &cost->cache_bytes) || !workspace_bytes(model, &w, &cost->scratch_bytes),
             SNELLEN_E_MEMORY, "a session of %lld tokens is more than any machine holds", (long long)o->n_context);
@@ -160,7 +159,7 @@ snellen_status snellen_session_cost_of(const snellen_model *model, const snellen
                                        snellen_session_cost *cost, snellen_error *err)
 {
     snellen_session_options o = options ? *options : snellen_session_options_default();
-    TRY(resolve_options(model, &o, err));
+    TRY(session_resolve(model, &o, err));
     return cost_of(model, &o, cost, err);
 }
 
@@ -174,8 +173,8 @@ static snellen_status session_init(snellen_session *s, snellen_error *err)
             "a smaller context (--context N), an f16 cache or a window needs less",
             (double)(cost.cache_bytes + cost.scratch_bytes) / 1e6, (double)cost.cache_bytes / 1e6,
             (long long)s->options.n_context, (double)cost.scratch_bytes / 1e6, (double)available / 1e6);
-    struct memory_shape m = memory_shape_of(s->model, &s->options);
-    struct workspace_shape w = workspace_shape_of(&m, &s->options);
+    struct memory_shape m = session_memory_shape(s->model, &s->options);
+    struct workspace_shape w = session_workspace_shape(&m, &s->options);
     TRY(memory_find(s->options.memory)->create(&m, &s->memory, err));
     TRY(workspace_init(&s->w, s->model, &w, err));
     TRY(NEW_ARRAY(&s->last_logits, s->model->desc.n_vocab, "logits", err));
@@ -188,7 +187,7 @@ snellen_status snellen_session_new(const snellen_model *model, const snellen_ses
                                    snellen_session **session, snellen_error *err)
 {
     snellen_session_options o = options ? *options : snellen_session_options_default();
-    TRY(resolve_options(model, &o, err));
+    TRY(session_resolve(model, &o, err));
     snellen_session *s = calloc(1, sizeof *s);
     FAIL_IF(!s, SNELLEN_E_MEMORY, "memory ran out");
     s->model = model;
@@ -319,9 +318,9 @@ static snellen_status run_batch(snellen_session *s, const struct batch *batch, s
     return SNELLEN_OK;
 }
 
-static snellen_status check_tokens(const snellen_session *s, const int32_t *tokens, size_t n, snellen_error *err)
+snellen_status session_check_tokens(const snellen_model *model, const int32_t *tokens, size_t n, snellen_error *err)
 {
-    int64_t vocab = s->model->desc.n_vocab;
+    int64_t vocab = model->desc.n_vocab;
     for (size_t i = 0; i < n; i++)
         FAIL_IF(tokens[i] < 0 || tokens[i] >= vocab, SNELLEN_E_USAGE, "token %zu is %d, 0 to %lld expected", i, tokens[i],
                 (long long)vocab - 1);
@@ -365,7 +364,7 @@ snellen_status snellen_session_feed(snellen_session *s, const int32_t *tokens, s
                                     const snellen_outputs *outputs, snellen_error *err)
 {
     int64_t room = snellen_session_capacity(s) - s->memory->length;
-    TRY(check_tokens(s, tokens, n_tokens, err));
+    TRY(session_check_tokens(s->model, tokens, n_tokens, err));
     FAIL_IF(room < 0 || n_tokens > (uint64_t)room, SNELLEN_E_CONTEXT,
             "%zu tokens after %lld are more than the context of %lld; --context N makes room where the model's positions "
             "allow it, --memory sink reads without end", n_tokens, (long long)s->memory->length,
@@ -396,7 +395,7 @@ static snellen_status check_branches(const snellen_session *s, const snellen_bra
         FAIL_IF(b->n_tokens > (uint64_t)(capacity - start), SNELLEN_E_CONTEXT,
                 "branch %zu: %zu tokens after %lld are more than the context of %lld", i, b->n_tokens, (long long)start,
                 (long long)capacity);
-        TRY(check_tokens(s, b->tokens, b->n_tokens, err));
+        TRY(session_check_tokens(s->model, b->tokens, b->n_tokens, err));
         *n_tokens += b->n_tokens;
     }
     return SNELLEN_OK;

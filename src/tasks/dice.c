@@ -36,9 +36,10 @@ static uint64_t permute(uint64_t x, uint64_t n, uint64_t key)
 }
 
 /* The number in [0, n) of the content that sample `index` of a set has. */
-static uint64_t number_of(const struct dice *dice, uint64_t n)
+static uint64_t number_of(struct dice *dice, uint64_t n)
 {
     uint64_t n_test = MAX(n / TEST_SHARE, 1), first = dice->train ? n_test : 0, size = dice->train ? n - n_test : n_test;
+    dice->repeats = dice->index >= size;
     uint64_t place = first + permute(dice->index % size, size, dice->key);
     return permute(place, n, split_key);
 }

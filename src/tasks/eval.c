@@ -195,19 +195,6 @@ static snellen_status ask_group(struct asking *a, const struct question_group *g
 
 /* ---- generated answers ------------------------------------------------------------------------------------------- */
 
-/* The likeliest token, the first of equals; NaN is never likely. */
-static int32_t likeliest(const float *logits, int64_t n)
-{
-    int64_t best = 0;
-    float top = -INFINITY;
-    for (int64_t i = 0; i < n; i++)
-        if (logits[i] > top) {
-            top = logits[i];
-            best = i;
-        }
-    return (int32_t)best;
-}
-
 /* Writes tokens until one ends the answer, the number after the frame is complete, or max_new are written. */
 static snellen_status write_answer(struct asking *a, struct question *q, struct strbuf *text, snellen_error *err)
 {

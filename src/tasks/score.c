@@ -66,6 +66,18 @@ void wilson_interval(uint32_t k, uint32_t n, double *low, double *high)
     *high = k < n ? centre + half : 1;
 }
 
+int32_t likeliest(const float *logits, int64_t n)
+{
+    int64_t best = 0;
+    float top = -INFINITY;
+    for (int64_t i = 0; i < n; i++)
+        if (logits[i] > top) {
+            top = logits[i];
+            best = i;
+        }
+    return (int32_t)best;
+}
+
 /* ---- the number in an answer ------------------------------------------------------------------------------------- */
 
 static bool is_digit(char c)

@@ -125,6 +125,7 @@ snellen_status line_make(const struct line_spec *spec, int64_t length, bool trai
         dice_start(&dice, seed, length, train, index);
         spec->task->draw(spec, &dice, &content);
         spec->task->write(spec, &content, line);
+        line->repeats = dice.repeats;
     }
     mem_free(content.anchors);
     mem_free(content.values);
@@ -150,7 +151,8 @@ static snellen_status line_copy(const struct line *line, snellen_line **out, sne
 {
     snellen_line *copy = calloc(1, sizeof *copy + line->n * sizeof *copy->symbols);
     FAIL_IF(!copy, SNELLEN_E_MEMORY, "memory ran out");
-    *copy = (snellen_line){.symbols = (snellen_symbol *)(copy + 1), .n = line->n, .n_prompt = line->n_prompt};
+    *copy = (snellen_line){.symbols = (snellen_symbol *)(copy + 1), .n = line->n, .n_prompt = line->n_prompt,
+                           .repeats = line->repeats};
     for (size_t i = 0; i < line->n; i++) {
         unsigned marks = line->marks[i];
         copy->symbols[i] = (snellen_symbol){

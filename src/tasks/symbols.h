@@ -6,7 +6,8 @@
  *   symbols.c   the symbols; lines; the registry; what snellen.h says of lines
  *   dice.c      contents: random, all different, in a training set or a test set
  *   parity.c, addition.c, recall.c    the tasks, one `struct symbol_task` each
- *   lines.c     asks a model: generation side by side, scores
+ *   tokens.c    symbols as a model's tokens
+ *   lines.c     lets a model write: many lines side by side, scores
  *
  * A new task of symbols is one file with a `struct symbol_task` and one line in symbols.c. */
 #ifndef TASKS_SYMBOLS_H
@@ -50,6 +51,7 @@ struct line {
     int32_t *symbols;   /* [n] */
     uint8_t *marks;     /* [n] MARK_* */
     size_t n, n_prompt; /* the first n_prompt have no mark */
+    bool repeats;       /* the set is smaller than the sample's index: this content came before */
     size_t room;
 };
 
@@ -87,7 +89,9 @@ enum { LINE_MAX_LENGTH = 10000 };
  * seed, gives sample `index` its place in the set: samples of a seed differ as long as index is below the set's size. Numbers
  * of more than 62 bits: that holds for the first values of the content, the others are random. */
 struct dice {
-    bool train, single;     /* single: there is one content only, so that the sets cannot differ */
+    bool train;
+    bool single;            /* there is one content only, so that the sets cannot differ */
+    bool repeats;           /* index is not below the set's size */
     uint64_t key, index;
     struct rng rng;         /* what must not be different: anchors, the lengths of operands */
 };
@@ -125,5 +129,20 @@ snellen_status line_check(const struct line_spec *spec, int64_t length, snellen_
 /* Sample `index` of a set; `line` grows as needed and is used again from call to call. Zero = empty; line_free(). */
 snellen_status line_make(const struct line_spec *spec, int64_t length, bool train, uint64_t seed, uint64_t index,
                          struct line *line, snellen_error *err);
+
+/* ---- symbols as tokens (tokens.c) --------------------------------------------------------------------------------- */
+
+struct symbol_tokens {
+    const snellen_model *model;
+    int32_t ids[SYMBOL_COUNT];  /* -1 = not one token, or a word past the pool */
+    int32_t bos;                /* comes before a line; -1 = none */
+};
+/* SNELLEN_E_UNSUPPORTED when there are fewer words of one token than the pool asks for (0 = a format without words). */
+snellen_status symbol_tokens_set(struct symbol_tokens *tokens, const snellen_model *model, uint32_t pool,
+                                 snellen_error *err);
+/* The token of a symbol; SNELLEN_E_UNSUPPORTED names the one that has none. */
+snellen_status symbol_token(const struct symbol_tokens *tokens, int32_t symbol, int32_t *id, snellen_error *err);
+/* How a token reads: the symbol that it stands for as this model has it, else its bytes without the space before. */
+void symbol_token_text(const struct symbol_tokens *tokens, int32_t id, struct strbuf *text);
 
 #endif

@@ -111,6 +111,9 @@ void mean_interval(const double *values, size_t n, double *mean, double *low, do
 /* Wilson's 95 % interval of k successes in n; NAN when n = 0. */
 void wilson_interval(uint32_t k, uint32_t n, double *low, double *high);
 
+/* The likeliest token, the first of equals; NaN is never likely. */
+int32_t likeliest(const float *logits, int64_t n);
+
 enum number_state {
     NUMBER_NONE,    /* no number in the text */
     NUMBER_LOOSE,   /* the last number in the text, but not after the frame */

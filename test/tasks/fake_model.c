@@ -55,12 +55,24 @@ static void fake_logits(const snellen_model *model, const int32_t *tokens, size_
     struct rng rng;
     rng_seed(&rng, hash, 0);
     for (int64_t i = 0; i < FAKE_VOCAB; i++) logits[i] = (float)(2 * rng_normal(&rng));
+    int32_t written = model->writes ? model->writes(tokens, n) : -1;
+    if (written >= 0) logits[written] = 100;
     char buffer[2048];
     const char *said = model->says ? after_turn(tokens, n, buffer, sizeof buffer) : NULL;
     if (said && !strncmp(model->says, said, strlen(said))) {
         char next = model->says[strlen(said)];
         logits[next ? (unsigned char)next : FAKE_END] = 100;
     }
+}
+
+int32_t fake_next(const snellen_model *model, const int32_t *tokens, size_t n)
+{
+    float logits[FAKE_VOCAB];
+    fake_logits(model, tokens, n, logits);
+    int32_t best = 0;
+    for (int32_t i = 1; i < FAKE_VOCAB; i++)
+        if (logits[i] > logits[best]) best = i;
+    return best;
 }
 
 double fake_log_p(const snellen_model *model, const int32_t *tokens, size_t n_before, size_t n, bool closed)
@@ -123,6 +135,13 @@ const char *snellen_token_kind(const snellen_model *model, int32_t id)
 {
     (void)model;
     return id == FAKE_END ? "special" : "normal";
+}
+
+int32_t snellen_token_bos(const snellen_model *model, bool *wanted)
+{
+    (void)model;
+    *wanted = false;
+    return -1;
 }
 
 bool snellen_token_ends(const snellen_model *model, int32_t id)
@@ -251,4 +270,67 @@ snellen_status snellen_session_branches(snellen_session *s, const snellen_branch
     s->model->tokens_read += row;
     free(line);
     return status;
+}
+
+snellen_status snellen_session_cost_of(const snellen_model *model, const snellen_session_options *options,
+                                       snellen_session_cost *cost, snellen_error *err)
+{
+    (void)model;
+    FAIL_IF(options->n_context < 1, SNELLEN_E_USAGE, "no context");
+    *cost = (snellen_session_cost){.cache_bytes = (uint64_t)options->n_context << 20};
+    return SNELLEN_OK;
+}
+
+/* ---- lanes ------------------------------------------------------------------------------------------------------- */
+
+struct snellen_lanes {
+    snellen_model *model;
+    int64_t n_lanes, n_context;
+    int32_t *tokens;          /* [n_lanes, n_context] */
+    int64_t *n;
+};
+
+snellen_status snellen_lanes_new(const snellen_model *model, const snellen_session_options *options, int64_t n_lanes,
+                                 snellen_lanes **lanes, snellen_error *err)
+{
+    snellen_lanes *l = calloc(1, sizeof *l);
+    FAIL_IF(!l, SNELLEN_E_MEMORY, "memory ran out");
+    *l = (snellen_lanes){.model = (snellen_model *)(uintptr_t)model, .n_lanes = n_lanes,
+                         .n_context = options->n_context};
+    l->tokens = calloc((size_t)(n_lanes * l->n_context), sizeof *l->tokens);
+    l->n = calloc((size_t)n_lanes, sizeof *l->n);
+    l->model->n_sessions++;
+    *lanes = l;
+    return SNELLEN_OK;
+}
+
+void snellen_lanes_free(snellen_lanes *l)
+{
+    if (!l) return;
+    l->model->n_sessions--;
+    free(l->tokens);
+    free(l->n);
+    free(l);
+}
+
+void snellen_lanes_clear(snellen_lanes *l, int64_t lane)
+{
+    l->n[lane] = 0;
+}
+
+snellen_status snellen_lanes_feed(snellen_lanes *l, const snellen_lane_feed *feeds, size_t n, float *logits,
+                                  snellen_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const snellen_lane_feed *f = &feeds[i];
+        FAIL_IF(f->lane < 0 || f->lane >= l->n_lanes || !f->n_tokens, SNELLEN_E_USAGE, "not a lane");
+        FAIL_IF(l->n[f->lane] + (int64_t)f->n_tokens > l->n_context, SNELLEN_E_CONTEXT, "too long");
+        int32_t *tokens = l->tokens + f->lane * l->n_context;
+        memcpy(tokens + l->n[f->lane], f->tokens, f->n_tokens * sizeof *tokens);
+        l->n[f->lane] += (int64_t)f->n_tokens;
+        l->model->tokens_read += f->n_tokens;
+        fake_logits(l->model, tokens, (size_t)l->n[f->lane], logits + i * FAKE_VOCAB);
+    }
+    l->model->n_passes++;
+    return SNELLEN_OK;
 }

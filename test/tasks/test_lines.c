@@ -523,6 +523,7 @@ static size_t collect(const char *task, const snellen_line_options *o, int64_t l
     for (size_t i = 0; i < n; i++) {
         snellen_line *line = line_of(task, o, length, i);
         text_of(line, texts[i], TEXT);
+        assert_false(line->repeats);
         snellen_free(line);
     }
     qsort(texts, n, TEXT, compare_texts);
@@ -554,6 +555,11 @@ static void test_sets_are_disjoint_and_samples_differ(void **state)
             size_t n_train = collect(cases[i].task, &o, cases[i].length, cases[i].n_train, train);
             assert_int_equal(n_test, cases[i].n_test);
             assert_int_equal(n_train, cases[i].n_train);
+            if (cases[i].n_train < SAMPLES) {   /* the whole set */
+                snellen_line *line = line_of(cases[i].task, &o, cases[i].length, n_train);
+                assert_true(line->repeats);
+                snellen_free(line);
+            }
             for (size_t j = 0; j < n_test; j++)
                 assert_null(bsearch(test[j], train, n_train, TEXT, compare_texts));
         }

@@ -2,6 +2,7 @@
  * one. argv: model name. Exit 77 = the model is not there. */
 #include "test/test.h"
 
+#include "tasks/symbols.h"
 #include "tasks/tasks.h"
 
 static snellen_model *model;
@@ -178,6 +179,100 @@ static void test_lengths_share_what_they_have_in_common(void **state)
     assert_true(cost.generated_tokens > 0 && cost.generated_tokens <= plan.generated_tokens);
 }
 
+/* ---- tasks of symbols ----------------------------------------------------------------------------------------------- */
+
+/* Every word of the largest pool and every mark is a token of its own, which reads as the symbol does. */
+static void test_symbols_are_tokens(void **state)
+{
+    (void)state;
+    struct symbol_tokens tokens;
+    MUST(symbol_tokens_set(&tokens, model, SYMBOL_MAX_POOL, err));
+    for (int32_t i = 0; i < SYMBOL_COUNT; i++) {
+        bool number = i >= SYMBOL_NUMBER + 10 && i < SYMBOL_WORD;   /* digits apart in both models */
+        struct strbuf text = {0};
+        assert_int_equal(tokens.ids[i] < 0, number);
+        if (number) continue;
+        symbol_token_text(&tokens, tokens.ids[i], &text);
+        assert_string_equal(text.text, symbol_names[i]);
+        strbuf_free(&text);
+        for (int32_t j = 0; j < i; j++) assert_true(tokens.ids[j] < 0 || tokens.ids[j] != tokens.ids[i]);
+    }
+    bool wanted;
+    int32_t bos = snellen_token_bos(model, &wanted);
+    assert_int_equal(tokens.bos, wanted ? bos : -1);
+}
+
+/* Likeliest token, and how far the next one is behind. */
+static int32_t top_of(const float *logits, float *lead)
+{
+    int64_t n = snellen_model_get_info(model)->n_vocab;
+    int32_t best = likeliest(logits, n);
+    *lead = INFINITY;
+    for (int32_t i = 0; i < n; i++)
+        if (i != best && logits[best] - logits[i] < *lead) *lead = logits[best] - logits[i];
+    return best;
+}
+
+/* What stands in the written text at word i. */
+static void assert_word(const char *text, size_t i, const char *want)
+{
+    for (; i > 0; i--) text = strchr(text, ' ') + 1;
+    assert_true(!strncmp(text, want, strlen(want)));
+}
+
+/* A line that lanes wrote, once more in a session, until two tokens are too close to call. */
+static void check_written(const snellen_lines_options *o, const snellen_written *w, size_t *n_checked)
+{
+    struct symbol_tokens tokens;
+    snellen_line *line;
+    snellen_session *session;
+    MUST(symbol_tokens_set(&tokens, model, 128, err));
+    MUST(snellen_line_make("parity", &o->line, w->length, w->index, &line, err));
+    MUST(snellen_session_new(model, &o->session, &session, err));
+    if (tokens.bos >= 0) MUST(snellen_session_feed(session, &tokens.bos, 1, NULL, err));
+    for (size_t i = 0; i < line->n; i++) {
+        const snellen_symbol *s = &line->symbols[i];
+        int32_t token = tokens.ids[s->id];
+        if (s->weight > 0 && !(s->anchor && o->forced)) {
+            struct strbuf text = {0};
+            float lead;
+            token = top_of(snellen_session_logits(session), &lead);
+            if (lead < 1e-2f) break;
+            symbol_token_text(&tokens, token, &text);
+            assert_word(w->text, i - line->n_prompt, text.text ? text.text : "");
+            bool spaces = text.text && strchr(text.text, ' ');
+            strbuf_free(&text);
+            if (spaces) break;
+            ++*n_checked;
+        }
+        MUST(snellen_session_feed(session, &token, 1, NULL, err));
+    }
+    snellen_session_free(session);
+    snellen_free(line);
+}
+
+static void test_lines_are_written_as_sessions_would(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {6, 7};
+    snellen_lines_options o = snellen_lines_options_default();
+    o.lengths = lengths;
+    o.n_lengths = COUNT_OF(lengths);
+    o.n_samples = 4;
+    o.line.format = "mnemonic";
+    o.session.n_context = 64;
+    for (int forced = 0; forced < 2; forced++) {
+        snellen_lines_result *r;
+        size_t n_checked = 0;
+        o.forced = forced;
+        MUST(snellen_lines_eval(model, "parity", &o, NULL, &r, err));
+        assert_int_equal(r->n_written, 8);
+        for (size_t i = 0; i < r->n_written; i++) check_written(&o, &r->written[i], &n_checked);
+        assert_true(n_checked > 20);
+        snellen_lines_result_free(r);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +280,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_counting),
         cmocka_unit_test(test_sliding_window),
         cmocka_unit_test(test_lengths_share_what_they_have_in_common),
+        cmocka_unit_test(test_symbols_are_tokens),
+        cmocka_unit_test(test_lines_are_written_as_sessions_would),
     };
     snellen_named_model named;
     size_t i = 0;
