@@ -53,7 +53,7 @@ bool desc_fused_qkv(const struct model_desc *d)
 bool desc_emulates_positions(const struct model_desc *d)
 {
     enum position_kind own = desc_positions(d->arch);
-    return d->positions != own && ((own == POSITION_ROTARY && d->positions == POSITION_NONE) ||
+    return d->positions != own && ((own == POSITION_ROTARY && d->positions == POSITION_NONE && !is(d, "gemma3")) ||
            (own == POSITION_LEARNED && (d->positions == POSITION_NONE || d->positions == POSITION_SINUSOIDAL)));
 }
 

@@ -1,9 +1,11 @@
 /* Exports: a model into a Hugging Face folder or a GGUF file, tensor by tensor in pieces of bounded size. */
 #include "model/export.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PIECE_BYTES = 16 << 20 };   /* of rows that are held at once */
 
@@ -194,25 +196,41 @@ static snellen_status write_side_file(const struct job *j, const char *name, con
     return status;
 }
 
-/* The files beside the weights that another folder has. */
+/* What stands beside the weights; the first two are no part of a tokenizer. */
+static const char *const side_files[] = {"config.json", "generation_config.json", "tokenizer.json",
+                                         "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model",
+                                         "vocab.json", "merges.txt", "added_tokens.json", "chat_template.jinja"};
+
+/* Files that another model left in the folder would be read as ours. */
+static snellen_status remove_side_files(const struct job *j, snellen_error *err)
+{
+    struct strbuf path = {0};
+    snellen_status status = SNELLEN_OK;
+    for (size_t i = 0; i < COUNT_OF(side_files) && !status; i++) {
+        path.n = 0;
+        strbuf_printf(&path, "%s/%s", j->path, side_files[i]);
+        if (path.failed)
+            status = error_set(err, SNELLEN_E_MEMORY, "%s: memory ran out", j->path);
+        else if (unlink(path.text) && errno != ENOENT)
+            status = error_set(err, SNELLEN_E_IO, "%s: %s", path.text, strerror(errno));
+    }
+    strbuf_free(&path);
+    return status;
+}
+
 static snellen_status copy_side_files(const struct job *j, snellen_error *err)
 {
-    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                                        "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json",
-                                        "chat_template.jinja", "generation_config.json"};
     struct strbuf from = {0};
     snellen_status status = SNELLEN_OK;
-    for (size_t i = 0; i < COUNT_OF(names) && !status; i++) {
+    for (size_t i = 1; i < (j->no_tokenizer ? 2 : COUNT_OF(side_files)) && !status; i++) {
         struct file_map map;
-        bool generation = !strcmp(names[i], "generation_config.json");
-        if (j->no_tokenizer && !generation) continue;
         from.n = 0;
-        strbuf_printf(&from, "%s/%s", j->model->file->folder, names[i]);
-        if (from.failed) status = error_set(err, SNELLEN_E_MEMORY, "%s: memory ran out", names[i]);
+        strbuf_printf(&from, "%s/%s", j->model->file->folder, side_files[i]);
+        if (from.failed) status = error_set(err, SNELLEN_E_MEMORY, "%s: memory ran out", side_files[i]);
         if (status || !file_exists(from.text)) continue;
         status = file_map_open(&map, from.text, err);
         if (status) break;
-        status = write_side_file(j, names[i], (const char *)map.data, map.size, err);
+        status = write_side_file(j, side_files[i], (const char *)map.data, map.size, err);
         file_map_close(&map);
     }
     strbuf_free(&from);
@@ -288,6 +306,7 @@ static snellen_status write_folder(struct job *j, snellen_error *err)
         status = error_set(err, SNELLEN_E_MEMORY, "%s: memory ran out", j->path);
     else if (file_exists(index.text))
         status = error_set(err, SNELLEN_E_USAGE, "%s: holds a model in shards already; name another folder", j->path);
+    if (!status) status = remove_side_files(j, err);
     if (!status) status = write_weights(j, weights.text, err);
     if (!status) status = write_tokenizer(j, err);
     if (!status) status = write_config(j, err);

@@ -29,22 +29,30 @@ static bool is_filler(const struct tokenizer *t, int64_t id)
     return id >= t->n || !t->tokens[id].n;
 }
 
+static void put_token(const struct tokenizer *t, const struct token *token, bool small, struct gguf_writer *w)
+{
+    char text[3 * LONGEST_PIECE];
+    bool plain = token->kind == TOKEN_NORMAL && !token->hidden;
+    size_t n = token->n, spaced = small && t->symbols == SYMBOLS_WORDS && plain;
+    if (token->kind == TOKEN_BYTE)
+        n = (size_t)sprintf(text, "<0x%02X>", (uint8_t)token->bytes[0]);
+    else if (plain && t->symbols == SYMBOLS_BYTES)
+        n = spelling_letters(token->bytes, token->n, text);
+    else if (!small && t->symbols == SYMBOLS_CHARACTERS && token->kind != TOKEN_SPECIAL)
+        n = spelling_marks(token->bytes, token->n, text);
+    else
+        memcpy(text, token->bytes + spaced, n -= spaced);
+    gguf_add_text(w, text, n);
+}
+
 static void put_tokens(const struct tokenizer *t, int64_t n_vocab, bool small, struct gguf_writer *w)
 {
     gguf_put_array(w, KEY("tokens"), GGUF_WRITES_TEXT, (uint64_t)n_vocab);
     for (int64_t i = 0; i < n_vocab; i++) {
-        if (is_filler(t, i)) {
+        if (is_filler(t, i))
             add_filler(w, i);
-            continue;
-        }
-        const struct token *token = &t->tokens[i];
-        char letters[3 * LONGEST_PIECE];
-        bool spelled = token->kind == TOKEN_NORMAL && !token->hidden && t->symbols == SYMBOLS_BYTES;
-        bool spaced = small && t->symbols == SYMBOLS_WORDS && token->kind == TOKEN_NORMAL;
-        if (spelled)
-            gguf_add_text(w, letters, spelling_letters(token->bytes, token->n, letters));
         else
-            gguf_add_text(w, token->bytes + spaced, token->n - spaced);
+            put_token(t, &t->tokens[i], small, w);
     }
 }
 
@@ -103,21 +111,68 @@ static snellen_status put_merges(const struct tokenizer *t, struct gguf_writer *
     return SNELLEN_OK;
 }
 
+/* ---- scores ------------------------------------------------------------------------------------------------------ */
+
+/* The score that has this place in the order of all floats, highest first (vocab_gguf.c). */
+static float score_of(uint32_t order)
+{
+    uint32_t bits = order & 0x80000000u ? order : 0x7fffffffu - order;
+    float score;
+    memcpy(&score, &bits, sizeof score);
+    return score;
+}
+
+/* Merges by rank are SentencePiece's scores when each piece has the rank of the first merge that makes it. */
+static snellen_status put_scores(const struct tokenizer *t, int64_t n_vocab, struct gguf_writer *w, snellen_error *err)
+{
+    static const float never = -1e9f;   /* pieces that no merge makes */
+    float *scores;
+    TRY(NEW_ARRAY(&scores, n_vocab, "scores", err));
+    for (int64_t i = 0; i < n_vocab; i++) scores[i] = t->orders && i < t->n ? score_of(t->orders[i]) : never;
+    for (uint64_t i = 0; !t->orders && t->merges.n && i <= t->merges.mask; i++) {
+        const struct merge *m = &t->merges.slots[i];
+        if (m->left >= 0 && m->id < n_vocab) scores[m->id] = MAX(scores[m->id], -1 - (float)m->rank);
+    }
+    gguf_put_array(w, KEY("scores"), GGUF_WRITES_FLOAT, (uint64_t)n_vocab);
+    for (int64_t i = 0; i < n_vocab; i++) gguf_add_float(w, scores[i]);
+    mem_free(scores);
+    return SNELLEN_OK;
+}
+
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
-snellen_status tokenizer_put_gguf(const struct tokenizer *t, int64_t n_vocab, struct gguf_writer *w, snellen_error *err)
+static snellen_status put_bytes_model(const struct tokenizer *t, bool small, struct gguf_writer *w, snellen_error *err)
 {
-    bool small = is_small(t);
     const char *pre = small ? "gpt-2" : pretokenizer_name(&t->pre, t->ignore_merges);
-    FAIL_IF(!small && t->symbols != SYMBOLS_BYTES, SNELLEN_E_UNSUPPORTED,
-            "the tokenizer merges characters by rank, which GGUF files cannot hold; leave it out (--no-tokenizer)");
     FAIL_IF(!pre || (!small && t->prefix), SNELLEN_E_UNSUPPORTED,
             "the tokenizer cuts text in a way that GGUF files have no name for; leave it out (--no-tokenizer)");
     gguf_put_text(w, KEY("model"), "gpt2");
     gguf_put_text(w, KEY("pre"), pre);
     if (small) gguf_put_text(w, "snellen.tokenizer", t->symbols == SYMBOLS_WORDS ? "words" : "characters");
+    return put_merges(t, w, err);
+}
+
+static snellen_status put_characters_model(const struct tokenizer *t, int64_t n_vocab, struct gguf_writer *w,
+                                           snellen_error *err)
+{
+    FAIL_IF(!t->byte_fallback || t->pre.n > 1 || t->normal_form, SNELLEN_E_UNSUPPORTED,
+            "the tokenizer is neither of the kind of GPT-2 nor of SentencePiece's, which GGUF files have; leave it out "
+            "(--no-tokenizer)");
+    gguf_put_text(w, KEY("model"), "llama");
+    gguf_put_text(w, KEY("pre"), "default");
+    gguf_put_bool(w, KEY("add_space_prefix"), t->prefix != PREFIX_NONE);
+    return put_scores(t, n_vocab, w, err);
+}
+
+snellen_status tokenizer_put_gguf(const struct tokenizer *t, int64_t n_vocab, struct gguf_writer *w, snellen_error *err)
+{
+    bool small = is_small(t);
+    if (small || t->symbols == SYMBOLS_BYTES)
+        TRY(put_bytes_model(t, small, w, err));
+    else
+        TRY(put_characters_model(t, n_vocab, w, err));
     put_tokens(t, n_vocab, small, w);
     put_types(t, n_vocab, small, w);
     put_special(t, w);
-    return put_merges(t, w, err);
+    return SNELLEN_OK;
 }
