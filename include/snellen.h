@@ -140,8 +140,9 @@ SNELLEN_API snellen_status snellen_model_new(const snellen_model_design *design,
 /* Start from snellen_export_options_default(). */
 typedef struct snellen_export_options {
     const char *format;        /* "gguf", "hf" (a Hugging Face folder); NULL = gguf where the path ends in .gguf */
-    const char *type;          /* "f32", "f16", "bf16", and in GGUF "q8_0", "q4_0", "q4_1": of matrices and embeddings, in
-                                  a folder of all tensors; NULL = each as it is, f32 in a folder where it is quantised */
+    const char *type;          /* "f32", "f16", "bf16", and in GGUF "q8_0", "q4_0", "q4_1": of matrices and embeddings,
+                                  in a folder of all tensors; NULL = each as it is, but f32 for a quantised one in a
+                                  folder */
     bool no_tokenizer;         /* leave it out */
 } snellen_export_options;
 typedef struct snellen_export_result {
@@ -149,8 +150,8 @@ typedef struct snellen_export_result {
     char notes[2000];          /* what the user should know, a sentence a line */
 } snellen_export_result;
 SNELLEN_API snellen_export_options snellen_export_options_default(void);
-/* Writes the model's weights as they are now, with description and tokenizer. Norms, biases and position tables stay f32
- * in GGUF; rows that are no whole blocks of a quantised type become f16, which the notes say. A file appears under its
+/* Writes the model's weights as they are now, with description and tokenizer. Norms, biases and position tables stay
+ * f32 in GGUF; rows that are no whole blocks of a quantised type become f16, which the notes say. A file appears under its
  * name only when it is complete; in a folder config.json comes last. A tokenizer that the other format cannot hold is
  * SNELLEN_E_UNSUPPORTED, as are low-rank factors that were not merged. result may be NULL. */
 SNELLEN_API snellen_status snellen_model_export(const snellen_model *model, const char *path,

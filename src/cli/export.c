@@ -47,7 +47,7 @@ static int run(int argc, char **argv)
     const struct opt table[] = {
         OPT_GROUP("what to do"),
         OPT_TEXT('o', "out", "PATH", &out,
-                 "where to: a name that ends in .gguf is a GGUF file, any other a folder for Hugging Face Transformers"),
+                 "where to: a name that ends in .gguf is a GGUF file, any other a folder for Transformers"),
         OPT_CHOICE(0, "format", "FORMAT", &options.format, "gguf hf", "the kind of output, whatever its name",
                    .shown = "by the name of --out"),
         OPT_CHOICE(0, "type", "TYPE", &options.type, "f32 f16 bf16 q8_0 q4_0 q4_1",
@@ -69,10 +69,11 @@ const struct verb verb_export = {
     .run = run,
     .works = true,
     .usage = "MODEL -o PATH [options]",
-    .about = "Weights, description and tokenizer go along, so that Transformers loads the folder and llama.cpp the file. "
-             "Files appear when they are complete; a failed export leaves none.",
+    .about = "Weights, description and tokenizer go along: Hugging Face Transformers loads the folder, llama.cpp the "
+             "file. Files appear when they are complete; a failed export leaves none.",
     .args = "MODEL",
     .min_args = 1,
     .max_args = 1,
-    .examples = { "snellen export smollm2 -o smollm2-hf --type bf16", "snellen export runs/7/best -o best.gguf --type q8_0" },
+    .examples = { "snellen export smollm2 -o smollm2-hf --type bf16",
+                  "snellen export smollm2-hf -o smollm2.gguf --type q8_0" },
 };

@@ -111,7 +111,8 @@ static json_t *scaling_of(const struct model_desc *d, bool scaled)
 
 static void write_rotary(json_t *root, const struct model_desc *d)
 {
-    double theta = d->rope_theta > 0 ? d->rope_theta : 1e4, local = d->rope_theta_local > 0 ? d->rope_theta_local : theta;
+    double theta = d->rope_theta > 0 ? d->rope_theta : 1e4;
+    double local = d->rope_theta_local > 0 ? d->rope_theta_local : theta;
     double part = d->rope_dim > 0 ? (double)d->rope_dim / (double)d->head_dim : 1;
     bool scaled = d->positions == POSITION_NONE || d->rope_scaling != ROPE_NONE;
     json_t *full = scaling_of(d, true);
@@ -173,16 +174,13 @@ static void write_details(json_t *root, const struct model_desc *d)
     }
     if (is(d, "gpt2")) set(root, "scale_attn_weights", json_boolean(d->attn_scale != 1 || d->head_dim == 1));
     if (!is(d, "gemma3")) return;
-    set_real(root, "query_pre_attn_scalar", d->attn_scale > 0 ? 1 / (d->attn_scale * d->attn_scale) : (double)d->head_dim);
+    double scalar = d->attn_scale > 0 ? 1 / (d->attn_scale * d->attn_scale) : (double)d->head_dim;
+    if (fabs(scalar - round(scalar)) < 1e-9 * scalar)   /* a whole number, as Transformers has it */
+        set_int(root, "query_pre_attn_scalar", (int64_t)round(scalar));
+    else
+        set_real(root, "query_pre_attn_scalar", scalar);
     if (d->attn_soft_cap > 0) set_real(root, "attn_logit_softcapping", d->attn_soft_cap);
     if (d->logit_soft_cap > 0) set_real(root, "final_logit_softcapping", d->logit_soft_cap);
-}
-
-/* A number that Transformers has as a whole one where it is one: 1 / 0.25^2 is 16. */
-static void make_whole(json_t *root, const char *key)
-{
-    double value = json_number_value(json_object_get(root, key));
-    if (fabs(value - round(value)) < 1e-9 * value) set_int(root, key, (int64_t)round(value));
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
@@ -237,7 +235,6 @@ snellen_status config_write(const struct model_desc *d, const char *dtype, int32
     if (desc_positions(d->arch) == POSITION_ROTARY || d->positions == POSITION_ROTARY) write_rotary(root, d);
     if (is_llama_like(d)) write_windows(root, d);
     write_details(root, d);
-    if (is(d, "gemma3")) make_whole(root, "query_pre_attn_scalar");
     *text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17));
     json_decref(root);
     FAIL_IF(!*text, SNELLEN_E_MEMORY, "config.json: memory ran out");

@@ -13,7 +13,8 @@ const char *const position_names[POSITION_COUNT] = {
 enum position_kind position_named(const char *name, size_t n)
 {
     enum position_kind kind = POSITION_ROTARY;
-    while (kind < POSITION_COUNT && (strlen(position_names[kind]) != n || memcmp(position_names[kind], name, n))) kind++;
+    for (; kind < POSITION_COUNT; kind++)
+        if (strlen(position_names[kind]) == n && !memcmp(position_names[kind], name, n)) break;
     return kind;
 }
 

@@ -204,8 +204,8 @@ static snellen_status read_positions(const struct keys *k, struct model_desc *d,
     d->positions = desc_positions(d->arch);
     if (gguf_text(k->g, "snellen.positions", &name, &n)) {
         d->positions = position_named(name, n);
-        FAIL_IF(d->positions == POSITION_COUNT, SNELLEN_E_UNSUPPORTED, "%s: 'snellen.positions' = '%s' is not supported",
-                k->file, name_shown(shown, name, n));
+        FAIL_IF(d->positions == POSITION_COUNT, SNELLEN_E_UNSUPPORTED,
+                "%s: 'snellen.positions' = '%s' is not supported", k->file, name_shown(shown, name, n));
     }
     if (d->positions == POSITION_ALIBI) d->alibi_max_bias = 8;
     if (d->positions != POSITION_ROTARY) {

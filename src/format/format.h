@@ -49,8 +49,8 @@ bool gguf_array_text(const struct gguf *g, const char *key, uint64_t i, const ch
 bool gguf_array_int(const struct gguf *g, const char *key, uint64_t i, int64_t *out);
 bool gguf_array_float(const struct gguf *g, const char *key, uint64_t i, double *out);
 
-/* Writing a file of version 3 (gguf_write.c): keys and values, then the shapes of all tensors, then the bytes of each in
- * any order and any pieces; the file appears under its name only at commit, which refuses a file whose tensors were not
+/* Writing a file of version 3 (gguf_write.c): keys and values, then the shapes of all tensors, then the bytes of each
+ * in any order and any pieces; the file appears under its name only at commit, which refuses a file whose tensors were not
  * all given.
  *
  *     TRY(gguf_writer_new(path, &w, err));
@@ -168,8 +168,8 @@ struct model_desc {
     bool tied_output;              /* config says so; the absence of output.weight decides */
 };
 
-/* The description that the text of a config.json gives (desc_hf.c). n_vocab is 0 when it does not say; desc.windowed lies
- * in the arena. `file` stands in messages. */
+/* The description that the text of a config.json gives (desc_hf.c). n_vocab is 0 when it does not say; desc.windowed
+ * lies in the arena. `file` stands in messages. */
 snellen_status desc_from_config(const char *json, size_t n, const char *file, struct arena *arena,
                                 struct model_desc *desc, snellen_error *err);
 
@@ -192,12 +192,12 @@ bool hf_name_of(const struct model_desc *desc, const char *canonical, char name[
 bool desc_fused_qkv(const struct model_desc *desc);
 
 /* The config.json of such a model, for Transformers 4 and 5; *text by free(). bos and eos are ids or -1; dtype such as
- * "float32". Where Transformers has no such model its model_type begins with "snellen_", so that it is refused there and
- * not run wrongly; *foreign says so. */
+ * "float32". Where Transformers has no such model its model_type begins with "snellen_", so that it is refused there
+ * and not run wrongly; *foreign says so. */
 snellen_status config_write(const struct model_desc *desc, const char *dtype, int32_t bos, int32_t eos, char **text,
                             bool *foreign, snellen_error *err);
-/* The keys that describe the model, for llama.cpp; where that has no such model, *foreign is set and the architecture is
- * one that it refuses. `file_type`: of most matrices. */
+/* The keys that describe the model, for llama.cpp; where that has no such model, *foreign is set and the architecture
+ * is one that it refuses. `file_type`: of most matrices. */
 void gguf_put_desc(struct gguf_writer *w, const struct model_desc *desc, enum dtype file_type, bool *foreign);
 /* Other programs know no such positions of the architecture by themselves, but they stand in its tables or angles. */
 bool desc_emulates_positions(const struct model_desc *desc);

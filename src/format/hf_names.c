@@ -107,6 +107,12 @@ static const struct rule opt_rules[] = {
     {0},
 };
 
+/* In any architecture that was given positions it does not have: no other program knows such models. */
+static const struct rule own_rules[] = {
+    {.hf = "position_embd", "position_embd"},
+    {0},
+};
+
 /* `wrapper` stands before all names but that of the output matrix in what the causal language model saves. */
 static const struct table {
     const char *arch, *wrapper;
@@ -155,6 +161,14 @@ static bool rule_matches(const char *pattern, const char *name, size_t n, const 
     return i == n;
 }
 
+/* Through an architecture's rules and then our own; NULL past the last one. */
+static const struct rule *next_rule(const struct rule *r)
+{
+    r++;
+    if (r->hf) return r;
+    return r == &own_rules[COUNT_OF(own_rules) - 1] ? NULL : own_rules;
+}
+
 /* The pattern with its '#' replaced by the digits, and the suffix. */
 static void fill_in(char out[HF_NAME_BYTES], const char *wrapper, const char *pattern, const char *digits, int n_digits,
                     const char *suffix)
@@ -182,7 +196,7 @@ bool hf_name(const struct model_desc *desc, const char *name, char canonical[HF_
     const char *suffix = suffix_of(name);
     const struct table *table = table_of(desc->arch);
     if (!suffix || !table) return false;
-    for (const struct rule *r = table->rules; r->hf; r++) {
+    for (const struct rule *r = table->rules; r; r = next_rule(r)) {
         const char *digits = "";
         int n_digits;
         if (!rule_matches(r->hf, name, (size_t)(suffix - name), &digits, &n_digits)) continue;
@@ -199,7 +213,7 @@ bool hf_name_of(const struct model_desc *desc, const char *canonical, char name[
     const char *suffix = suffix_of(canonical);
     const struct table *table = table_of(desc->arch);
     if (!suffix || !table) return false;
-    for (const struct rule *r = table->rules; r->hf; r++) {
+    for (const struct rule *r = table->rules; r; r = next_rule(r)) {
         const char *digits = "";
         int n_digits;
         if (!rule_matches(r->canonical, canonical, (size_t)(suffix - canonical), &digits, &n_digits)) continue;

@@ -45,7 +45,8 @@ static snellen_status choose_type(struct job *j, const char *type, snellen_error
     static const struct {
         const char *name;
         enum dtype type;
-    } types[] = {{"f32", DT_F32}, {"f16", DT_F16}, {"bf16", DT_BF16}, {"q8_0", DT_Q8_0}, {"q4_0", DT_Q4_0}, {"q4_1", DT_Q4_1}};
+    } types[] = {{"f32", DT_F32},   {"f16", DT_F16},   {"bf16", DT_BF16},
+                 {"q8_0", DT_Q8_0}, {"q4_0", DT_Q4_0}, {"q4_1", DT_Q4_1}};
     size_t i = 0;
     j->type = -1;
     if (!type) return SNELLEN_OK;
@@ -81,6 +82,26 @@ static snellen_status find_llama3(struct job *j, snellen_error *err)
 static snellen_status refuse_factors(const struct snellen_model *model, snellen_error *err)
 {
     FAIL_IF(model->lora_rank > 0, SNELLEN_E_UNSUPPORTED, "low-rank factors are not merged into the weights yet");
+    return SNELLEN_OK;
+}
+
+/* A tokenizer that we cannot read can only go where its files are copied. */
+static snellen_status check_tokenizer(const struct job *j, snellen_error *err)
+{
+    const struct model_file *f = j->model->file;
+    bool copied = f->folder ? !j->gguf : j->gguf, there = false;
+    if (j->no_tokenizer || j->model->tokenizer || copied) return SNELLEN_OK;
+    const char *kind;
+    size_t n;
+    if (f->gguf) there = gguf_text(f->gguf, "tokenizer.ggml.model", &kind, &n) && (n != 4 || memcmp(kind, "none", 4));
+    if (f->folder) {
+        struct strbuf path = {0};
+        strbuf_printf(&path, "%s/tokenizer.json", f->folder);
+        there = !path.failed && file_exists(path.text);
+        strbuf_free(&path);
+    }
+    FAIL_IF(there, SNELLEN_E_UNSUPPORTED, "%s: it cannot be carried over; leave it out (--no-tokenizer)",
+            j->model->no_tokenizer);
     return SNELLEN_OK;
 }
 
@@ -264,8 +285,8 @@ static snellen_status write_config(struct job *j, snellen_error *err)
     enum dtype type = j->list.tensors[0].out.type;   /* the embedding's */
     char *text;
     bool foreign;
-    TRY(config_write(&j->desc, dtypes[type], t ? tokenizer_bos(t, NULL) : -1, t ? tokenizer_eos(t) : -1, &text, &foreign,
-                     err));
+    int32_t bos = t ? tokenizer_bos(t, NULL) : -1, eos = t ? tokenizer_eos(t) : -1;
+    TRY(config_write(&j->desc, dtypes[type], bos, eos, &text, &foreign, err));
     if (foreign) strbuf_puts(&j->notes, "Transformers has no such model: it will refuse the folder\n");
     snellen_status status = write_side_file(j, "config.json", text, strlen(text), err);
     free(text);
@@ -334,14 +355,12 @@ static snellen_status run(struct job *j, const snellen_export_options *o, snelle
     TRY(choose_type(j, o->type, err));
     TRY(refuse_itself(j, err));
     TRY(refuse_factors(j->model, err));
+    TRY(check_tokenizer(j, err));
     TRY(find_llama3(j, err));
     TRY(export_list_make(&j->list, j->model, j->gguf, j->type, err));
     if (j->list.n_unblocked)
         strbuf_printf(&j->notes, "%zu matrices have rows that are no whole blocks of %s: they are F16\n",
                       j->list.n_unblocked, dtype_infos[j->type].name);
-    bool text = !j->no_tokenizer && !j->model->tokenizer && j->gguf == !j->model->file->gguf;
-    if (text && (j->gguf || j->model->file->gguf)) strbuf_printf(&j->notes, "no tokenizer is carried over: %s\n",
-                                                                 j->model->no_tokenizer);
     return j->gguf ? write_gguf(j, err) : write_folder(j, err);
 }
 

@@ -101,8 +101,8 @@ static snellen_status add(const struct lister *l, struct export_tensor *t, const
     char name[HF_NAME_BYTES];
     enum hf_change change = HF_AS_IS;
     snprintf(name, sizeof name, "%s", canonical);
-    if (!l->gguf && !hf_name_of(&l->model->desc, canonical, name, &change))   /* of our own: no other program has it */
-        snprintf(name, sizeof name, "model.%s", canonical);
+    FAIL_IF(!l->gguf && !hf_name_of(&l->model->desc, canonical, name, &change), SNELLEN_E_INTERNAL,
+            "tensor '%s': folders of %s models have no name for it", canonical, l->model->desc.arch);
     t->out.n_dims = e->n_dims;
     TRY(undo_change(t, l->model, change));
     bool unblocked;
@@ -142,7 +142,8 @@ static snellen_status add_fused(const struct lister *l, const struct weight_entr
 static snellen_status add_entry(const struct lister *l, const struct weight_entry *e, snellen_error *err)
 {
     bool q = name_is(e, "attn_q"), k = name_is(e, "attn_k"), v = name_is(e, "attn_v");
-    if (desc_fused_qkv(&l->model->desc) && (q || k || v)) return q ? add_fused(l, e, e->role == ROLE_BIAS, err) : SNELLEN_OK;
+    bool fused = desc_fused_qkv(&l->model->desc) && (q || k || v);
+    if (fused) return q ? add_fused(l, e, e->role == ROLE_BIAS, err) : SNELLEN_OK;
     struct export_tensor t = {.out.shape = {e->shape[0], e->shape[1]}, .parts = {as_rows(e)}, .n_parts = 1};
     if (q || k) {
         t.order = pairing(l->model, l->gguf);

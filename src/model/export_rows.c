@@ -7,8 +7,8 @@
 /* ---- where a row comes from -------------------------------------------------------------------------------------- */
 
 /* Row r of `t` as a row of one of its parts; false for a row of zeros. */
-static bool locate(const struct snellen_model *model, const struct export_tensor *t, int64_t r, const struct weight **part,
-                   int64_t *row)
+static bool locate(const struct snellen_model *model, const struct export_tensor *t, int64_t r,
+                   const struct weight **part, int64_t *row)
 {
     *part = &t->parts[0];
     *row = r;
@@ -58,8 +58,8 @@ static void row_values(const struct snellen_model *model, const struct export_te
     for (int64_t i = 0; i < n && t->minus_one; i++) y[i] -= 1;
 }
 
-/* Columns [row0, row0 + n) of the parts, which stand above each other, as rows y [n, all their rows]; `scratch` holds one
- * row of theirs. */
+/* Columns [row0, row0 + n) of the parts, which stand above each other, as rows y [n, all their rows]; `scratch` holds
+ * one row of theirs. */
 static void column_values(const struct export_tensor *t, int64_t row0, int64_t n, float *y, float *scratch)
 {
     int64_t at = 0, height = t->out.shape[1];
@@ -103,7 +103,7 @@ snellen_status export_rows(const struct snellen_model *model, const struct expor
         if (t->order != ROWS_COLUMNS) row_values(model, t, row0 + i, values);
         good = quantise_row(t->out.type, to, values, width) && good;
     }
-    FAIL_IF(!good, SNELLEN_E_OVERFLOW, "tensor '%s': a value does not fit %s (not finite, or too large); f32 or bf16 may "
-            "hold it", t->out.name, dtype_infos[t->out.type].name);
+    FAIL_IF(!good, SNELLEN_E_OVERFLOW, "tensor '%s': a value does not fit %s (not finite, or too large); f32 or bf16 "
+            "may hold it", t->out.name, dtype_infos[t->out.type].name);
     return SNELLEN_OK;
 }

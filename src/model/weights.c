@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* ---- the list ------------------------------------------------------------------------------------------------------- */
+/* ---- the list ---------------------------------------------------------------------------------------------------- */
 
 enum slot_kind { SLOT_NORM, SLOT_LINEAR, SLOT_TABLE };
 enum slot_size { NONE, D, Q, KV, FF, HEAD, VOCAB, CONTEXT };          /* what a dimension is */
@@ -79,7 +79,7 @@ static bool slot_wanted(const struct arch *arch, const struct model_desc *d, enu
     }
 }
 
-/* ---- single tensors ---------------------------------------------------------------------------------------------------- */
+/* ---- single tensors ---------------------------------------------------------------------------------------------- */
 
 enum { NAME_BYTES = 96 };
 
@@ -145,7 +145,7 @@ static snellen_status bind_linear(struct snellen_model *model, const char *name,
     return must_bias ? missing(model, full, err) : SNELLEN_OK;
 }
 
-/* ---- fused q, k, v ---------------------------------------------------------------------------------------------------------- */
+/* ---- fused q, k, v ----------------------------------------------------------------------------------------------- */
 
 /* Rows [row0, row0 + n_out) of a taller matrix and its bias. */
 static struct linear linear_rows(const struct linear *tall, int64_t row0, int64_t n_out)
@@ -195,7 +195,7 @@ static snellen_status bind_layer(struct snellen_model *model, int64_t layer, sne
     return SNELLEN_OK;
 }
 
-/* ---- the whole model ----------------------------------------------------------------------------------------------------------- */
+/* ---- the whole model --------------------------------------------------------------------------------------------- */
 
 static snellen_status bind_table(struct snellen_model *model, const char *name, int64_t n_out, int64_t n_in,
                                  struct weight *table, snellen_error *err)
@@ -236,7 +236,7 @@ snellen_status weights_bind(struct snellen_model *model, snellen_error *err)
     return SNELLEN_OK;
 }
 
-/* ---- the list as others see it ---------------------------------------------------------------------------------------------- */
+/* ---- the list as others see it ----------------------------------------------------------------------------------- */
 
 /* Place i of the list: model's slots, each with its weight and its bias, then those of each layer. */
 static const struct slot *slot_at(const struct model_desc *d, size_t i, int64_t *layer, bool *bias)

@@ -20,7 +20,7 @@ snellen_status hf_read_pipeline(struct tokenizer *t, const json_t *root, const c
 /* pipeline_hf.c: the token that "post_processor" puts first, or NULL. */
 const char *hf_first_token(const json_t *root);
 
-/* make.c: tokenizer.json of a vocabulary (symbol -> id) of words or characters; by free(), NULL when memory runs out. */
+/* make.c: tokenizer.json of a vocabulary (symbol -> id) of words or characters; by free(), NULL without memory. */
 char *vocabulary_text(bool words, json_t *vocab, json_t *added, const char *unknown);
 /* make.c: an entry of "added_tokens"; NULL when the text is no UTF-8. */
 json_t *hf_added_token(int32_t id, const char *text, size_t n, const struct added *a, bool special);

@@ -64,8 +64,8 @@ static bool same_cutters(const struct pretokenizer *p, const struct named *known
     for (int i = 0; i < p->n; i++) {
         const struct cutter *c = &p->cutters[i];
         const char *pattern = i < (int)COUNT_OF(known->patterns) ? known->patterns[i] : NULL;
-        if (!pattern || c->literal || c->cut != CUT_ISOLATED || strlen(pattern) != c->n || memcmp(pattern, c->pattern, c->n))
-            return false;
+        if (!pattern || c->literal || c->cut != CUT_ISOLATED) return false;
+        if (strlen(pattern) != c->n || memcmp(pattern, c->pattern, c->n)) return false;
     }
     return p->n == (int)COUNT_OF(known->patterns) || !known->patterns[p->n];
 }
@@ -164,7 +164,8 @@ snellen_status pretokenizer_add(struct pretokenizer *p, const char *pattern, siz
         pcre2_code_free(code);
         status = error_set(err, SNELLEN_E_MEMORY, "%s: tokenizer: memory ran out", file);
     }
-    if (!status) p->cutters[p->n++] = (struct cutter){.code = code, .pattern = copy, .n = n, .literal = literal, .cut = cut};
+    const struct cutter cutter = {.code = code, .pattern = copy, .n = n, .literal = literal, .cut = cut};
+    if (!status) p->cutters[p->n++] = cutter;
     return status;
 }
 

@@ -54,7 +54,8 @@ snellen_status tokenizer_write_json(const struct tokenizer *t, char **tokenizer,
 /* The keys tokenizer.* for a model of n_vocab rows, as llama.cpp reads them (write_gguf.c). SNELLEN_E_UNSUPPORTED for a
  * tokenizer that it does not have. Words and characters are tokens that it finds in text as they are: it then encodes
  * every text of theirs as we do, and decodes words without the spaces between them. */
-snellen_status tokenizer_put_gguf(const struct tokenizer *t, int64_t n_vocab, struct gguf_writer *w, snellen_error *err);
+snellen_status tokenizer_put_gguf(const struct tokenizer *t, int64_t n_vocab, struct gguf_writer *w,
+                                  snellen_error *err);
 
 /* "chatml", "gemma", "" (no template), "other": any template that is not known, word for word, to give what we write.
  * */

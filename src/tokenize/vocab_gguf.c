@@ -230,8 +230,8 @@ snellen_status tokenizer_from_gguf(const struct gguf *g, const char *name, struc
     gguf_text(g, "snellen.tokenizer", &own, &n_own);
     r.words = bytes && n_own == 5 && !memcmp(own, "words", 5);
     r.characters = bytes && n_own == 10 && !memcmp(own, "characters", 10);
-    FAIL_IF(n_own && !r.words && !r.characters, SNELLEN_E_UNSUPPORTED, "%s: 'snellen.tokenizer' = '%s' is not supported",
-            name, spelling_shown(shown, own, n_own));
+    FAIL_IF(n_own && !r.words && !r.characters, SNELLEN_E_UNSUPPORTED,
+            "%s: 'snellen.tokenizer' = '%s' is not supported", name, spelling_shown(shown, own, n_own));
     FAIL_IF(!gguf_array(g, KEY("tokens"), &n), SNELLEN_E_FORMAT, "%s: tokenizer: '%s' is missing", name, KEY("tokens"));
     TRY(tokenizer_new(n, name, &r.t, err));
     snellen_status status = read_all(&r, err);

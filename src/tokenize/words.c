@@ -1,6 +1,6 @@
 /* Vocabularies of whole words (WordLevel of Hugging Face tokenizers): text is cut at white space and each word is one
- * token. A word's token stands for the word with a space before it, so that tokens put together are text again; decoding
- * takes the first space away. */
+ * token. A word's token stands for the word with a space before it, so that tokens put together are text again;
+ * decoding takes the first space away. */
 #include "tokenize/vocab.h"
 
 #include <string.h>

@@ -164,7 +164,8 @@ static snellen_status put_characters_model(const struct tokenizer *t, int64_t n_
     return put_scores(t, n_vocab, w, err);
 }
 
-snellen_status tokenizer_put_gguf(const struct tokenizer *t, int64_t n_vocab, struct gguf_writer *w, snellen_error *err)
+snellen_status tokenizer_put_gguf(const struct tokenizer *t, int64_t n_vocab, struct gguf_writer *w,
+                                  snellen_error *err)
 {
     bool small = is_small(t);
     if (small || t->symbols == SYMBOLS_BYTES)

@@ -234,7 +234,8 @@ static snellen_status write_all(struct writer *w, char **tokenizer, char **confi
     TRY(write_tokens(w, err));
     TRY(write_added(w, err));
     TRY(write_merges(w, err));
-    *tokenizer = words || characters ? vocabulary_text(words, w->vocab, w->added, name_of(t, t->unknown)) : large_text(w);
+    bool small = words || characters;
+    *tokenizer = small ? vocabulary_text(words, w->vocab, w->added, name_of(t, t->unknown)) : large_text(w);
     *config = config_text(t);
     if (*tokenizer && *config) return SNELLEN_OK;
     free(*tokenizer);

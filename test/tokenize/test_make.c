@@ -107,8 +107,8 @@ static void refuses_what_is_no_vocabulary(void **state)
     const char *const long_one[] = {longer};
     const struct vocabulary wrong[] = {
         {.words = twice, .n_words = 2},   {.words = spaced, .n_words = 1}, {.words = empty, .n_words = 1},
-        {.words = invalid, .n_words = 1}, {.words = twice, .n_words = 0},  {.words = special, .n_words = 1, .bos = "<s>"},
-        {.words = long_one, .n_words = 1}, {.text = "", .n_text = 0},      {.text = "a\xff", .n_text = 2},
+        {.words = invalid, .n_words = 1}, {.words = twice, .n_words = 0},  {.words = long_one, .n_words = 1},
+        {.words = special, .n_words = 1, .bos = "<s>"}, {.text = "", .n_text = 0},      {.text = "a\xff", .n_text = 2},
         {.text = "a\0b", .n_text = 3},
     };
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
@@ -124,7 +124,8 @@ static void refuses_other_word_models(void **state)
     static const char *const wrong[] = {
         "{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0},\"unk_token\":\"a\"}}",
         "{\"pre_tokenizer\":{\"type\":\"Whitespace\"},\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0}}}",
-        "{\"pre_tokenizer\":{\"type\":\"WhitespaceSplit\"},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
+        "{\"pre_tokenizer\":{\"type\":\"WhitespaceSplit\"},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},"
+        "\"merges\":[]}}",
         "{\"pre_tokenizer\":{\"type\":\"WhitespaceSplit\"},\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}",
     };
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
