@@ -1,5 +1,6 @@
 /* The parts of a run from its settings, and what they take. */
 #include "study/training.h"
+#include "study/line_source.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,21 @@ static struct data_options data_options_of(const struct training *t)
         .n_context = t->model->desc.n_context};
 }
 
+/* Lines of the task; those of the test set for measuring, none of which is trained on. */
+static snellen_status open_lines(const struct training *t, bool train, struct source **out, snellen_error *err)
+{
+    const struct settings *s = t->settings;
+    struct line_source_options o = {
+        .task = s->data.task, .line = snellen_line_options_default(), .shortest = s->data.lengths.v[0],
+        .longest = s->data.lengths.v[1], .first_longest = train ? s->data.curriculum : 0,
+        .raise_below = s->data.raise_below, .train = train, .seed = t->seed};
+    o.line.format = or_null(s->data.format);
+    o.line.pool = (uint32_t)s->data.pool;
+    o.line.spacing = (uint32_t)s->data.spacing;
+    o.line.cycle = (uint32_t)s->data.cycle;
+    return line_source_open(&o, t->model, out, err);
+}
+
 static snellen_status measure_held_out(struct evaluator *evaluator, int64_t step, double *measure, json_t *numbers,
                                        snellen_error *err)
 {
@@ -41,12 +57,13 @@ static snellen_status open_held_out(struct training *t, snellen_error *err)
 {
     const struct settings *s = t->settings;
     struct held_out *h = &t->held_out;
-    if (!*s->eval.jsonl && !*s->eval.text) return SNELLEN_OK;
+    if (!*s->eval.jsonl && !*s->eval.text && !*s->data.task) return SNELLEN_OK;
     struct data_options o = data_options_of(t);
     o.jsonl = or_null(s->eval.jsonl);
     o.text = or_null(s->eval.text);
     o.shuffle = false;
-    TRY(source_open(&o, &h->source, err));
+    if (o.jsonl || o.text) TRY(source_open(&o, &h->source, err));
+    else TRY(open_lines(t, false, &h->source, err));
     h->evaluator.measure = measure_held_out;
     h->start = h->source->position(h->source);
     FAIL_IF(!h->start, SNELLEN_E_MEMORY, "evaluation: memory ran out");
@@ -122,7 +139,8 @@ static snellen_status open_parts(struct training *t, snellen_error *err)
     const struct settings *s = t->settings;
     TRY(training_model(s, t->seed, &t->model, err));
     const struct data_options data = data_options_of(t);
-    TRY(source_open(&data, &t->train.source, err));
+    if (*s->data.task) TRY(open_lines(t, true, &t->train.source, err));
+    else TRY(source_open(&data, &t->train.source, err));
     TRY(open_params(t, err));
     t->train.options = train_options_of(s);
     const struct optim_options optim = optim_options_of(s);

@@ -1,5 +1,6 @@
 /* The model that a study file names or describes. */
 #include "study/training.h"
+#include "tasks/symbols.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,16 +12,20 @@ static const char *or_null(const char *text)
     return *text ? text : NULL;
 }
 
-/* model.vocab: a number of token ids, `chars`, or a tokenizer's file. *characters by mem_free(). */
+/* model.vocab: a number of token ids, `chars`, `task`, or a tokenizer's file. *characters by mem_free(). */
 static snellen_status choose_vocabulary(const struct settings *s, snellen_model_design *d, char **characters,
                                         snellen_error *err)
 {
     const char *vocab = s->model.vocab;
     size_t n;
     *characters = NULL;
-    FAIL_IF(!*vocab, SNELLEN_E_USAGE, "model.vocab is missing: a tokenizer.json, `chars`, or a number of token ids");
+    FAIL_IF(!*vocab, SNELLEN_E_USAGE, "model.vocab is missing: a tokenizer.json, `chars`, `task`, or a number of token ids");
     if (strspn(vocab, "0123456789") == strlen(vocab)) {
         d->n_vocab = strtoll(vocab, NULL, 10);
+    } else if (!strcmp(vocab, "task")) {
+        FAIL_IF(!*s->data.task, SNELLEN_E_USAGE, "model.vocab is task: data.task is missing");
+        d->words = symbol_names;
+        d->n_words = SYMBOL_WORD + (size_t)s->data.pool;
     } else if (!strcmp(vocab, "chars")) {
         FAIL_IF(!*s->data.text, SNELLEN_E_USAGE, "model.vocab is chars: they are those of data.text, which is missing");
         TRY(file_read(s->data.text, CHARACTERS_BYTES, characters, &n, err));

@@ -35,6 +35,8 @@ struct source {
     int64_t longest;        /* tokens of a sample, at most */
     uint64_t n;             /* samples until they come up again; 0 = not known, or without end */
     uint64_t skipped;       /* bad lines passed over */
+    /* Told the loss of each step, for sources that become harder as the model learns; NULL = does not matter. */
+    void (*learned)(struct source *source, double loss);
 };
 void source_free(struct source *source);
 

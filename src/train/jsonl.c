@@ -217,7 +217,7 @@ snellen_status jsonl_open(const struct data_options *options, struct source **ou
 {
     struct jsonl *j = calloc(1, sizeof *j);
     FAIL_IF(!j, SNELLEN_E_MEMORY, "%s: memory ran out", options->jsonl);
-    j->source = (struct source){jsonl_next, jsonl_position, jsonl_seek, jsonl_free, options->length, 0, 0};
+    j->source = (struct source){jsonl_next, jsonl_position, jsonl_seek, jsonl_free, options->length, 0, 0, NULL};
     j->options = *options;
     j->path = strdup(options->jsonl);
     j->end = strdup(options->end ? options->end : "");

@@ -14,6 +14,7 @@
 #define MANY 1e9
 #define ANY_SEED 9007199254740992.0   /* 2^53: exact as a double */
 #define FROM_FILE .when = "data.jsonl data.text"
+#define FROM_TASK .when = "data.task"
 
 
 const struct key keys[] = {
@@ -33,7 +34,7 @@ const struct key keys[] = {
     {"model.window", INT, .fallback = "0", AT(model.window), RANGE(0, MANY), NEW_MODEL,
      .help = "sliding window of architectures that have one, in tokens; 0 = what is usual"},
     {"model.vocab", TEXT, AT(model.vocab), NEW_MODEL,
-     .help = "a tokenizer.json, `chars` (the characters of data.text), or a number of token ids"},
+     .help = "a tokenizer.json, `chars` (the characters of data.text), `task` (the symbols of data.task), or a number of token ids"},
 
     {"memory.kind", .kind = KEY_CHOICE, .fallback = "full", AT(memory.kind), .choices = "full swa bswa xl",
      .help = "what a token sees: all before it; the last window; blocks and whole segments before them; those with a window"},
@@ -48,6 +49,17 @@ const struct key keys[] = {
 
     {"data.jsonl", TEXT, AT(data.jsonl), .help = "samples to train on, a JSON object a line"},
     {"data.text", TEXT, AT(data.text), .help = "text to train on, packed to data.length"},
+    {"data.task", TEXT, AT(data.task), .help = "lines of a symbol task, as `snellen task list` names them"},
+    {"data.format", TEXT, AT(data.format), FROM_TASK, .help = "how the task is written; '' = its first format"},
+    {"data.lengths", .kind = KEY_INTS, .fallback = "[1, 20]", AT(data.lengths), RANGE(1, 10000), FROM_TASK,
+     .help = "shortest and longest length, drawn evenly"},
+    {"data.pool", INT, .fallback = "128", AT(data.pool), RANGE(1, 240), FROM_TASK, .help = "words that anchors and keys are drawn from"},
+    {"data.spacing", INT, .fallback = "0", AT(data.spacing), RANGE(0, 10000), FROM_TASK, .help = "parity with anchors: one before every so many bits; 0 = every one"},
+    {"data.cycle", INT, .fallback = "0", AT(data.cycle), RANGE(0, 240), FROM_TASK, .help = "words that the format cyclic repeats; 0 = 8"},
+    {"data.curriculum", INT, .fallback = "0", AT(data.curriculum), RANGE(0, 10000), FROM_TASK,
+     .help = "longest length at first; it grows by one whenever the loss is below data.raise_below. 0 = all lengths from the start"},
+    {"data.raise_below", REAL, .fallback = "0.1", AT(data.raise_below), RANGE(0, 100), .when = "data.curriculum",
+     .help = "running mean of the loss at which the curriculum goes on"},
     {"data.length", INT, .fallback = "512", AT(data.length), RANGE(2, 16777216), FROM_FILE,
      .help = "tokens of a sequence; jsonl: the most that a sample may have"},
     {"data.cut", SWITCH, .fallback = "false", AT(data.cut), .when = "data.jsonl", .help = "cut samples that are longer, instead of refusing them"},
@@ -88,10 +100,14 @@ const struct key keys[] = {
 
     {"eval.jsonl", TEXT, AT(eval.jsonl), .help = "samples to evaluate on: mean loss"},
     {"eval.text", TEXT, AT(eval.text), .help = "text to evaluate on"},
-    {"eval.every", INT, .fallback = "200", AT(eval.every), RANGE(1, MANY), .may_change = true, .when = "eval.jsonl eval.text", .help = "steps between two evaluations"},
-    {"eval.samples", INT, .fallback = "64", AT(eval.samples), RANGE(1, 1e6), .when = "eval.jsonl eval.text", .help = "sequences of an evaluation, the first of the file"},
-    {"eval.patience", INT, .fallback = "0", AT(eval.patience), RANGE(0, 1e6), .may_change = true, .when = "eval.jsonl eval.text",
+    {"eval.every", INT, .fallback = "200", AT(eval.every), RANGE(1, MANY), .may_change = true, .when = "eval.jsonl eval.text data.task", .help = "steps between two evaluations"},
+    {"eval.samples", INT, .fallback = "64", AT(eval.samples), RANGE(1, 1e6), .when = "eval.jsonl eval.text data.task", .help = "sequences of an evaluation, the first of the file or of the test set"},
+    {"eval.patience", INT, .fallback = "0", AT(eval.patience), RANGE(0, 1e6), .may_change = true, .when = "eval.jsonl eval.text data.task",
      .help = "stop early after this many evaluations without a better one; 0 = never"},
+
+    {"eval.lengths", .kind = KEY_INTS, .fallback = "[5, 10, 20, 30, 40, 50, 60]", AT(eval.lengths), RANGE(1, 10000), FROM_TASK,
+     .help = "lengths at which a study lets the trained model write"},
+    {"eval.lines", INT, .fallback = "100", AT(eval.lines), RANGE(1, 1e6), FROM_TASK, .help = "lines a length, none of them trained on"},
 
     {"seeds", .kind = KEY_INTS, .fallback = "[1]", AT(seeds), RANGE(0, ANY_SEED), .help = "one run each; new weights and the order of the data follow from it"},
 };

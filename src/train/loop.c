@@ -83,6 +83,7 @@ static snellen_status step(struct run *r, snellen_error *err)
     double norm = optim_grad_norm(t->optim);
     if (!isfinite(norm)) return diverged(r, "norm of the gradients", norm, lr, err);
     optim_step(t->optim, lr, optim_clip_factor(norm, t->options.clip));
+    if (t->source->learned) t->source->learned(t->source, loss);
     s->recent[s->step % TRAIN_RECENT] = loss;
     s->step++;
     s->loss = loss;

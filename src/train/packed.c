@@ -157,7 +157,7 @@ snellen_status packed_open(const struct data_options *options, struct source **o
 {
     struct packed *p = calloc(1, sizeof *p);
     FAIL_IF(!p, SNELLEN_E_MEMORY, "%s: memory ran out", options->text);
-    p->source = (struct source){packed_next, packed_position, packed_seek, packed_free, options->length, 0, 0};
+    p->source = (struct source){packed_next, packed_position, packed_seek, packed_free, options->length, 0, 0, NULL};
     p->options = *options;
     p->path = strdup(options->text);
     snellen_status status =

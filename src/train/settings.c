@@ -313,8 +313,11 @@ static snellen_status check(const struct reader *r, snellen_error *err)
                 "%s: %s means nothing here: it goes with %s", r->name, keys[i].name, keys[i].when);
     FAIL_IF(!*s->model.from + !*s->model.arch != 1, SNELLEN_E_USAGE, "%s: one of model.from and model.arch expected, %s found",
             r->name, *s->model.from ? "both" : "none");
-    FAIL_IF(!*s->data.jsonl + !*s->data.text != 1, SNELLEN_E_USAGE, "%s: one of data.jsonl and data.text expected, %s found",
-            r->name, *s->data.jsonl ? "both" : "none");
+    int n_data = !!*s->data.jsonl + !!*s->data.text + !!*s->data.task;
+    FAIL_IF(n_data != 1, SNELLEN_E_USAGE, "%s: one of data.jsonl, data.text and data.task expected, %d of them found",
+            r->name, n_data);
+    FAIL_IF(*s->data.task && s->data.lengths.n != 2, SNELLEN_E_USAGE,
+            "%s: data.lengths are the shortest and the longest: [1, 20]", r->name);
     FAIL_IF(*s->eval.jsonl && *s->eval.text, SNELLEN_E_USAGE, "%s: one of eval.jsonl and eval.text expected, both found", r->name);
     FAIL_IF(s->train.warmup > s->train.steps, SNELLEN_E_USAGE, "%s: train.warmup is %lld, train.steps only %lld", r->name,
             (long long)s->train.warmup, (long long)s->train.steps);

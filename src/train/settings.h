@@ -26,8 +26,10 @@ struct settings {
         bool stop_gradient;
     } memory;
     struct {
-        const char *jsonl, *text, *end;
-        int64_t length;
+        const char *jsonl, *text, *task, *format, *end;
+        int64_t length, pool, spacing, cycle, curriculum;
+        struct int_row lengths;
+        double raise_below;
         bool cut, shuffle, skip_bad_lines;
     } data;
     struct {
@@ -44,7 +46,8 @@ struct settings {
     } train;
     struct {
         const char *jsonl, *text;
-        int64_t every, samples, patience;
+        int64_t every, samples, patience, lines;
+        struct int_row lengths;
     } eval;
     struct int_row seeds;
     struct arena arena;
