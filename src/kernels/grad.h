@@ -19,9 +19,6 @@ void matmul_backward_input(float *dx, bool add, const float *dy, int64_t n_rows,
 void matmul_backward_weight(float *dw, const float *dy, const float *x, int64_t n_rows, int64_t n_out, int64_t n_in);
 /* db [n] += sum over the rows of dy [n_rows, n] */
 void add_bias_backward(float *db, const float *dy, int64_t n_rows, int64_t n);
-/* c [m, n] = a b (+ c where `add`), a [m, k] and b [k, n] in rows; transposed ones lie as [k, m] and [n, k]. */
-void gemm(float *c, bool add, const float *a, bool a_transposed, const float *b, bool b_transposed, int64_t m, int64_t n,
-          int64_t k);
 
 /* ---- rows (grad_rows.c) -------------------------------------------------------------------------------------------------- */
 

@@ -56,11 +56,20 @@ size_t matmul_scratch_bytes(int64_t max_rows, int64_t max_in, int n_threads);
 
 /* y [n_rows, n_out] = x [n_rows, n_in] W^T. Few rows: each weight row is read once and multiplied where it lies
  * (quantised types against x rounded to 16-bit integers by blocks of 32, whose error is below 2^-15 of the block's
- * largest entry). Many rows: panels of weight rows are widened to f32 and go through SGEMM. Parallel. */
+ * largest entry). Many rows: panels of weight rows are widened to f32 and go through SGEMM, f32 as it lies. Parallel. */
 void matmul(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch, size_t scratch_bytes);
 
 /* y [n] = row `row` of w as f32. */
 void weight_row(float *y, const struct weight *w, int64_t row);
+
+/* ---- products of f32 matrices (gemm.c) ------------------------------------------------------------------------------------ */
+
+/* c [m, n] = a b (+ c where `add`), a [m, k] and b [k, n] in rows; transposed ones lie as [k, m] and [n, k]. Parallel. */
+void gemm(float *c, bool add, const float *a, bool a_transposed, const float *b, bool b_transposed, int64_t m, int64_t n,
+          int64_t k);
+/* The same of matrices whose rows lie ldc, lda, ldb elements apart. */
+void gemm_strided(float *c, int64_t ldc, bool add, const float *a, int64_t lda, bool a_transposed, const float *b,
+                  int64_t ldb, bool b_transposed, int64_t m, int64_t n, int64_t k);
 
 /* ---- rows (rows.c): all parallel over rows where that pays ------------------------------------------------------------ */
 

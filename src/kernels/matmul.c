@@ -81,19 +81,12 @@ static void multiply_panel(float *y, const float *x, int64_t n_rows, const struc
 {
     const struct dot_kernels *dot = kernels()->dot;
     int64_t row_bytes = dtype_row_bytes(w->type, w->n_in);
-    int64_t step = w->type == DT_F32 ? w->n_in : PANEL_IN;
-    for (int64_t k = 0; k < w->n_in; k += step) {
-        int64_t n_k = MIN(step, w->n_in - k), panel_stride = n_k;
+    for (int64_t k = 0; k < w->n_in; k += PANEL_IN) {
+        int64_t n_k = MIN(PANEL_IN, w->n_in - k);
         const char *from = (const char *)w->data + out0 * row_bytes + dtype_row_bytes(w->type, k);
-        const float *weights = panel;
-        if (w->type == DT_F32) {
-            weights = (const float *)from;
-            panel_stride = w->n_in;
-        } else {
-            for (int64_t j = 0; j < n; j++) dot->widen[w->type](panel + j * n_k, from + j * row_bytes, n_k);
-        }
+        for (int64_t j = 0; j < n; j++) dot->widen[w->type](panel + j * n_k, from + j * row_bytes, n_k);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n_rows, (int)n, (int)n_k, 1.0f, x + k, (int)w->n_in,
-                    weights, (int)panel_stride, k ? 1.0f : 0.0f, y, (int)w->n_out);
+                    panel, (int)n_k, k ? 1.0f : 0.0f, y, (int)w->n_out);
     }
 }
 
@@ -128,5 +121,6 @@ void matmul(float *y, const float *x, int64_t n_rows, const struct weight *w, vo
     size_t skip = (size_t)(-(uintptr_t)scratch % ALIGNMENT);
     void *aligned = (char *)scratch + skip;
     if (n_rows <= FEW_ROWS) few_rows(y, x, n_rows, w, aligned);
+    else if (w->type == DT_F32) gemm(y, false, x, false, w->data, true, n_rows, w->n_out, w->n_in);
     else many_rows(y, x, n_rows, w, aligned, (int)MIN((size_t)omp_get_max_threads(), (scratch_bytes - skip) / PANEL_BYTES));
 }

@@ -6,7 +6,6 @@
  *
  * What a model does not have (q and k norms, post norms, biases, turns) is absent from its weights and skipped. Every
  * result is rounded to the session's precision, which is no operation in f32. */
-#include "kernels/grad.h"
 #include "model/model.h"
 
 #include <string.h>
