@@ -750,6 +750,32 @@ SNELLEN_API snellen_status snellen_train(const snellen_train_options *options, c
 /* All keys of a study file as a table in Markdown; by snellen_free(), NULL when memory runs out. */
 SNELLEN_API char *snellen_train_keys(void);
 
+/* ---- studies: the experiments of the papers --------------------------------------------------------------------------------- */
+
+typedef struct snellen_study_info {
+    const char *name, *path, *title, *about;
+} snellen_study_info;
+/* The studies that can be named: files NAME.yaml in $SNELLEN_STUDIES, in studies/ of the current folder, beside the
+ * program's folder, and where snellen is installed. *list [*n] in one piece: snellen_free(). */
+SNELLEN_API snellen_status snellen_studies_list(snellen_study_info **list, size_t *n, snellen_error *err);
+
+typedef struct snellen_study_options {
+    const char *study;              /* name, or path of a study file */
+    const char *const *overrides;   /* [n_overrides] "key=value", which win over the file */
+    size_t n_overrides;
+    const char *folder;             /* of the study: a folder for each variant and seed, figures, index.html, results.json */
+    bool full;                      /* with the keys under `full` of the file */
+    const char *only;               /* one variant alone; NULL = all */
+    int n_threads;                  /* 0 = snellen_default_threads() */
+    const char *database, *command; /* as in snellen_train_options */
+} snellen_study_options;
+
+/* Trains each variant and seed, lets the trained models write over lengths, draws. What the folder holds already is not
+ * done again, so that a study that was stopped goes on by the same call. *report: the findings as text, by
+ * snellen_free(); also after SNELLEN_E_CANCELLED, over what is finished (NULL if nothing is). */
+SNELLEN_API snellen_status snellen_study(const snellen_study_options *options, const snellen_progress *progress,
+                                         char **report, snellen_error *err);
+
 /* Puts the low-rank factors of a run (lora.safetensors, best.safetensors) beside the model's matrices; once a model, before
  * it has sessions. */
 SNELLEN_API snellen_status snellen_model_add_lora(snellen_model *model, const char *path, snellen_error *err);

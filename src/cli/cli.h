@@ -24,6 +24,7 @@
     VERB(probe)                                                                                                        \
     VERB(train)                                                                                                        \
     VERB(task)                                                                                                         \
+    VERB(study)                                                                                                        \
     VERB(export)                                                                                                       \
     VERB(bench)                                                                                                        \
     VERB(runs)

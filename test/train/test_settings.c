@@ -68,7 +68,7 @@ static void test_errors_name_the_place(void **state)
         {"data: {text: t}", NULL, "one of model.from and model.arch expected, none found"},
         {BASE "model: {arch: gpt2}", NULL, "no YAML"},
         {BASE, "model.arch=gpt2", "one of model.from and model.arch expected, both found"},
-        {BASE, "data.jsonl=x", "one of data.jsonl and data.text expected, both found"},
+        {BASE, "data.jsonl=x", "one of data.jsonl, data.text and data.task expected, 2 of them found"},
         {BASE, "train.momentum=0.9", "train.momentum means nothing here: it goes with train.optimizer=sgd"},
         {BASE "train: {optimizer: sgd, betas: [0.9, 0.9]}", NULL, "train.betas means nothing here"},
         {BASE, "model.layers=3", "model.layers means nothing here: it goes with model.arch"},

@@ -1,0 +1,327 @@
+/* A study's work: variant by variant and seed by seed it trains, lets the trained model write, and keeps the scores. What
+ * a folder holds already is taken from there: scores.json of a run that is finished, else its checkpoint. */
+#include "study/study.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const way_names[WAY_COUNT] = {"free", "forced", "best"};
+
+static const struct settings *settings_of(const struct study *s, const struct study_run *run)
+{
+    return &s->settings[run->variant];
+}
+
+/* ---- scores on disk -------------------------------------------------------------------------------------------------------- */
+
+static json_t *cells_json(const struct study_cell *cells, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < n; i++)
+        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:I, s:f}", "length", (json_int_t)cells[i].length, "lines",
+                                              (json_int_t)cells[i].n, "exact", (json_int_t)cells[i].n_exact, "answer",
+                                              (json_int_t)cells[i].n_answer, "per_symbol", cells[i].per_symbol));
+    return list;
+}
+
+static json_t *run_json(const struct study *s, const struct study_run *run)
+{
+    size_t n = settings_of(s, run)->eval.lengths.n;
+    json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:f}", "variant", s->file.variants[run->variant].name, "seed",
+                          (json_int_t)run->seed, "steps", (json_int_t)run->steps, "loss", run->loss, "seconds", run->seconds);
+    for (int way = 0; o && way < WAY_COUNT; way++)
+        if (run->cells[way]) json_object_set_new(o, way_names[way], cells_json(run->cells[way], n));
+    return o;
+}
+
+static void scores_path(const struct study_run *run, char path[4200])
+{
+    snprintf(path, 4200, "%s/scores.json", run->folder);
+}
+
+static snellen_status save_scores(const struct study *s, const struct study_run *run, snellen_error *err)
+{
+    char path[4200];
+    scores_path(run, path);
+    json_t *o = run_json(s, run);
+    char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
+    snellen_status status = text ? file_write_atomic(path, text, strlen(text), err)
+                                 : error_set(err, SNELLEN_E_MEMORY, "scores: memory ran out");
+    free(text);
+    json_decref(o);
+    return status;
+}
+
+static snellen_status new_cells(struct study *s, struct study_run *run, enum study_way way, snellen_error *err)
+{
+    size_t n = settings_of(s, run)->eval.lengths.n;
+    run->cells[way] = arena_alloc(&s->arena, MAX(n, 1) * sizeof(struct study_cell));
+    FAIL_IF(!run->cells[way], SNELLEN_E_MEMORY, "scores: memory ran out");
+    return SNELLEN_OK;
+}
+
+/* True when the file has every cell of this way. */
+static bool read_cells(const struct settings *settings, const json_t *list, struct study_cell *cells)
+{
+    for (size_t i = 0; i < settings->eval.lengths.n; i++) {
+        json_int_t length, n, exact, answer;
+        json_t *cell = json_array_get(list, i);
+        if (json_unpack(cell, "{s:I, s:I, s:I, s:I, s:F}", "length", &length, "lines", &n, "exact", &exact, "answer",
+                        &answer, "per_symbol", &cells[i].per_symbol) || length != settings->eval.lengths.v[i]) return false;
+        cells[i].length = length;
+        cells[i].n = n;
+        cells[i].n_exact = exact;
+        cells[i].n_answer = answer;
+    }
+    return true;
+}
+
+/* The scores of a finished run with the same lengths and steps; *found = false when there are none. */
+static snellen_status load_scores(struct study *s, struct study_run *run, bool *found, snellen_error *err)
+{
+    char path[4200];
+    json_int_t steps;
+    const struct settings *settings = settings_of(s, run);
+    scores_path(run, path);
+    *found = false;
+    json_t *o = json_load_file(path, 0, NULL);
+    if (!o || json_unpack(o, "{s:I, s:F, s:F}", "steps", &steps, "loss", &run->loss, "seconds", &run->seconds) ||
+        (steps != settings->train.steps && settings->train.stop_loss <= 0 && !settings->eval.patience)) {
+        json_decref(o);
+        return SNELLEN_OK;
+    }
+    run->steps = steps;
+    snellen_status status = SNELLEN_OK;
+    for (int way = 0; way < WAY_COUNT && !status; way++) {
+        const json_t *list = json_object_get(o, way_names[way]);
+        if (!list) continue;
+        status = new_cells(s, run, (enum study_way)way, err);
+        if (!status && !read_cells(settings, list, run->cells[way])) run->cells[way] = NULL;
+    }
+    json_decref(o);
+    *found = run->cells[WAY_FREE] != NULL;
+    return status;
+}
+
+/* ---- training and writing ---------------------------------------------------------------------------------------------------- */
+
+static snellen_status train(struct study *s, struct study_run *run, snellen_error *err)
+{
+    const struct settings *settings = settings_of(s, run);
+    struct strbuf text = {0};
+    char path[4200], seed[64];
+    TRY(folder_make(run->folder, err));
+    snprintf(path, sizeof path, "%s/study.yaml", run->folder);
+    settings_write(settings, &text);
+    snellen_status status = text.failed ? error_set(err, SNELLEN_E_MEMORY, "study: memory ran out")
+                                        : file_write_atomic(path, text.text, text.n, err);
+    strbuf_free(&text);
+    TRY(status);
+    snprintf(seed, sizeof seed, "seeds=[%lld]", (long long)run->seed);
+    const char *override = seed;
+    const snellen_train_options options = {.study = path, .overrides = &override, .n_overrides = 1, .folder = run->folder,
+                                           .resume = true, .n_threads = s->options->n_threads,
+                                           .database = s->options->database, .command = s->options->command};
+    snellen_trained *trained;
+    size_t n;
+    status = snellen_train(&options, s->progress, &trained, &n, err);
+    if (!status && n) {
+        run->steps = trained->steps;
+        run->loss = trained->loss;
+        run->seconds = trained->seconds;
+    }
+    snellen_free(trained);
+    return status;
+}
+
+static bool has_anchors(const struct settings *settings)
+{
+    const char *format = settings->data.format;
+    return strstr(format, "mnemonic") || strstr(format, "numeric") || strstr(format, "constant") || strstr(format, "cyclic") ||
+           strstr(format, "aligned");
+}
+
+/* The model of one folder writes; `name` is "model" or "best". */
+static snellen_status write_lines(struct study *s, struct study_run *run, const char *name, enum study_way way,
+                                  snellen_error *err)
+{
+    const struct settings *settings = settings_of(s, run);
+    char path[4200];
+    snprintf(path, sizeof path, "%s/%s", run->folder, name);
+    snellen_lines_options o = snellen_lines_options_default();
+    o.line.format = *settings->data.format ? settings->data.format : NULL;
+    o.line.pool = (uint32_t)settings->data.pool;
+    o.line.spacing = (uint32_t)settings->data.spacing;
+    o.line.cycle = (uint32_t)settings->data.cycle;
+    o.lengths = settings->eval.lengths.v;
+    o.n_lengths = settings->eval.lengths.n;
+    o.n_samples = (uint32_t)settings->eval.lines;
+    o.forced = way == WAY_FORCED;
+    o.session.n_threads = s->options->n_threads;
+    snellen_model *model;
+    snellen_lines_result *result = NULL;
+    TRY(snellen_model_load(path, &model, err));
+    snellen_status status = snellen_lines_eval(model, settings->data.task, &o, s->progress, &result, err);
+    snellen_model_free(model);
+    if (!status) status = new_cells(s, run, way, err);
+    for (size_t i = 0; !status && i < result->n_cells; i++) {
+        const snellen_lines_cell *c = &result->cells[i];
+        run->cells[way][i] = (struct study_cell){.length = c->length, .n = c->n, .n_exact = c->n_exact,
+                                                 .n_answer = c->n_answer,
+                                                 .per_symbol = c->n_symbols ? (double)c->n_right / (double)c->n_symbols : 0};
+    }
+    snellen_lines_result_free(result);
+    return status;
+}
+
+static snellen_status do_run(struct study *s, struct study_run *run, snellen_error *err)
+{
+    bool found;
+    char best[4200];
+    TRY(load_scores(s, run, &found, err));
+    if (found) return SNELLEN_OK;
+    TRY(train(s, run, err));
+    TRY(write_lines(s, run, "model", WAY_FREE, err));
+    if (has_anchors(settings_of(s, run))) TRY(write_lines(s, run, "model", WAY_FORCED, err));
+    snprintf(best, sizeof best, "%s/best/config.json", run->folder);
+    if (file_exists(best)) TRY(write_lines(s, run, "best", WAY_BEST, err));
+    return save_scores(s, run, err);
+}
+
+/* ---- variants and seeds -------------------------------------------------------------------------------------------------------- */
+
+/* The base of the file, its `full` part if asked for, the variant's own keys, the caller's: later ones win. */
+static snellen_status read_settings(struct study *s, size_t variant, snellen_error *err)
+{
+    const struct study_variant *v = &s->file.variants[variant], *full = &s->file.full;
+    size_t n = 0;
+    const char **keys = arena_alloc(&s->arena, (2 * STUDY_MAX_KEYS + s->options->n_overrides + 1) * sizeof *keys);
+    FAIL_IF(!keys, SNELLEN_E_MEMORY, "study: memory ran out");
+    for (size_t i = 0; s->options->full && i < full->n_keys; i++) keys[n++] = full->keys[i];
+    for (size_t i = 0; i < v->n_keys; i++) keys[n++] = v->keys[i];
+    for (size_t i = 0; i < s->options->n_overrides; i++) keys[n++] = s->options->overrides[i];
+    TRY(settings_parse(s->file.base, strlen(s->file.base), s->file.path, keys, n, &s->settings[variant], err));
+    s->n_settings++;
+    FAIL_IF(!*s->settings[variant].data.task, SNELLEN_E_USAGE, "%s: data.task is missing: a study scores what a model writes",
+            s->file.path);
+    FAIL_IF(s->settings[variant].seeds.n > STUDY_MAX_SEEDS, SNELLEN_E_USAGE, "%s: more than %d seeds", s->file.path,
+            STUDY_MAX_SEEDS);
+    return SNELLEN_OK;
+}
+
+static bool is_wanted(const struct study *s, size_t variant)
+{
+    return !s->options->only || !strcmp(s->options->only, s->file.variants[variant].name);
+}
+
+static snellen_status list_runs(struct study *s, snellen_error *err)
+{
+    bool any = false;
+    for (size_t v = 0; v < s->file.n_variants; v++) {
+        TRY(read_settings(s, v, err));
+        any |= is_wanted(s, v);
+        s->runs_room += s->settings[v].seeds.n;
+    }
+    FAIL_IF(!any, SNELLEN_E_USAGE, "%s: there is no variant '%s'", s->file.path, s->options->only);
+    s->runs = arena_alloc(&s->arena, MAX(s->runs_room, 1) * sizeof *s->runs);
+    FAIL_IF(!s->runs, SNELLEN_E_MEMORY, "study: memory ran out");
+    return SNELLEN_OK;
+}
+
+/* Seed by seed over all variants, so that a study that is stopped has as much of each as possible. */
+static snellen_status do_runs(struct study *s, snellen_error *err)
+{
+    for (size_t i = 0; i < STUDY_MAX_SEEDS; i++)
+        for (size_t v = 0; v < s->file.n_variants; v++) {
+            const struct int_row *seeds = &s->settings[v].seeds;
+            if (i >= seeds->n || !is_wanted(s, v)) continue;
+            struct study_run *run = &s->runs[s->n_runs];
+            *run = (struct study_run){.variant = v, .seed = seeds->v[i]};
+            snprintf(run->folder, sizeof run->folder, "%s/%s/seed-%lld", s->options->folder, s->file.variants[v].name,
+                     (long long)run->seed);
+            TRY(do_run(s, run, err));
+            s->n_runs++;
+        }
+    return SNELLEN_OK;
+}
+
+/* ---- findings ----------------------------------------------------------------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double study_median(double *values, size_t n)
+{
+    if (!n) return (double)NAN;
+    qsort(values, n, sizeof *values, by_value);
+    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+size_t study_accuracies(const struct study *s, size_t variant, enum study_way way, size_t i, double *values)
+{
+    size_t n = 0;
+    for (size_t r = 0; r < s->n_runs; r++) {
+        const struct study_run *run = &s->runs[r];
+        if (run->variant != variant || !run->cells[way] || i >= settings_of(s, run)->eval.lengths.n) continue;
+        const struct study_cell *cell = &run->cells[way][i];
+        if (cell->n) values[n++] = (double)cell->n_answer / (double)cell->n;
+    }
+    return n;
+}
+
+static void report(const struct study *s, struct strbuf *out)
+{
+    double values[STUDY_MAX_SEEDS];
+    strbuf_printf(out, "%s\nright final answers, median over seeds (least .. most)\n", s->file.title);
+    for (size_t v = 0; v < s->n_settings; v++)
+        for (int way = 0; way < WAY_COUNT; way++) {
+            if (!study_accuracies(s, v, (enum study_way)way, 0, values)) continue;
+            strbuf_printf(out, "  %s, %s:", s->file.variants[v].name, way_names[way]);
+            for (size_t i = 0; i < s->settings[v].eval.lengths.n; i++) {
+                size_t n = study_accuracies(s, v, (enum study_way)way, i, values);
+                double median = study_median(values, n);
+                strbuf_printf(out, " %lld: %.2f", (long long)s->settings[v].eval.lengths.v[i], median);
+                if (n > 1) strbuf_printf(out, " (%.2f .. %.2f)", values[0], values[n - 1]);
+            }
+            strbuf_puts(out, "\n");
+        }
+    strbuf_printf(out, "report: %s/index.html\n", s->options->folder);
+}
+
+/* ---- the study ------------------------------------------------------------------------------------------------------------------ */
+
+static snellen_status do_study(struct study *s, snellen_error *err)
+{
+    TRY(list_runs(s, err));
+    TRY(folder_make(s->options->folder, err));
+    snellen_status status = do_runs(s, err);
+    if ((status && status != SNELLEN_E_CANCELLED) || !s->n_runs) return status;
+    if (!status && s->file.attribution) TRY(study_maps(s, err));
+    snellen_error quiet;
+    snellen_status drawn = study_draw(s, status ? &quiet : err);
+    return status ? status : drawn;
+}
+
+snellen_status snellen_study(const snellen_study_options *options, const snellen_progress *progress, char **out,
+                             snellen_error *err)
+{
+    struct study s = {.options = options, .progress = progress};
+    struct strbuf text = {0};
+    *out = NULL;
+    TRY(study_file_open(options->study, &s.file, err));
+    snellen_status status = do_study(&s, err);
+    if ((!status || status == SNELLEN_E_CANCELLED) && s.n_runs) {
+        snellen_error quiet;
+        report(&s, &text);
+        snellen_status taken = strbuf_take(&text, out, NULL, status ? &quiet : err);
+        status = status ? status : taken;
+    }
+    for (size_t i = 0; i < s.n_settings; i++) settings_free(&s.settings[i]);
+    study_file_free(&s.file);
+    arena_free(&s.arena);
+    return status;
+}

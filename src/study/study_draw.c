@@ -1,0 +1,223 @@
+/* A study drawn: right answers over length, one line a variant; attribution on the right tokens over length; a table of
+ * all seeds; results.json. */
+#include "study/study.h"
+#include "report/html.h"
+#include "store/store.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_LINES = STUDY_MAX_VARIANTS * WAY_COUNT };
+
+/* The lines of one figure as they grow. */
+struct lines {
+    struct plot_series series[MOST_LINES];
+    size_t n;
+};
+
+/* ---- lines ------------------------------------------------------------------------------------------------------------------- */
+
+static size_t mass_values(const struct study *s, size_t variant, size_t i, double *values)
+{
+    size_t n = 0;
+    for (size_t r = 0; r < s->n_runs; r++)
+        if (s->runs[r].variant == variant && s->runs[r].mass && !isnan(s->runs[r].mass[i])) values[n++] = s->runs[r].mass[i];
+    return n;
+}
+
+/* Median, least and most over the seeds at each length; nothing is added where no run has values. */
+static snellen_status add_line(struct study *s, struct lines *lines, size_t variant, int way, const char *name,
+                               snellen_error *err)
+{
+    const struct int_row *lengths = &s->settings[variant].eval.lengths;
+    double values[STUDY_MAX_SEEDS], *x = arena_alloc(&s->arena, 4 * MAX(lengths->n, 1) * sizeof *x);
+    FAIL_IF(!x, SNELLEN_E_MEMORY, "figure: memory ran out");
+    double *y = x + lengths->n, *low = y + lengths->n, *high = low + lengths->n;
+    bool any = false;
+    for (size_t i = 0; i < lengths->n; i++) {
+        size_t n = way < 0 ? mass_values(s, variant, i, values) : study_accuracies(s, variant, (enum study_way)way, i, values);
+        x[i] = (double)lengths->v[i];
+        y[i] = study_median(values, n);
+        low[i] = n ? values[0] : (double)NAN;
+        high[i] = n ? values[n - 1] : (double)NAN;
+        any |= n > 0;
+    }
+    if (!any) return SNELLEN_OK;
+    lines->series[lines->n++] = (struct plot_series){.name = name, .dashed = way == WAY_FORCED, .n = lengths->n, .x = x,
+                                                     .y = y, .low = low, .high = high};
+    return SNELLEN_OK;
+}
+
+static snellen_status accuracy_lines(struct study *s, struct lines *lines, snellen_error *err)
+{
+    for (size_t v = 0; v < s->n_settings; v++)
+        for (int way = 0; way <= WAY_FORCED; way++) {
+            const char *name = s->file.variants[v].name;
+            if (way == WAY_FORCED) name = arena_printf(&s->arena, "%s, anchors given", name);
+            FAIL_IF(!name, SNELLEN_E_MEMORY, "figure: memory ran out");
+            TRY(add_line(s, lines, v, way, name, err));
+        }
+    return SNELLEN_OK;
+}
+
+/* ---- figures ------------------------------------------------------------------------------------------------------------------ */
+
+/* Where the training lengths end: all variants have the same in the studies of the papers. */
+static struct plot_rule training_end(struct study *s)
+{
+    return (struct plot_rule){.vertical = true, .at = (double)s->settings[0].data.lengths.v[1],
+                              .label = "longest trained on"};
+}
+
+static const char *count_text(struct study *s)
+{
+    const struct settings *first = &s->settings[0];
+    size_t seeds = 0;
+    for (size_t v = 0; v < s->n_settings; v++) seeds = MAX(seeds, s->settings[v].seeds.n);
+    return arena_printf(&s->arena, "Median of %zu seed%s, band from the least to the most; %lld lines a length, none of them "
+                        "trained on, written by the model symbol by symbol.", seeds, seeds == 1 ? "" : "s",
+                        (long long)first->eval.lines);
+}
+
+static snellen_status draw_accuracy(struct study *s, const struct lines *lines, const struct plot_rule *rule,
+                                    struct plot_figure *f, snellen_error *err)
+{
+    *f = (struct plot_figure){.id = "accuracy", .title = s->file.title, .caption = count_text(s), .alt = "",
+                              .command = s->options->command ? s->options->command : "",
+                              .x = {.label = "length"}, .y = {.label = "right final answers", .low = 0, .high = 1},
+                              .series = lines->series, .n_series = lines->n, .rules = rule, .n_rules = 1};
+    FAIL_IF(!f->caption, SNELLEN_E_MEMORY, "figure: memory ran out");
+    return plot_write_all(f, s->options->folder, err);
+}
+
+static snellen_status draw_mass(struct study *s, const struct lines *lines, const struct plot_rule *rule,
+                                struct plot_figure *f, snellen_error *err)
+{
+    *f = (struct plot_figure){.id = "mass", .title = "Attribution on the two right tokens",
+                              .caption = "Share of gradient x input, mean over the outputs of a line, that lies on the bit and "
+                                         "on the last parity; 1 is ideal.", .alt = "",
+                              .command = s->options->command ? s->options->command : "",
+                              .x = {.label = "length"}, .y = {.label = "share of the mass", .low = 0, .high = 1},
+                              .series = lines->series, .n_series = lines->n, .rules = rule, .n_rules = 1};
+    return plot_write_all(f, s->options->folder, err);
+}
+
+/* ---- numbers ------------------------------------------------------------------------------------------------------------------- */
+
+static const char *const way_words[WAY_COUNT] = {"writes all", "anchors given", "best held-out loss"};
+
+/* One row a run and way: accuracy at each length, of the first variant's lengths. */
+static snellen_status all_runs(struct study *s, struct report_table *table, snellen_error *err)
+{
+    const struct int_row *lengths = &s->settings[0].eval.lengths;
+    size_t columns = lengths->n + 4, rows = 0;
+    const char **header = arena_alloc(&s->arena, columns * sizeof *header);
+    const char **cells = arena_alloc(&s->arena, (s->n_runs * WAY_COUNT + 1) * columns * sizeof *cells);
+    FAIL_IF(!header || !cells, SNELLEN_E_MEMORY, "page: memory ran out");
+    const char *first[] = {"variant", "seed", "model", "loss"};
+    memcpy(header, first, sizeof first);
+    for (size_t i = 0; i < lengths->n; i++) header[4 + i] = arena_printf(&s->arena, "%lld", (long long)lengths->v[i]);
+    for (size_t r = 0; r < s->n_runs; r++)
+        for (int way = 0; way < WAY_COUNT; way++) {
+            const struct study_run *run = &s->runs[r];
+            if (!run->cells[way]) continue;
+            const char **row = cells + columns * rows++;
+            row[0] = s->file.variants[run->variant].name;
+            row[1] = arena_printf(&s->arena, "%lld", (long long)run->seed);
+            row[2] = way_words[way];
+            row[3] = arena_printf(&s->arena, "%.4f", run->loss);
+            for (size_t i = 0; i < lengths->n; i++) {
+                const struct study_cell *c = i < s->settings[run->variant].eval.lengths.n ? &run->cells[way][i] : NULL;
+                row[4 + i] = c && c->n ? arena_printf(&s->arena, "%.2f", (double)c->n_answer / (double)c->n) : "-";
+            }
+            for (size_t i = 0; i < columns; i++) FAIL_IF(!row[i], SNELLEN_E_MEMORY, "page: memory ran out");
+        }
+    *table = (struct report_table){.caption = "Right final answers of every run", .header = header, .cells = cells,
+                                   .n_columns = columns, .n_rows = rows};
+    return SNELLEN_OK;
+}
+
+static json_t *point_json(const struct study *s, size_t v, int way, size_t i)
+{
+    double values[STUDY_MAX_SEEDS];
+    size_t n = study_accuracies(s, v, (enum study_way)way, i, values);
+    if (!n) return NULL;
+    double median = study_median(values, n);
+    return json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f}", "variant", s->file.variants[v].name, "model", way_words[way],
+                     "length", (json_int_t)s->settings[v].eval.lengths.v[i], "seeds", (json_int_t)n, "median", median, "least",
+                     values[0], "most", values[n - 1]);
+}
+
+static snellen_status write_results(const struct study *s, snellen_error *err)
+{
+    json_t *points = json_array();
+    for (size_t v = 0; points && v < s->n_settings; v++)
+        for (int way = 0; way < WAY_COUNT; way++)
+            for (size_t i = 0; i < s->settings[v].eval.lengths.n; i++) {
+                json_t *point = point_json(s, v, way, i);
+                if (point) json_array_append_new(points, point);
+            }
+    json_t *o = points ? json_pack("{s:s, s:s, s:s, s:o}", "study", s->file.name, "version", snellen_version(), "command",
+                                   s->options->command ? s->options->command : "", "answers", points) : NULL;
+    char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL, path[4200];
+    snprintf(path, sizeof path, "%s/results.json", s->options->folder);
+    snellen_status status = text ? file_write_atomic(path, text, strlen(text), err)
+                                 : error_set(err, SNELLEN_E_MEMORY, "results: memory ran out");
+    free(text);
+    json_decref(o);
+    return status;
+}
+
+/* ---- the page -------------------------------------------------------------------------------------------------------------------- */
+
+static snellen_status findings_of(struct study *s, struct report_finding *findings, size_t *n, snellen_error *err)
+{
+    double values[STUDY_MAX_SEEDS];
+    *n = 0;
+    for (size_t v = 0; v < s->n_settings; v++) {
+        const struct int_row *lengths = &s->settings[v].eval.lengths;
+        size_t n_seeds = lengths->n ? study_accuracies(s, v, WAY_FREE, lengths->n - 1, values) : 0;
+        if (!n_seeds) continue;
+        double median = study_median(values, n_seeds);
+        const char *text = arena_printf(&s->arena, "%s: at length %lld %.0f %% of the final answers are right (median of %zu "
+                                        "seed%s, %.0f .. %.0f %%).", s->file.variants[v].name,
+                                        (long long)lengths->v[lengths->n - 1], 100 * median, n_seeds,
+                                        n_seeds == 1 ? "" : "s", 100 * values[0], 100 * values[n_seeds - 1]);
+        FAIL_IF(!text, SNELLEN_E_MEMORY, "page: memory ran out");
+        findings[(*n)++] = (struct report_finding){median >= 0.95 ? REPORT_GOOD : median >= 0.75 ? REPORT_WARN : REPORT_BAD,
+                                                   text, "accuracy"};
+    }
+    return SNELLEN_OK;
+}
+
+snellen_status study_draw(struct study *s, snellen_error *err)
+{
+    struct lines *lines = arena_alloc(&s->arena, sizeof *lines), *mass = arena_alloc(&s->arena, sizeof *mass);
+    FAIL_IF(!lines || !mass, SNELLEN_E_MEMORY, "figure: memory ran out");
+    struct plot_figure figures[2];
+    const struct plot_figure *list[] = {&figures[0], &figures[1]};
+    struct plot_rule rule = training_end(s);
+    struct report_finding findings[STUDY_MAX_VARIANTS];
+    struct report_table table;
+    char path[4200];
+    size_t n_findings;
+    TRY(accuracy_lines(s, lines, err));
+    for (size_t v = 0; v < s->n_settings; v++) TRY(add_line(s, mass, v, -1, s->file.variants[v].name, err));
+    TRY(draw_accuracy(s, lines, &rule, &figures[0], err));
+    if (mass->n) TRY(draw_mass(s, mass, &rule, &figures[1], err));
+    TRY(all_runs(s, &table, err));
+    TRY(findings_of(s, findings, &n_findings, err));
+    TRY(write_results(s, err));
+    const struct report_section section = {.heading = "Over length", .lead = s->file.about, .figures = list,
+                                           .n_figures = mass->n ? 2 : 1, .tables = &table, .n_tables = 1};
+    const struct report_fact footer[] = {{"version", snellen_version()},
+                                         {"command", s->options->command ? s->options->command : ""}};
+    const struct report_page page = {
+        .title = s->file.title, .subtitle = count_text(s),
+        .warning = s->n_runs < s->runs_room && !s->options->only ? "Not all runs are finished." : NULL,
+        .findings = findings, .n_findings = n_findings, .sections = &section, .n_sections = 1, .footer = footer,
+        .n_footer = COUNT_OF(footer)};
+    snprintf(path, sizeof path, "%s/index.html", s->options->folder);
+    return report_write_html(&page, path, err);
+}
