@@ -50,8 +50,8 @@ snellen_status error_prefix(snellen_error *err, snellen_status status, const cha
 bool size_mul(uint64_t a, uint64_t b, uint64_t *out);
 bool size_add(uint64_t a, uint64_t b, uint64_t *out);
 
-/* Zeroed array of n elements of `size` bytes, aligned to 64; the pointer at `out` (of any object type) is set on success. Never larger than the memory the
- * machine can give: the message has the sum. Free with mem_free(). */
+/* Zeroed array of n elements of `size` bytes, aligned to 64; the pointer at `out` (of any object type) is set on
+ * success. Never larger than the memory the machine can give: the message has the sum. Free with mem_free(). */
 snellen_status mem_new(void *out, uint64_t n, uint64_t size, const char *what, snellen_error *err);
 void mem_free(void *p);
 /* A typed mem_new: TRY(NEW_ARRAY(&x, n, "hidden rows", err)) */
@@ -59,8 +59,9 @@ void mem_free(void *p);
 /* Bytes of memory that can be had now (MemAvailable, within the cgroup's limit). */
 uint64_t mem_available(void);
 
-/* Arrays that are taken together: the function that lists them is called twice, first with an empty layout, which adds up
- * their sizes (`used`), then with `block` of that many bytes, which hands out their places. Each begins at 64 bytes. */
+/* Arrays that are taken together: the function that lists them is called twice, first with an empty layout, which
+ * adds up their sizes (`used`), then with `block` of that many bytes, which hands out their places. Each begins at
+ * 64 bytes. */
 struct layout {
     char *block;
     uint64_t used;
@@ -154,7 +155,8 @@ bool file_is_folder(const char *path);
 bool file_exists(const char *path);
 /* mkdir -p */
 snellen_status folder_make(const char *path, snellen_error *err);
-/* $XDG_CACHE_HOME/snellen or ~/.cache/snellen; $XDG_DATA_HOME/snellen or ~/.local/share/snellen. NULL without a home. */
+/* $XDG_CACHE_HOME/snellen or ~/.cache/snellen; $XDG_DATA_HOME/snellen or ~/.local/share/snellen. NULL without a
+ * home. */
 char *folder_cache(struct arena *a);
 char *folder_data(struct arena *a);
 
@@ -172,5 +174,8 @@ uint64_t rng_below(struct rng *r, uint64_t n);
 double rng_uniform(struct rng *r);
 /* Standard normal. */
 double rng_normal(struct rng *r);
+/* Place i of a random order of n <= 2^62 things; draw i / n of them has an order of its own. A permutation without a
+ * table: a Feistel network over the next power of four, walked until it lands below n (Black and Rogaway 2002). */
+uint64_t order_at(uint64_t n, uint64_t i, uint64_t seed);
 
 #endif

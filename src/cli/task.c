@@ -227,9 +227,9 @@ static snellen_status record_answers(snellen_recorder *recorder, const snellen_t
     TRY(NEW_ARRAY(&numbers, 2 * r->n_answers, "numbers", err));
     for (size_t i = 0; i < r->n_answers; i++) {
         const snellen_answer *answer = &r->answers[i];
-        snellen_number number = {.subject = task, .cure = cure_of(a), .style = style_of(a), .precision = a->common.precision,
-                                 .length = answer->length, .prompt = answer->prompt, .layer = -1, .metric = "margin",
-                                 .value = (double)answer->margin};
+        snellen_number number = {.subject = task, .cure = cure_of(a), .style = style_of(a),
+                                 .precision = a->common.precision, .length = answer->length, .prompt = answer->prompt,
+                                 .layer = -1, .metric = "margin", .value = (double)answer->margin};
         numbers[n++] = number;
         if (!answer->generated) continue;
         number.metric = "got";
@@ -264,8 +264,8 @@ static snellen_status ask(const snellen_model *model, const char *name, const ch
 }
 
 /* The kind of task decides who asks. */
-static snellen_status ask_task(const snellen_model *model, const char *name, const char *task, const struct task_args *a,
-                               snellen_recorder *recorder, snellen_error *err)
+static snellen_status ask_task(const snellen_model *model, const char *name, const char *task,
+                               const struct task_args *a, snellen_recorder *recorder, snellen_error *err)
 {
     snellen_task_info info;
     bool symbols = task_named(task, &info) && *info.formats;
@@ -343,14 +343,14 @@ static int run(int argc, char **argv)
                 .shown = "20, of symbols 100; show: 3"),
         OPT_SEED(0, "seed", "N", &a.common.seed, "decides the prompts after the first; tasks of symbols: all of them"),
         OPT_GROUP("tasks of symbols"),
-        OPT_TEXT(0, "format", "FORMAT", &a.format, "how the content is written; which formats a task has, `snellen task "
-                 "list` says", .shown = "the first"),
+        OPT_TEXT(0, "format", "FORMAT", &a.format, "how the content is written; which formats a task has, `snellen "
+                 "task list` says", .shown = "the first"),
         OPT_INT(0, "pool", "N", &a.pool, 1, 240, "words that anchors and keys are drawn from", .shown = "128"),
         OPT_INT(0, "spacing", "K", &a.spacing, 1, 1000, "parity: an anchor before every K-th bit only", .shown = "1"),
         OPT_INT(0, "cycle", "N", &a.cycle, 1, 240, "parity, format cyclic: anchors in the repeated sequence",
                 .shown = "8"),
-        OPT_FLAG(0, "forced", &a.forced, "eval: the anchors of the output are put there for the model, which writes the "
-                 "rest; without it the model writes them itself"),
+        OPT_FLAG(0, "forced", &a.forced, "eval: the anchors of the output are put there for the model, which writes "
+                 "the rest; without it the model writes them itself"),
         OPT_INT(0, "lanes", "N", &a.lanes, 1, SNELLEN_MAX_LANES, "eval: lines that are written side by side; more are "
                 "faster and take more memory", .shown = "64, or what takes 512 MB"),
         OPT_FLAG(0, "train", &a.train, "samples of the training set, not of the test set"),
@@ -387,8 +387,8 @@ const struct verb verb_task = {
     .about = "The margin is log p(right answer) - log p(best wrong answer), in nats, with the answer's first words "
              "already written; above 0 the model would rather say the right one. A length where at least half the "
              "margins are not above 0, as at all longer ones, is where the model is called blind.\n\n"
-             "Tasks of symbols have no margin: the model writes the output of a line, greedily, and its own symbols stand "
-             "in what it reads. A line is right when all that it wrote is, an answer when the final answer is.",
+             "Tasks of symbols have no margin: the model writes the output of a line, greedily, and its own symbols "
+             "stand in what it reads. A line is right when all that it wrote is, an answer when the final answer is.",
     .args = "ACTION TASK MODEL",
     .min_args = 1,
     .max_args = 3,

@@ -1,5 +1,5 @@
-/* Lanes: many memories of one kind behind one batch. Each group of rows of a batch belongs to one lane, whose own memory sees a
- * batch of those rows only; what it answers is moved to where the rows stand in the whole batch. */
+/* Lanes: many memories of one kind behind one batch. Each group of rows of a batch belongs to one lane, whose own
+ * memory sees a batch of those rows only; what it answers is moved to where the rows stand in the whole batch. */
 #include "model/memory.h"
 
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* Lanes: many timelines over a model that go through the layers together. A session's batch has rows of one timeline; here
- * each group of its rows continues another one, so that writing a token in each of many short texts costs one pass.
+/* Lanes: many timelines over a model that go through the layers together. A session's batch has rows of one
+ * timeline; here each group of its rows continues another one, so that writing a token in each of many short texts
+ * costs one pass.
  *
  * A lane has at most LANE_ROWS rows in a batch, so that its memory keeps little room for rows on their way. */
 #include "model/model.h"

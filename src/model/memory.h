@@ -75,9 +75,9 @@ struct memory {
     int64_t length;             /* tokens read */
 };
 
-/* n_lanes memories of a kind behind one, for batches in which each group continues the timeline of its lane; a lane has one
- * group in a batch at most, of at most shape->chunk rows; `rows` is the most of a whole batch. The decoder's calls and free
- * are there; the others are the lanes' own (src/memory/lanes.c). */
+/* n_lanes memories of a kind behind one, for batches in which each group continues the timeline of its lane; a lane
+ * has one group in a batch at most, of at most shape->chunk rows; `rows` is the most of a whole batch. The decoder's
+ * calls and free are there; the others are the lanes' own (src/memory/lanes.c). */
 snellen_status memory_lanes_create(const struct memory_ops *ops, const struct memory_shape *shape, int64_t n_lanes,
                                    int64_t rows, struct memory **out, snellen_error *err);
 struct memory *memory_lane(const struct memory *lanes, int64_t lane);

@@ -128,7 +128,7 @@ void position_vector(const struct snellen_model *model, float *y, int64_t positi
 /* ALiBi slopes of n_heads heads (arXiv 2108.12409): 2^(-max_bias i / n) for a power of two, interleaved otherwise. */
 void alibi_slopes(float *slopes, int64_t n_heads, double max_bias);
 
-/* ---- what sessions and lanes have in common (session.c) --------------------------------------------------------------- */
+/* ---- what sessions and lanes have in common (session.c) ----------------------------------------------------------- */
 
 struct workspace_shape;
 /* Fills in what was left to defaults and checks the rest. */

@@ -1,16 +1,16 @@
-/* Addition of two numbers, digit by digit (arXiv 2408.05506, section 5): the sum is written least significant digit first,
- * with one digit for the carry place, then once more most significant digit first. The weight of a digit is its power of
- * ten; 12 + 9 = 021 has the weights 1 0, 0, 2 1 0.
+/* Addition of two numbers, digit by digit (arXiv 2408.05506, section 5): the sum is written least significant digit
+ * first, with one digit for the carry place, then once more most significant digit first. The weight of a digit is
+ * its power of ten; 12 + 9 = 021 has the weights 1 0, 0, 2 1 0.
  *
- * A length of n digits: one operand, either of them, has n digits, the other 1 to n, all numbers of digits equally likely;
- * an operand of more than one digit does not begin with 0. */
+ * A length of n digits: one operand, either of them, has n digits, the other 1 to n, all numbers of digits equally
+ * likely; an operand of more than one digit does not begin with 0. */
 #include "tasks/symbols.h"
 
 enum addition_format { PLAIN, MNEMONIC, PADDED, PADDED_MNEMONIC, NONALIGNED, REVERSED, HINTS, SPACED };
 enum { BASE = 10 };
 
-/* Where a content keeps what: the numbers of digits, then the digits least significant first, then whether a space stands
- * behind a digit. */
+/* Where a content keeps what: the numbers of digits, then the digits least significant first, then whether a space
+ * stands behind a digit. */
 struct addition {
     size_t n[2];                /* digits of each operand */
     const uint32_t *digits[2], *spaces[2];

@@ -1,47 +1,18 @@
-/* Dice: contents by number. Two permutations of numbers, one that is the same for ever and divides training from test, one
- * by seed that puts the samples of a set into an order, make samples different and sets disjoint without a list of what was
- * drawn before. */
+/* Dice: contents by number. Two permutations of numbers, one that is the same for ever and divides training from
+ * test, one by seed that puts the samples of a set into an order, make samples different and sets disjoint without a
+ * list of what was drawn before. */
 #include "tasks/symbols.h"
 
-enum { TEST_SHARE = 8, FEISTEL_ROUNDS = 8, NUMBER_BITS = 62 };
+enum { TEST_SHARE = 8, NUMBER_BITS = 62 };
 static const uint64_t split_key = 0x736e656c6c656e31u;  /* a new key would be new sets: results could not be compared */
-
-/* ---- permutations ------------------------------------------------------------------------------------------------ */
-
-/* A random function of (key, round, half). */
-static uint64_t scramble(uint64_t key, int round, uint64_t half)
-{
-    struct rng rng;
-    rng_seed(&rng, key, (uint64_t)round << 32 | half);
-    return rng_u64(&rng);
-}
-
-/* A permutation of [0, n), n <= 2^62, by key: a Feistel network on the even number of bits that hold n - 1, repeated until
- * the value falls below n (Black and Rogaway 2002, cycle walking: at most 4 rounds of it on average). */
-static uint64_t permute(uint64_t x, uint64_t n, uint64_t key)
-{
-    int half = 1;
-    while (half < 31 && (n - 1) >> (2 * half)) half++;
-    uint64_t mask = ((uint64_t)1 << half) - 1;
-    do {
-        uint64_t left = x >> half, right = x & mask;
-        for (int round = 0; round < FEISTEL_ROUNDS; round++) {
-            uint64_t next = left ^ (scramble(key, round, right) & mask);
-            left = right;
-            right = next;
-        }
-        x = left << half | right;
-    } while (x >= n);
-    return x;
-}
 
 /* The number in [0, n) of the content that sample `index` of a set has. */
 static uint64_t number_of(struct dice *dice, uint64_t n)
 {
-    uint64_t n_test = MAX(n / TEST_SHARE, 1), first = dice->train ? n_test : 0, size = dice->train ? n - n_test : n_test;
+    uint64_t n_test = MAX(n / TEST_SHARE, 1);
+    uint64_t first = dice->train ? n_test : 0, size = dice->train ? n - n_test : n_test;
     dice->repeats = dice->index >= size;
-    uint64_t place = first + permute(dice->index % size, size, dice->key);
-    return permute(place, n, split_key);
+    return order_at(n, first + order_at(size, dice->index, dice->key), split_key);
 }
 
 /* ---- what tasks draw --------------------------------------------------------------------------------------------- */

@@ -1,8 +1,9 @@
-/* Lets a model write the output of lines: greedily, many side by side, never with the right symbol put in the place of a wrong
- * one. What is given (bits of `interleaved`, keys; anchors, when forced) is read together with the symbol before it, so that
- * a pass is made only where the model has to write.
+/* Lets a model write the output of lines: greedily, many side by side, never with the right symbol put in the place
+ * of a wrong one. What is given (bits of `interleaved`, keys; anchors, when forced) is read together with the symbol
+ * before it, so that a pass is made only where the model has to write.
  *
- * Invariant: a writer's tokens [0, n_known) are settled, [0, n_read) of them are in its lane; token n_known is to be written. */
+ * Invariant: a writer's tokens [0, n_known) are settled, [0, n_read) of them are in its lane; token n_known is to be
+ * written. */
 #include "tasks/symbols.h"
 #include "tasks/tasks.h"
 
@@ -45,7 +46,7 @@ struct writing {
     struct owned_result *owned;
 };
 
-/* ---- what is asked ------------------------------------------------------------------------------------------------ */
+/* ---- what is asked ----------------------------------------------------------------------------------------------- */
 
 static snellen_status make_job(const struct writing *w, size_t job, struct line *line, snellen_error *err)
 {
@@ -54,7 +55,8 @@ static snellen_status make_job(const struct writing *w, size_t job, struct line 
     return line_make(&w->spec, w->lengths[job / n], o->train, o->seed, job % n, line, err);
 }
 
-/* Tokens that the lines of one length take at most, and how many there are; every symbol of every line must be a token. */
+/* Tokens that the lines of one length take at most, and how many there are; every symbol of every line must be a
+ * token. */
 static snellen_status measure_length(const struct writing *w, size_t i, struct line *line, size_t *longest,
                                      size_t *n_lines, snellen_error *err)
 {
@@ -95,8 +97,8 @@ static snellen_status measure(struct writing *w, struct line *line, snellen_erro
             w->n_lengths = i;
             break;
         }
-        FAIL_IF(!fits, SNELLEN_E_CONTEXT, "task %s: length %lld takes %zu tokens, the context holds %llu; shorter lengths, "
-                "or a larger context (--context N) where the model's positions allow it", info->name,
+        FAIL_IF(!fits, SNELLEN_E_CONTEXT, "task %s: length %lld takes %zu tokens, the context holds %llu; shorter "
+                "lengths, or a larger context (--context N) where the model's positions allow it", info->name,
                 (long long)w->lengths[i], longest - 1, (unsigned long long)context_limit(w));
         w->longest = MAX(w->longest, longest);
         w->n_lines += n_lines;
@@ -105,7 +107,8 @@ static snellen_status measure(struct writing *w, struct line *line, snellen_erro
     return SNELLEN_OK;
 }
 
-/* Lanes are bounded by a number of bytes and not by what is free now: they decide how many rows are summed up together. */
+/* Lanes are bounded by a number of bytes and not by what is free now: they decide how many rows are summed up
+ * together. */
 static snellen_status open_lanes(struct writing *w, snellen_error *err)
 {
     snellen_session_options o = w->options->session;
@@ -129,7 +132,7 @@ static snellen_status open_lanes(struct writing *w, snellen_error *err)
     return NEW_ARRAY(&w->logits, n_logits, "logits", err);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 /* True when symbol i of the line is put there for the model. */
 static bool put_there(const struct writing *w, const struct line *line, size_t i)
@@ -242,7 +245,7 @@ static snellen_status write_all(struct writing *w, const snellen_progress *progr
     return SNELLEN_OK;
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------------ */
+/* ---- results ----------------------------------------------------------------------------------------------------- */
 
 static void count_line(snellen_lines_cell *cell, const snellen_written *line)
 {

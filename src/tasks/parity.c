@@ -1,7 +1,8 @@
-/* Parity: bits x_1 .. x_n, running parity p_i = x_i xor p_(i-1), p_0 = 0, the answer is p_n (arXiv 2408.05506, section 4).
+/* Parity: bits x_1 .. x_n, running parity p_i = x_i xor p_(i-1), p_0 = 0, the answer is p_n (arXiv 2408.05506,
+ * section 4).
  *
- * Anchors stand before bits and before the running parities. In `mnemonic` the same word names a bit and its parity, so
- * that the bit can be found by content; the variants take away one thing each of what makes that work. */
+ * Anchors stand before bits and before the running parities. In `mnemonic` the same word names a bit and its parity,
+ * so that the bit can be found by content; the variants take away one thing each of what makes that work. */
 #include "tasks/symbols.h"
 
 enum parity_format { DIRECT, SCRATCHPAD, INTERLEAVED, MNEMONIC, NUMERIC, CONSTANT, NONALIGNED, CYCLIC };

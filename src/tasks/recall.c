@@ -1,8 +1,8 @@
 /* Recall: copying a sequence, forwards or backwards, and associative retrieval: which value belongs to a key.
  *
- *     copy, reverse    of digits, which repeat, so that content alone does not say where to read on; `unique`: of words that
- *                      do not; `mnemonic`: of digits, the same word before a digit and its copy
- *     remember         pairs of a key (word) and a value (digit), all keys different; then a key, its value is asked for
+ *     copy, reverse    of digits, which repeat, so that content alone does not say where to read on; `unique`: of
+ *                      words that do not; `mnemonic`: of digits, the same word before a digit and its copy
+ *     remember         pairs of a key (word) and a value (digit), all keys different; then a key, whose value is asked
  *     rewrite          keys repeat, and the last value counts; about two pairs a key
  *                      (arXiv 2407.04841, with one symbol a key and a value)
  *
@@ -19,7 +19,7 @@ static int64_t no_end(const struct line_spec *spec)
     return LINE_MAX_LENGTH;
 }
 
-/* ---- copy, reverse ------------------------------------------------------------------------------------------------ */
+/* ---- copy, reverse ----------------------------------------------------------------------------------------------- */
 
 static int64_t copy_words(const struct line_spec *spec, int64_t length)
 {
@@ -71,10 +71,10 @@ static void reverse_write(const struct line_spec *spec, const struct content *co
     copy_write_in_order(spec, content, true, line);
 }
 
-/* ---- remember, rewrite -------------------------------------------------------------------------------------------- */
+/* ---- remember, rewrite ------------------------------------------------------------------------------------------- */
 
-/* values of n pairs and K keys: [n] which key a pair has, [n] its value, [K] and [K] what chooses the keys' words and the
- * order in which they are asked for; anchors: [K] the words, [K] that order, counted from SYMBOL_WORD on. */
+/* values of n pairs and K keys: [n] which key a pair has, [n] its value, [K] and [K] what chooses the keys' words
+ * and the order in which they are asked for; anchors: [K] the words, [K] that order, counted from SYMBOL_WORD on. */
 
 static int64_t remember_keys(const struct line_spec *spec, int64_t length)
 {
@@ -145,7 +145,7 @@ static void pairs_write(const struct line_spec *spec, const struct content *cont
     }
 }
 
-/* ---- the tasks ---------------------------------------------------------------------------------------------------- */
+/* ---- the tasks --------------------------------------------------------------------------------------------------- */
 
 static const int64_t lengths[] = {5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60};
 

@@ -41,7 +41,8 @@ snellen_status line_spec_set(struct line_spec *spec, const char *task, const sne
     const struct symbol_task *t = symbol_task_find(task);
     snellen_task_info info;
     for (size_t i = 0; !t && snellen_task_list(i, &info); i++)
-        FAIL_IF(!strcmp(info.name, task), SNELLEN_E_USAGE, "task '%s' has prompts in words, not lines of symbols", task);
+        FAIL_IF(!strcmp(info.name, task), SNELLEN_E_USAGE, "task '%s' has prompts in words, not lines of symbols",
+                task);
     if (!t) return task_unknown(task, err);
     const char *format = options->format;
     char name[32];
@@ -51,7 +52,8 @@ snellen_status line_spec_set(struct line_spec *spec, const char *task, const sne
     format = format_name(spec, name);
     FAIL_IF(spec->pool > SYMBOL_MAX_POOL, SNELLEN_E_USAGE, "pool is %u words, 1 to %d expected", spec->pool,
             SYMBOL_MAX_POOL);
-    FAIL_IF(spec->spacing > MAX_SPACING, SNELLEN_E_USAGE, "spacing is %u, 1 to %d expected", spec->spacing, MAX_SPACING);
+    FAIL_IF(spec->spacing > MAX_SPACING, SNELLEN_E_USAGE, "spacing is %u, 1 to %d expected", spec->spacing,
+            MAX_SPACING);
     FAIL_IF(spec->spacing > 1 && word_index(t->spacing_formats, format) < 0, SNELLEN_E_USAGE,
             "task %s, format %s: spacing is for formats with anchors%s%s", task, format,
             *t->spacing_formats ? ": " : ", which this task does not have", t->spacing_formats);

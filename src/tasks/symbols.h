@@ -1,5 +1,5 @@
-/* Tasks of symbols: lines that are generated, each symbol one token, so that a model's right answers can be counted token
- * by token and small models can be trained on them.
+/* Tasks of symbols: lines that are generated, each symbol one token, so that a model's right answers can be counted
+ * token by token and small models can be trained on them.
  *
  *     line = format(content, anchors),   (content, anchors) = draw(task, length, set, seed, index)
  *
@@ -15,10 +15,10 @@
 
 #include "base/base.h"
 
-/* ---- symbols: one vocabulary for all these tasks ------------------------------------------------------------------ */
+/* ---- symbols: one vocabulary for all these tasks ----------------------------------------------------------------- */
 
-/* A symbol is its place in the vocabulary, which is also its token id in a model that was trained on this vocabulary. The
- * words come last, so that a smaller pool makes a smaller vocabulary. */
+/* A symbol is its place in the vocabulary, which is also its token id in a model that was trained on this
+ * vocabulary. The words come last, so that a smaller pool makes a smaller vocabulary. */
 enum {
     SYMBOL_START,       /* >>> */
     SYMBOL_EQUALS,      /* === */
@@ -84,10 +84,11 @@ enum { LINE_MAX_LENGTH = 10000 };
 
 /* ---- dice (dice.c) ----------------------------------------------------------------------------------------------- */
 
-/* Contents of one length are numbered; a fixed permutation of the numbers makes the first eighth (at least one) the test
- * set and the others the training set, so the sets have no content in common whatever the seed. Another permutation, by
- * seed, gives sample `index` its place in the set: samples of a seed differ as long as index is below the set's size. Numbers
- * of more than 62 bits: that holds for the first values of the content, the others are random. */
+/* Contents of one length are numbered; a fixed permutation of the numbers makes the first eighth (at least one) the
+ * test set and the others the training set, so the sets have no content in common whatever the seed. Another
+ * permutation, by seed, gives sample `index` its place in the set: samples of a seed differ as long as index is
+ * below the set's size. Numbers of more than 62 bits: that holds for the first values of the content, the others are
+ * random. */
 struct dice {
     bool train;
     bool single;            /* there is one content only, so that the sets cannot differ */
@@ -104,7 +105,7 @@ void dice_words(struct dice *dice, uint32_t pool, size_t n, int32_t *words);
 void word_radices(uint32_t pool, size_t n, uint32_t *radices);
 void choose_words(uint32_t pool, const uint32_t *values, size_t n, int32_t *words);
 
-/* ---- tasks --------------------------------------------------------------------------------------------------------- */
+/* ---- tasks ------------------------------------------------------------------------------------------------------- */
 
 struct symbol_task {
     snellen_task_info info;
@@ -130,7 +131,7 @@ snellen_status line_check(const struct line_spec *spec, int64_t length, snellen_
 snellen_status line_make(const struct line_spec *spec, int64_t length, bool train, uint64_t seed, uint64_t index,
                          struct line *line, snellen_error *err);
 
-/* ---- symbols as tokens (tokens.c) --------------------------------------------------------------------------------- */
+/* ---- symbols as tokens (tokens.c) -------------------------------------------------------------------------------- */
 
 struct symbol_tokens {
     const snellen_model *model;

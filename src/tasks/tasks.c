@@ -87,8 +87,8 @@ static snellen_status form_set_cure(const struct task *task, const char *cure, s
         form->comma = (uint32_t)value;
         return SNELLEN_OK;
     }
-    FAIL_IF(word_index(task->info.cures, cure) < 0, SNELLEN_E_USAGE, "task %s has no cure '%s'; it has: %s", task->info.name,
-            cure, task->info.cures);
+    FAIL_IF(word_index(task->info.cures, cure) < 0, SNELLEN_E_USAGE, "task %s has no cure '%s'; it has: %s",
+            task->info.name, cure, task->info.cures);
     form->hint = !strcmp(cure, "hint");
     form->alternate = !strcmp(cure, "alternate");
     if (!strcmp(cure, "commas")) form->comma = DEFAULT_COMMA;
@@ -99,8 +99,8 @@ snellen_status task_form_set(const struct task *task, const char *style, const c
                              snellen_error *err)
 {
     if (!style) style = style_names[TASK_PLAIN];
-    FAIL_IF(word_index(task->info.styles, style) < 0, SNELLEN_E_USAGE, "task %s has no style '%s'; it has: %s", task->info.name,
-            style, task->info.styles);
+    FAIL_IF(word_index(task->info.styles, style) < 0, SNELLEN_E_USAGE, "task %s has no style '%s'; it has: %s",
+            task->info.name, style, task->info.styles);
     form->hint = form->alternate = false;
     form->comma = 0;
     for (size_t i = 0; i < COUNT_OF(style_names); i++)

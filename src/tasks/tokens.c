@@ -1,6 +1,6 @@
-/* Symbols as tokens. A tokenizer may have a symbol with a space before it (" time"), which is how it stands inside a text, or
- * without (where digits are always tokens of their own); either will do, as long as the symbol is one token and no other one
- * has it. */
+/* Symbols as tokens. A tokenizer may have a symbol with a space before it (" time"), which is how it stands inside a
+ * text, or without (where digits are always tokens of their own); either will do, as long as the symbol is one token
+ * and no other one has it. */
 #include "tasks/symbols.h"
 
 #include <string.h>
@@ -69,8 +69,8 @@ snellen_status symbol_tokens_set(struct symbol_tokens *tokens, const snellen_mod
 snellen_status symbol_token(const struct symbol_tokens *tokens, int32_t symbol, int32_t *id, snellen_error *err)
 {
     *id = tokens->ids[symbol];
-    FAIL_IF(*id < 0, SNELLEN_E_UNSUPPORTED, "'%s' is not one token of this model's tokenizer; a format without it, or a "
-            "model with another tokenizer, is needed", symbol_names[symbol]);
+    FAIL_IF(*id < 0, SNELLEN_E_UNSUPPORTED, "'%s' is not one token of this model's tokenizer; a format without it, or "
+            "a model with another tokenizer, is needed", symbol_names[symbol]);
     return SNELLEN_OK;
 }
 

@@ -1,5 +1,5 @@
-/* The symbols of the tasks of lines, in the order of their ids: see symbols.h. The words are frequent English nouns of three to
- * six letters, and capital letters, each of which is one token in most tokenizers. */
+/* The symbols of the tasks of lines, in the order of their ids: see symbols.h. The words are frequent English nouns
+ * of three to six letters, and capital letters, each of which is one token in most tokenizers. */
 #include "tasks/symbols.h"
 
 #define TEN(tens)                                                                                                      \

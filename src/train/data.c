@@ -46,37 +46,6 @@ snellen_status source_open(const struct data_options *options, struct source **o
     return options->jsonl ? jsonl_open(options, out, err) : packed_open(options, out, err);
 }
 
-/* ---- order --------------------------------------------------------------------------------------------------------------- */
-
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
-uint64_t order_at(uint64_t n, uint64_t i, uint64_t seed)
-{
-    enum { ROUNDS = 8, LEAST_HALF = 4 };
-    struct rng r;
-    uint64_t keys[ROUNDS], x = i % n;
-    int half = LEAST_HALF;
-    while (half < 32 && n > (uint64_t)1 << 2 * half) half++;
-    uint64_t mask = ((uint64_t)1 << half) - 1;
-    rng_seed(&r, seed, i / n);
-    for (int k = 0; k < ROUNDS; k++) keys[k] = rng_u64(&r);
-    do {
-        uint64_t left = x >> half, right = x & mask;
-        for (int k = 0; k < ROUNDS; k++) {
-            uint64_t next = left ^ (mix(right + keys[k]) & mask);
-            left = right;
-            right = next;
-        }
-        x = left << half | right;
-    } while (x >= n);
-    return x;
-}
-
 /* ---- batches --------------------------------------------------------------------------------------------------------------- */
 
 void data_batch_free(struct data_batch *b)

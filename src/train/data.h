@@ -64,10 +64,6 @@ snellen_status source_open(const struct data_options *options, struct source **o
 snellen_status jsonl_open(const struct data_options *options, struct source **out, snellen_error *err);
 snellen_status packed_open(const struct data_options *options, struct source **out, snellen_error *err);
 
-/* Place i of a random order of n things; draw i / n of them has an order of its own. A permutation without a table: a
- * Feistel network over the next power of four, walked until it lands below n (Black and Rogaway 2002). */
-uint64_t order_at(uint64_t n, uint64_t i, uint64_t seed);
-
 /* ---- batches ----------------------------------------------------------------------------------------------------------- */
 
 /* Samples side by side, filled up with token 0 of weight 0 to the longest. Zero-initialised = empty. */

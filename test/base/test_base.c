@@ -173,6 +173,25 @@ static void test_random_numbers(void **state)
     assert_int_equal(rng_below(&a, 1), 0);
 }
 
+static void test_orders_are_permutations(void **state)
+{
+    (void)state;
+    static const uint64_t sizes[] = {1, 2, 3, 12, 255, 257, 5000};
+    for (size_t k = 0; k < COUNT_OF(sizes); k++) {
+        uint64_t n = sizes[k], same = 0, moved = 0;
+        uint8_t *seen = calloc(n, 2);
+        for (uint64_t i = 0; i < n; i++) {
+            uint64_t first = order_at(n, i, 7), second = order_at(n, n + i, 7);
+            assert_true(first < n && second < n && !seen[first] && !seen[n + second]);
+            seen[first] = seen[n + second] = 1;
+            same += first == second;
+            moved += first != i;
+        }
+        if (n > 200) assert_true(same < n / 10 && moved > n - n / 10);
+        free(seen);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) return 2;
@@ -181,6 +200,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_sizes_do_not_overflow), cmocka_unit_test(test_errors_are_values),
         cmocka_unit_test(test_arenas_and_text),       cmocka_unit_test(test_cursor_stops_at_the_end),
         cmocka_unit_test(test_files_appear_whole),    cmocka_unit_test(test_random_numbers),
+        cmocka_unit_test(test_orders_are_permutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

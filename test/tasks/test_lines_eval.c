@@ -1,5 +1,5 @@
-/* Models that write lines: what lanes write together is what each line alone would be, scores count what they say, errors
- * come before the work. */
+/* Models that write lines: what lanes write together is what each line alone would be, scores count what they say,
+ * errors come before the work. */
 #include "test/test.h"
 
 #include "base/base.h"
@@ -28,11 +28,11 @@ static snellen_lines_result *eval(struct snellen_model *model, const char *task,
     return r;
 }
 
-/* ---- one line at a time, by definition ---------------------------------------------------------------------------- */
+/* ---- one line at a time, by definition --------------------------------------------------------------------------- */
 
 /* What a model writes on one line, as text; counts of what it wrote and what was right. */
-static void write_alone(const struct snellen_model *model, const snellen_line *line, bool forced, char *text, size_t size,
-                        snellen_written *out)
+static void write_alone(const struct snellen_model *model, const snellen_line *line, bool forced, char *text,
+                        size_t size, snellen_written *out)
 {
     int32_t tokens[300];
     size_t n = 0, at = 0;
@@ -114,7 +114,7 @@ static void test_lanes_write_what_each_line_alone_would_be(void **state)
             }
 }
 
-/* ---- a model that knows the lines, but for some ------------------------------------------------------------------- */
+/* ---- a model that knows the lines, but for some ------------------------------------------------------------------ */
 
 enum { MAX_KNOWN = 64, MAX_TOKENS = 200 };
 static struct {
@@ -233,7 +233,7 @@ static void test_small_sets_are_asked_once(void **state)
     snellen_lines_result_free(r);
 }
 
-/* ---- interruptions and errors -------------------------------------------------------------------------------------- */
+/* ---- interruptions and errors ------------------------------------------------------------------------------------ */
 
 static bool stop_at(void *user, const char *what, uint64_t done, uint64_t total)
 {

@@ -179,7 +179,7 @@ static void test_lengths_share_what_they_have_in_common(void **state)
     assert_true(cost.generated_tokens > 0 && cost.generated_tokens <= plan.generated_tokens);
 }
 
-/* ---- tasks of symbols ----------------------------------------------------------------------------------------------- */
+/* ---- tasks of symbols -------------------------------------------------------------------------------------------- */
 
 /* Every word of the largest pool and every mark is a token of its own, which reads as the symbol does. */
 static void test_symbols_are_tokens(void **state)

@@ -24,25 +24,6 @@ static struct data_options options_for(const char *jsonl)
                                  .no_tokenizer = "x: has no tokenizer", .n_vocab = 50000, .n_context = 128};
 }
 
-static void test_orders_are_permutations(void **state)
-{
-    (void)state;
-    static const uint64_t sizes[] = {1, 2, 3, 12, 255, 257, 5000};
-    for (size_t k = 0; k < COUNT_OF(sizes); k++) {
-        uint64_t n = sizes[k], same = 0, moved = 0;
-        uint8_t *seen = calloc(n, 2);
-        for (uint64_t i = 0; i < n; i++) {
-            uint64_t first = order_at(n, i, 7), second = order_at(n, n + i, 7);
-            assert_true(first < n && second < n && !seen[first] && !seen[n + second]);
-            seen[first] = seen[n + second] = 1;
-            same += first == second;
-            moved += first != i;
-        }
-        if (n > 200) assert_true(same < n / 10 && moved > n - n / 10);
-        free(seen);
-    }
-}
-
 /* ---- jsonl ----------------------------------------------------------------------------------------------------------- */
 
 static void expect(struct source *source, const char *text, const char *weights)
@@ -340,7 +321,6 @@ int main(int argc, char **argv)
         tokenizer_from_json(json, n, NULL, 0, tokenizer_path, &tokenizer, NULL)) return 2;
     mem_free(json);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_orders_are_permutations),
         cmocka_unit_test(test_three_forms),
         cmocka_unit_test(test_bad_lines),
         cmocka_unit_test(test_long_samples),
