@@ -304,8 +304,8 @@ SNELLEN_API snellen_status snellen_session_branches(snellen_session *session, co
 
 /* ---- lanes: many sessions side by side ---------------------------------------------------------------------------- */
 
-/* n timelines over a model, each with a memory of its own, that read together: a token in each of 64 texts costs one pass over
- * the weights. For many short texts; a lane gives what a session gives, up to rounding (sums over more rows at once). */
+/* n timelines over a model, each with a memory of its own, that read together: a token in each of 64 texts costs one
+ * pass over the weights. For many short texts; a lane gives what a session gives, up to rounding. */
 typedef struct snellen_lanes snellen_lanes;
 enum { SNELLEN_MAX_LANES = 4096 };
 
@@ -320,10 +320,10 @@ typedef struct snellen_lane_feed {
     size_t n_tokens;    /* at least 1 */
 } snellen_lane_feed;
 
-/* Reads more tokens in some of the lanes, each at most once; logits [n, n_vocab] after the last token of each feed. After
- * SNELLEN_E_USAGE and SNELLEN_E_CONTEXT nothing has been read. */
-SNELLEN_API snellen_status snellen_lanes_feed(snellen_lanes *lanes, const snellen_lane_feed *feeds, size_t n, float *logits,
-                                              snellen_error *err);
+/* Reads more tokens in some of the lanes, each at most once; logits [n, n_vocab] after the last token of each feed.
+ * After SNELLEN_E_USAGE and SNELLEN_E_CONTEXT nothing has been read. */
+SNELLEN_API snellen_status snellen_lanes_feed(snellen_lanes *lanes, const snellen_lane_feed *feeds, size_t n,
+                                              float *logits, snellen_error *err);
 /* Forgets all that a lane has read. */
 SNELLEN_API void snellen_lanes_clear(snellen_lanes *lanes, int64_t lane);
 
@@ -380,14 +380,14 @@ SNELLEN_API void snellen_perplexity_get(const snellen_perplexity *ppl, snellen_p
 
 /* ---- tasks: questions with known answers (arXiv 2406.04267, copying and counting) ------------------------------------ */
 
-/* There are two kinds. Tasks in words ask in a sentence and are scored by margins: snellen_task_show(), snellen_task_eval().
- * Tasks of symbols (`formats` is not "") are lines in which each symbol is one token: snellen_line_make(),
- * snellen_lines_eval(). */
+/* There are two kinds. Tasks in words ask in a sentence and are scored by margins: snellen_task_show(),
+ * snellen_task_eval(). Tasks of symbols (`formats` is not "") are lines in which each symbol is one token:
+ * snellen_line_make(), snellen_lines_eval(). */
 typedef struct snellen_task_info {
     const char *name;       /* "copy-last", "count-ones", .. */
     const char *summary;    /* one line */
     const char *source;     /* paper and figure, or "ours" */
-    const char *formats;    /* tasks of symbols: names of the formats, separated by spaces; cures, styles and frame are "" */
+    const char *formats;    /* tasks of symbols: names of the formats, separated by spaces; cures, styles, frame are "" */
     const char *cures;      /* names of the cures that apply, separated by spaces */
     const char *styles;     /* names of the styles that apply: "plain step examples" */
     const char *frame;      /* how the prompt asks the answer to begin: "The answer to your question is: " */
@@ -460,19 +460,19 @@ SNELLEN_API snellen_status snellen_task_eval(const snellen_model *model, const c
                                              snellen_task_result **result, snellen_error *err);
 SNELLEN_API void snellen_task_result_free(snellen_task_result *result);
 
-/* ---- tasks of symbols (arXiv 2408.05506, parity and addition; copying and retrieval) ------------------------------------- */
+/* ---- tasks of symbols (arXiv 2408.05506, parity and addition; copying and retrieval) ------------------------------ */
 
-/* A line is a prompt and the output that a model has to write, each symbol one token. The format decides how a task's content
- * is written, above all whether something in the line can be looked up by content. Output may have anchors: words or marks
- * that say where in the input the next symbol comes from. */
+/* A line is a prompt and the output that a model has to write, each symbol one token. The format decides how a task's
+ * content is written, above all whether something in the line can be looked up by content. Output may have anchors:
+ * words or marks that say where in the input the next symbol comes from. */
 
 typedef struct snellen_line_options {
     const char *format;     /* NULL = the first that the task has */
     uint32_t pool;          /* words that anchors and keys are drawn from, at most 240; 0 = 128 */
     uint32_t spacing;       /* parity with anchors: one before every spacing-th bit, from the first on; 0 = 1 */
     uint32_t cycle;         /* parity, format cyclic: words in the sequence that is repeated; 0 = 8 */
-    bool train;             /* samples of the training set; default: of the test set. An eighth of all contents of a length,
-                               always the same ones, is the test set */
+    bool train;             /* samples of the training set; default: of the test set. An eighth of all contents of a
+                               length, always the same ones, is the test set */
     uint64_t seed;          /* order of the samples; default 1 */
 } snellen_line_options;
 
@@ -481,7 +481,7 @@ typedef struct snellen_symbol {
     int32_t id;             /* place in the vocabulary of these tasks, see snellen_symbol_name() */
     float weight;           /* in the loss: 1 for what a model has to write, else 0 */
     bool output;            /* behind the prompt */
-    bool given;             /* output that is put there for the model: the bits of `interleaved`, keys that are asked for */
+    bool given;             /* output that is put there for the model: bits of `interleaved`, keys that are asked for */
     bool anchor;            /* output that is put there in a forced evaluation only */
     bool answer;            /* of the final answer */
 } snellen_symbol;
@@ -492,12 +492,12 @@ typedef struct snellen_line {
     bool repeats;           /* the set has fewer contents than this index: the content is one of an earlier sample */
 } snellen_line;
 
-/* The vocabulary of these tasks: symbol i, NULL past the last one. A model made for them may have the first 108 + pool symbols
- * alone. */
+/* The vocabulary of these tasks: symbol i, NULL past the last one. A model made for them may have the first 108 + pool
+ * symbols alone. */
 SNELLEN_API const char *snellen_symbol_name(size_t i);
 SNELLEN_API snellen_line_options snellen_line_options_default(void);
-/* Sample `index` of a set: the same on every machine, and another content for each index until the set is exhausted. *line is
- * one piece of memory, handed over. */
+/* Sample `index` of a set: the same on every machine, and another content for each index until the set is exhausted.
+ * *line is one piece of memory, handed over. */
 SNELLEN_API snellen_status snellen_line_make(const char *task, const snellen_line_options *options, int64_t length,
                                              uint64_t index, snellen_line **line, snellen_error *err);
 
@@ -507,12 +507,13 @@ typedef struct snellen_lines_options {
     size_t n_lengths;
     uint32_t n_samples;      /* lines a length, fewer where the set has fewer contents; default 100 */
     bool forced;             /* anchors of the output are put there for the model; default: it writes them itself */
-    int64_t n_lanes;         /* lines that are written side by side; 0 = 64, or as many as take 512 MB; decides rounding only */
+    int64_t n_lanes;         /* lines that are written side by side; 0 = 64, or as many as take 512 MB; decides speed,
+                                memory and rounding only */
     snellen_session_options session; /* n_context 0 = what the lines need */
 } snellen_lines_options;
 
-/* A line as a model wrote it: greedily, each symbol after what it had written before, right or wrong, and as many symbols as
- * the right output has. */
+/* A line as a model wrote it: greedily, each symbol after what it had written before, right or wrong, and as many
+ * symbols as the right output has. */
 typedef struct snellen_written {
     int64_t length;
     uint64_t index;               /* sample */
@@ -541,9 +542,10 @@ typedef struct snellen_lines_result {
 } snellen_lines_result;
 
 SNELLEN_API snellen_lines_options snellen_lines_options_default(void);
-/* Lets a model write. Symbols are tokens: with a tokenizer each must be one, with a space before it or without (words of the
- * pool that are none are replaced); a model without one was made for the vocabulary of these tasks. *result, free with
- * snellen_lines_result_free(), is NULL after a failure; after SNELLEN_E_CANCELLED it holds the lines that were finished. */
+/* Lets a model write. Symbols are tokens: with a tokenizer each must be one, with a space before it or without (words
+ * of the pool that are none are replaced); a model without one was made for the vocabulary of these tasks. *result, free
+ * with snellen_lines_result_free(), is NULL after a failure; after SNELLEN_E_CANCELLED it holds the lines that were
+ * finished. */
 SNELLEN_API snellen_status snellen_lines_eval(const snellen_model *model, const char *task,
                                               const snellen_lines_options *options, const snellen_progress *progress,
                                               snellen_lines_result **result, snellen_error *err);
