@@ -139,7 +139,7 @@ static snellen_status bench(struct bench *b, struct measure *tests, size_t n, co
     return status;
 }
 
-/* ---- the verb ---------------------------------------------------------------------------------------------------- */
+/* ---- which tests ------------------------------------------------------------------------------------------------- */
 
 /* All tests of the lists, one measure each: prompts first, then decoding by depth. */
 static snellen_status list_tests(const struct int_list *prompts, int64_t n_decode, const struct int_list *depths,
@@ -156,14 +156,72 @@ static snellen_status list_tests(const struct int_list *prompts, int64_t n_decod
     return SNELLEN_OK;
 }
 
+/* ---- training ---------------------------------------------------------------------------------------------------- */
+
+/* Rates of one shape; the model is not what it was afterwards. */
+static snellen_status measure_training(snellen_model *model, const snellen_train_shape *shape, struct measure *m,
+                                       snellen_error *err)
+{
+    double seconds[MAX_REPETITIONS];
+    TRY(snellen_train_speed(model, shape, (uint32_t)m->reps, ui_progress(), seconds, err));
+    m->n_tokens = shape->n_seqs * shape->n_tokens;
+    for (int64_t i = 0; i < m->reps; i++) m->rate[i] = (double)m->n_tokens / seconds[i];
+    qsort(m->rate, (size_t)m->reps, sizeof(m->rate[0]), compare_doubles);
+    return SNELLEN_OK;
+}
+
+/* The second model: a million weights, as studies train them from nothing. */
+static snellen_status small_model(snellen_model **model, snellen_error *err)
+{
+    snellen_model_design design = snellen_model_design_default();
+    design.n_vocab = 348;
+    return snellen_model_new(&design, model, err);
+}
+
+/* Two rows: the model given, all its weights, and the small one. */
+static snellen_status bench_training(snellen_model *model, const struct common_opts *c, int64_t reps, snellen_error *err)
+{
+    const snellen_train_shape shapes[] = {
+        { .n_seqs = 2, .n_tokens = MIN(512, snellen_model_get_info(model)->n_context), .optimizer = "adamw",
+          .n_threads = (int)c->threads },
+        { .n_seqs = 64, .n_tokens = 60, .optimizer = "adamw", .n_threads = (int)c->threads },
+    };
+    struct measure m[] = { { .test = "train", .reps = reps }, { .test = "small", .reps = reps } };
+    snellen_model *small;
+    TRY(small_model(&small, err));
+    json_t *machine = cli_machine(c->threads), *rows = json_array();
+    struct bench b = { .model = model, .info = snellen_model_get_info(model) };
+    if (!ui.json) print_head(&b, c, machine);
+    snellen_status status = SNELLEN_OK;
+    for (size_t i = 0; i < COUNT_OF(m) && !status; i++) {
+        status = measure_training(i ? small : model, &shapes[i], &m[i], err);
+        if (status) break;
+        if (ui.json) json_array_append_new(rows, row_json(&m[i]));
+        else ui_clear(), print_row(&m[i]);
+    }
+    if (!status && ui.json)
+        ui_json(json_pack("{s:s, s:s, s:s, s:I, s:O, s:O}", "version", snellen_version(), "model", b.info->path, "arch",
+                          b.info->arch, "weight_bytes", (json_int_t)b.info->weight_bytes, "machine", machine, "results",
+                          rows));
+    json_decref(machine);
+    json_decref(rows);
+    snellen_model_free(small);
+    return status;
+}
+
+/* ---- the verb ---------------------------------------------------------------------------------------------------- */
+
 static int run(int argc, char **argv)
 {
     struct common_opts common = common_opts_default();
     struct int_list prompts = { 0 }, depths = { 0 };
     int64_t n_decode = 64, reps = 5, standard_prompt[] = { 512 }, standard_depth[] = { 0 };
+    bool train = false;
     const char *args[1];
     const struct opt table[] = {
         OPT_GROUP("what to measure"),
+        OPT_FLAG(0, "train", &train, "training instead: steps of AdamW over all weights, 2 x 512 tokens; and, as `small`, "
+                 "of a new llama of 4 layers and width 128, 64 x 60 tokens"),
         OPT_INTS('p', "prompt", "N,..", &prompts, 0, CLI_MAX_TOKENS, "sizes of prompts to read; 0 = none",
                  .shown = "512"),
         OPT_INT('n', "predict", "N", &n_decode, 0, CLI_MAX_TOKENS,
@@ -187,9 +245,10 @@ static int run(int argc, char **argv)
     const struct int_list p = prompts.n ? prompts : (struct int_list){ standard_prompt, 1 };
     const struct int_list d = depths.n ? depths : (struct int_list){ standard_depth, 1 };
     struct measure *tests = NULL;
-    size_t n;
-    snellen_status failed = list_tests(&p, n_decode, &d, reps, &tests, &n, &err);
-    if (!failed) failed = n ? bench(&b, tests, n, &common, &options, &err)
+    size_t n = 0;
+    snellen_status failed = train ? bench_training(model, &common, reps, &err) : SNELLEN_OK;
+    if (!failed && !train) failed = list_tests(&p, n_decode, &d, reps, &tests, &n, &err);
+    if (!failed && !train) failed = n ? bench(&b, tests, n, &common, &options, &err)
                             : error_set(&err, SNELLEN_E_USAGE, "bench: -p 0 and -n 0 leave nothing to measure");
     status = failed ? ui_fail(&err) : 0;
     mem_free(tests);

@@ -23,14 +23,17 @@ static bool report(const char *path, const snellen_export_result *r)
     return true;
 }
 
-static int export(const char *model_path, const char *out, const snellen_export_options *options)
+static int export(const char *model_path, const char *lora, const char *out, const snellen_export_options *options)
 {
     int status;
     snellen_error err;
     snellen_export_result result;
     snellen_model *model = cli_load(model_path, &status);
     if (!model) return status;
-    if (snellen_model_export(model, out, options, ui_progress(), &result, &err)) {
+    snellen_status failed = lora ? snellen_model_add_lora(model, lora, &err) : SNELLEN_OK;
+    if (!failed && lora) failed = snellen_model_merge_lora(model, &err);
+    if (!failed) failed = snellen_model_export(model, out, options, ui_progress(), &result, &err);
+    if (failed) {
         status = ui_fail(&err);
     } else {
         print_notes(result.notes);
@@ -43,7 +46,7 @@ static int export(const char *model_path, const char *out, const snellen_export_
 static int run(int argc, char **argv)
 {
     snellen_export_options options = snellen_export_options_default();
-    const char *out = NULL, *args[1];
+    const char *out = NULL, *lora = NULL, *args[1];
     const struct opt table[] = {
         OPT_GROUP("what to do"),
         OPT_TEXT('o', "out", "PATH", &out,
@@ -54,13 +57,15 @@ static int run(int argc, char **argv)
                    "how weights are stored; f32, f16 and bf16 in a folder. Norms, biases and position tables stay f32 "
                    "in GGUF, and rows that are no whole blocks become f16",
                    .shown = "as they are; f32 in a folder where they are quantised"),
+        OPT_TEXT(0, "lora", "FILE", &lora, "low-rank factors of a training run (lora.safetensors, best.safetensors), which "
+                 "become part of the weights"),
         OPT_FLAG(0, "no-tokenizer", &options.no_tokenizer, "leave the tokenizer out; the result takes token ids"),
         OPTS_OUTPUT(),
     };
     int status = opts_parse(&verb_export, table, COUNT_OF(table), argc, argv, args);
     if (status >= 0) return status;
     if (!out) return ui_wrong("export: --out PATH is missing");
-    return export(args[0], out, &options);
+    return export(args[0], lora, out, &options);
 }
 
 const struct verb verb_export = {

@@ -97,6 +97,62 @@ static void collect_costs(const snellen_model *model, const struct common_opts *
     }
 }
 
+/* ---- the cost of training ------------------------------------------------------------------------------------------ */
+
+struct training {
+    int64_t n_seqs, n_tokens, rank;
+    bool possible;
+    snellen_train_cost bytes;
+    uint64_t sum;
+};
+
+enum { N_TRAININGS = 2, LORA_RANK = 16 };
+
+/* All weights, and factors of rank 16, with AdamW. */
+static void collect_trainings(const snellen_model *model, int64_t n_seqs, int64_t n_tokens,
+                              struct training trainings[N_TRAININGS])
+{
+    for (int i = 0; i < N_TRAININGS; i++) {
+        struct training *t = &trainings[i];
+        *t = (struct training){.n_seqs = n_seqs, .rank = i ? LORA_RANK : 0,
+                               .n_tokens = MIN(n_tokens, snellen_model_get_info(model)->n_context)};
+        const snellen_train_shape shape = {.n_seqs = t->n_seqs, .n_tokens = t->n_tokens, .optimizer = "adamw",
+                                           .lora_rank = t->rank};
+        t->possible = !snellen_train_cost_of(model, &shape, &t->bytes, NULL);
+        t->sum = t->bytes.model_bytes + t->bytes.param_bytes + t->bytes.moment_bytes + t->bytes.step_bytes;
+    }
+}
+
+static void print_trainings(const struct training *trainings)
+{
+    char a[32], b[32], c[32], d[32], what[64];
+    printf("\n%-28s %12s %12s %12s %12s\n", "training, AdamW", "with grads", "moments", "step", "altogether");
+    for (int i = 0; i < N_TRAININGS; i++) {
+        const struct training *t = &trainings[i];
+        if (!t->possible) continue;
+        snprintf(what, sizeof(what), t->rank ? "%lld x %lld, LoRA rank %lld" : "%lld x %lld, all weights",
+                 (long long)t->n_seqs, (long long)t->n_tokens, (long long)t->rank);
+        printf("%-28s %12s %12s %12s %12s\n", what, ui_bytes(t->bytes.param_bytes, a),
+               ui_bytes(t->bytes.moment_bytes, b), ui_bytes(t->bytes.step_bytes, c), ui_bytes(t->sum, d));
+    }
+}
+
+static json_t *trainings_json(const struct training *trainings)
+{
+    json_t *list = json_array();
+    for (int i = 0; list && i < N_TRAININGS; i++) {
+        const struct training *t = &trainings[i];
+        if (t->possible)
+            json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "optimizer", "adamw",
+                                                  "sequences", (json_int_t)t->n_seqs, "tokens", (json_int_t)t->n_tokens,
+                                                  "lora_rank", (json_int_t)t->rank, "param_bytes",
+                                                  (json_int_t)t->bytes.param_bytes, "moment_bytes",
+                                                  (json_int_t)t->bytes.moment_bytes, "step_bytes",
+                                                  (json_int_t)t->bytes.step_bytes, "bytes", (json_int_t)t->sum));
+    }
+    return list;
+}
+
 /* ---- as text and as JSON ----------------------------------------------------------------------------------------- */
 
 static void print_row(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -136,7 +192,7 @@ static void print_description(const snellen_model_info *m, const char *hash)
 }
 
 static void print_text(const snellen_model *model, const struct kind *kinds, size_t n_kinds, const struct cost *costs,
-                       const char *hash)
+                       const struct training *trainings, const char *hash)
 {
     char size[32], shape[96];
     print_description(snellen_model_get_info(model), hash);
@@ -156,6 +212,7 @@ static void print_text(const snellen_model *model, const struct kind *kinds, siz
         else if (i % 2 == 0)
             printf("%-8s %s\n", costs[i].memory, costs[i].why_not);
     }
+    print_trainings(trainings);
 }
 
 static json_t *description_json(const snellen_model_info *m, const char *hash)
@@ -177,7 +234,7 @@ static json_t *description_json(const snellen_model_info *m, const char *hash)
 }
 
 static bool print_json(const snellen_model *model, const struct kind *kinds, size_t n_kinds, const struct cost *costs,
-                       const char *hash)
+                       const struct training *trainings, const char *hash)
 {
     json_t *o = description_json(snellen_model_get_info(model), hash);
     json_t *tensors = json_array(), *memories = json_array();
@@ -198,6 +255,7 @@ static bool print_json(const snellen_model *model, const struct kind *kinds, siz
                                                       "scratch_bytes", (json_int_t)costs[i].bytes.scratch_bytes));
     if (o) json_object_set_new(o, "tensors", tensors);
     if (o) json_object_set_new(o, "memories", memories);
+    if (o) json_object_set_new(o, "training", trainings_json(trainings));
     return ui_json(o);
 }
 
@@ -205,6 +263,7 @@ static int run(int argc, char **argv)
 {
     struct common_opts common = common_opts_default();
     bool want_hash = false;
+    int64_t batch = 2, length = 512;
     char hash[33];
     const char *args[1];
     const struct opt table[] = {
@@ -213,6 +272,8 @@ static int run(int argc, char **argv)
                 .shown = "what the model was made for"),
         OPT_INT(0, "window", "N", &common.window, 1, CLI_MAX_TOKENS, "window for which swa and sink are priced",
                 .shown = "the model's own, or 1024 for sink"),
+        OPT_INT(0, "batch", "N", &batch, 1, 1 << 20, "sequences in memory at once, for which training is priced"),
+        OPT_INT(0, "length", "N", &length, 2, CLI_MAX_TOKENS, "tokens of each of them"),
         OPT_FLAG(0, "hash", &want_hash, "also a fingerprint of weights and tokenizer; reads the whole file"),
         OPTS_OUTPUT(),
     };
@@ -224,12 +285,14 @@ static int run(int argc, char **argv)
     struct kind *kinds = NULL;
     size_t n_kinds;
     struct cost costs[N_COSTS];
+    struct training trainings[N_TRAININGS];
     snellen_status failed = collect_kinds(model, &kinds, &n_kinds, &err);
     if (!failed && want_hash) failed = snellen_model_hash(model, hash, &err);
     if (!failed) {
         collect_costs(model, &common, costs);
-        if (ui.json) print_json(model, kinds, n_kinds, costs, want_hash ? hash : NULL);
-        else print_text(model, kinds, n_kinds, costs, want_hash ? hash : NULL);
+        collect_trainings(model, batch, length, trainings);
+        if (ui.json) print_json(model, kinds, n_kinds, costs, trainings, want_hash ? hash : NULL);
+        else print_text(model, kinds, n_kinds, costs, trainings, want_hash ? hash : NULL);
     }
     mem_free(kinds);
     snellen_model_free(model);

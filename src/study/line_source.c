@@ -25,6 +25,14 @@ struct line_source {
     int64_t steps_at_top;
 };
 
+static snellen_status check_context(const struct line_source *l, int64_t length, size_t n, snellen_error *err)
+{
+    FAIL_IF((int64_t)n > l->source.longest, SNELLEN_E_CONTEXT,
+            "a line of length %lld has %zu tokens, the model has %lld positions; lower data.lengths, or raise the "
+            "model.context of a new model", (long long)length, n, (long long)l->source.longest);
+    return SNELLEN_OK;
+}
+
 static snellen_status next_line(struct source *source, struct sample *s, snellen_error *err)
 {
     struct line_source *l = (struct line_source *)source;
@@ -40,7 +48,7 @@ static snellen_status next_line(struct source *source, struct sample *s, snellen
         TRY(symbol_token(&l->tokens, l->line.symbols[i], &id, err));
         TRY(sample_add(s, &id, 1, line_weight(&l->line, i), err));
     }
-    return SNELLEN_OK;
+    return check_context(l, length, s->n, err);
 }
 
 static void learned(struct source *source, double loss)
@@ -110,7 +118,10 @@ static snellen_status open_lines(struct line_source *l, const snellen_model *mod
     bool words = l->spec.task->words_needed(&l->spec, o->longest) > 0;
     TRY(symbol_tokens_set(&l->tokens, model, words ? l->spec.pool : 0, err));
     TRY(NEW_ARRAY(&l->next_index, o->longest + 1, "lengths", err));
-    l->source.longest = (int64_t)LINE_ROOM(o->longest);
+    l->source.longest = MIN((int64_t)LINE_ROOM(o->longest), snellen_model_get_info(model)->n_context);
+    /* Found out now and not when the curriculum comes to it. */
+    TRY(line_make(&l->spec, o->longest, o->train, o->seed, 0, &l->line, err));
+    TRY(check_context(l, o->longest, l->line.n + (l->tokens.bos >= 0), err));
     l->top = o->first_longest ? o->first_longest : o->longest;
     l->mean_loss = (double)NAN;
     return SNELLEN_OK;

@@ -1,4 +1,4 @@
-/* The parts of a run from its settings, and what they take. */
+/* The parts of a run from its settings. */
 #include "study/training.h"
 #include "study/line_source.h"
 
@@ -53,10 +53,15 @@ static snellen_status measure_held_out(struct evaluator *evaluator, int64_t step
     return train_measure(h->grad, h->source, h->n, h->batch, measure, err);
 }
 
-static snellen_status open_held_out(struct training *t, snellen_error *err)
+static snellen_status open_evaluator(struct training *t, snellen_error *err)
 {
     const struct settings *s = t->settings;
     struct held_out *h = &t->held_out;
+    if (s->eval.exact) {
+        written_init(&t->written, s, t->model, t->n_threads);
+        t->train.evaluator = &t->written.evaluator;
+        return SNELLEN_OK;
+    }
     if (!*s->eval.jsonl && !*s->eval.text && !*s->data.task) return SNELLEN_OK;
     struct data_options o = data_options_of(t);
     o.jsonl = or_null(s->eval.jsonl);
@@ -148,7 +153,7 @@ static snellen_status open_parts(struct training *t, snellen_error *err)
     TRY(check_memory(t, &optim, &grad, err));
     TRY(optim_new(&optim, t->train.params, &t->train.optim, err));
     TRY(grad_new(t->model, &grad, &t->train.grad, err));
-    return open_held_out(t, err);
+    return open_evaluator(t, err);
 }
 
 snellen_status training_open(struct training *t, const struct settings *settings, uint64_t seed, int n_threads,
@@ -170,50 +175,6 @@ void training_close(struct training *t)
     free(t->about);
     snellen_model_free(t->model);
     *t = (struct training){0};
-}
-
-/* ---- what it takes -------------------------------------------------------------------------------------------------------------- */
-
-/* Shapes of what would be trained, without values. */
-static snellen_status list_shapes(const snellen_model *model, int64_t rank, struct params *out, snellen_error *err)
-{
-    struct weight_entry e;
-    size_t n = 0;
-    for (size_t i = 0; weights_next(model, &i, &e);) n++;
-    TRY(NEW_ARRAY(&out->list, 2 * n, "shapes", err));
-    for (size_t i = 0; weights_next(model, &i, &e);) {
-        const int64_t factors[2][2] = {{rank, e.shape[1]}, {e.shape[0], rank}};
-        if (rank && (e.layer < 0 || e.n_dims != 2)) continue;
-        for (int k = 0; k < (rank ? 2 : 1); k++) {
-            const int64_t *shape = rank ? factors[k] : e.shape;
-            struct param *p = &out->list[out->n++];
-            *p = (struct param){.n_dims = e.n_dims, .shape = {shape[0], shape[1]}, .n = (uint64_t)(shape[0] * shape[1])};
-            out->n_values += p->n;
-        }
-    }
-    return SNELLEN_OK;
-}
-
-snellen_status snellen_train_cost_of(const snellen_model *model, const snellen_train_shape *shape,
-                                     snellen_train_cost *cost, snellen_error *err)
-{
-    int kind = 0;
-    while (kind < OPTIM_COUNT && strcmp(shape->optimizer, optim_names[kind])) kind++;
-    FAIL_IF(kind == OPTIM_COUNT, SNELLEN_E_USAGE, "optimizer '%s': adamw, adafactor or sgd expected", shape->optimizer);
-    FAIL_IF(shape->lora_rank < 0 || shape->lora_rank > 65536, SNELLEN_E_USAGE, "rank %lld, 0 to 65536 expected",
-            (long long)shape->lora_rank);
-    const struct grad_options grad = {.n_seqs = shape->n_seqs, .n_tokens = shape->n_tokens,
-                                      .checkpoint = shape->recompute, .n_threads = shape->n_threads};
-    struct params params = {0};
-    snellen_train_cost c = {.model_bytes = model->info.weight_bytes};
-    TRY(grad_bytes(model, &grad, &c.step_bytes, err));
-    snellen_status status = list_shapes(model, shape->lora_rank, &params, err);
-    if (!status && (!size_mul(params.n_values, 2 * sizeof(float), &c.param_bytes) ||
-                    !optim_bytes((enum optim_kind)kind, false, &params, &c.moment_bytes)))
-        status = error_set(err, SNELLEN_E_MEMORY, "training: more than any machine holds");
-    mem_free(params.list);
-    if (!status) *cost = c;
-    return status;
 }
 
 snellen_status snellen_model_add_lora(snellen_model *model, const char *path, snellen_error *err)

@@ -14,6 +14,14 @@ struct held_out {
     int64_t n, batch;
 };
 
+/* Lines of a task that the model writes itself; the measure is the share that is not exact (written.c). */
+struct written {
+    struct evaluator evaluator;     /* first, as above */
+    const struct settings *settings;
+    const snellen_model *model;
+    int n_threads;
+};
+
 struct training {
     const struct settings *settings;
     uint64_t seed;
@@ -23,6 +31,7 @@ struct training {
     struct lora_options lora;       /* rank 0: all weights */
     char *about;
     struct held_out held_out;
+    struct written written;
 };
 
 /* Model, data, optimiser, memory of a step, evaluation; all are taken before the first step. */
@@ -32,5 +41,7 @@ void training_close(struct training *t);
 
 /* The model of the settings: loaded, or new with this seed (training_model.c). */
 snellen_status training_model(const struct settings *s, uint64_t seed, snellen_model **model, snellen_error *err);
+
+void written_init(struct written *w, const struct settings *s, const snellen_model *model, int n_threads);
 
 #endif

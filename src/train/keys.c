@@ -107,6 +107,9 @@ const struct key keys[] = {
 
     {"eval.lengths", .kind = KEY_INTS, .fallback = "[5, 10, 20, 30, 40, 50, 60]", AT(eval.lengths), RANGE(1, 10000), FROM_TASK,
      .help = "lengths at which a study lets the trained model write"},
+    {"eval.exact", SWITCH, .fallback = "false", AT(eval.exact), FROM_TASK,
+     .help = "the measure of evaluations is the share of lines at eval.lengths that the model does not write exactly, instead of "
+             "the loss on the test set"},
     {"eval.lines", INT, .fallback = "100", AT(eval.lines), RANGE(1, 1e6), FROM_TASK, .help = "lines a length, none of them trained on"},
 
     {"seeds", .kind = KEY_INTS, .fallback = "[1]", AT(seeds), RANGE(0, ANY_SEED), .help = "one run each; new weights and the order of the data follow from it"},

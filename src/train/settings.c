@@ -319,6 +319,8 @@ static snellen_status check(const struct reader *r, snellen_error *err)
     FAIL_IF(*s->data.task && s->data.lengths.n != 2, SNELLEN_E_USAGE,
             "%s: data.lengths are the shortest and the longest: [1, 20]", r->name);
     FAIL_IF(*s->eval.jsonl && *s->eval.text, SNELLEN_E_USAGE, "%s: one of eval.jsonl and eval.text expected, both found", r->name);
+    FAIL_IF(s->eval.exact && (*s->eval.jsonl || *s->eval.text), SNELLEN_E_USAGE,
+            "%s: one of eval.exact, eval.jsonl and eval.text expected, several found", r->name);
     FAIL_IF(s->train.warmup > s->train.steps, SNELLEN_E_USAGE, "%s: train.warmup is %lld, train.steps only %lld", r->name,
             (long long)s->train.warmup, (long long)s->train.steps);
     FAIL_IF(s->train.micro_batch && s->train.batch % s->train.micro_batch, SNELLEN_E_USAGE,
@@ -463,7 +465,7 @@ static void write_range(const struct key *key, struct strbuf *out)
 {
     static const char *const kinds[] = {[KEY_TEXT] = "text", [KEY_BOOL] = "true, false", [KEY_INT] = "whole number",
                                         [KEY_REAL] = "number", [KEY_PAIR] = "two numbers", [KEY_INTS] = "whole numbers"};
-    if (key->kind == KEY_CHOICE)
+    if (key->kind == KEY_CHOICE && key->choices)
         for (const char *c = key->choices; *c; c += strcspn(c, " "), c += strspn(c, " "))
             strbuf_printf(out, "%s%.*s", c == key->choices ? "" : ", ", (int)strcspn(c, " "), c);
     else if (key->kind == KEY_TEXT || key->kind == KEY_BOOL) strbuf_puts(out, kinds[key->kind]);

@@ -47,6 +47,7 @@ struct settings {
     struct {
         const char *jsonl, *text;
         int64_t every, samples, patience, lines;
+        bool exact;
         struct int_row lengths;
     } eval;
     struct int_row seeds;

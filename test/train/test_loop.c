@@ -359,6 +359,54 @@ static void test_divergence_keeps_the_checkpoint(void **state)
     remove_folder();
 }
 
+/* ---- factors in a file ---------------------------------------------------------------------------------------------------- */
+
+static void last_logits(const snellen_model *model, float *out)
+{
+    snellen_session *session;
+    const int32_t tokens[] = {5, 9, 2, 40};
+    MUST(snellen_session_new(model, NULL, &session, err));
+    MUST(snellen_session_feed(session, tokens, 4, NULL, err));
+    memcpy(out, snellen_session_logits(session), (size_t)model->desc.n_vocab * sizeof *out);
+    snellen_session_free(session);
+}
+
+/* Saved alone, loaded beside the weights, merged into them: the model that was trained. */
+static void test_factors_are_saved_alone(void **state)
+{
+    (void)state;
+    const struct setup s = {.arch = "llama", .steps = 5, .batch = 4, .micro_batch = 4, .save_every = 10, .rank = 3,
+                            .lr = 1e-2};
+    struct rig rig;
+    new_folder();
+    MUST(run_setup(&s, false, &rig, err));
+    const struct lora_options options = {.rank = 3};
+    char *about = lora_about(rig.model, &options), path[4096];
+    MUST(values_save(in_folder("best.safetensors"), rig.train.params, about, err));
+    free(about);
+    snellen_model *model;
+    snprintf(path, sizeof path, "%s/llama", golden);
+    MUST(snellen_model_load(path, &model, err));
+    size_t n = (size_t)model->desc.n_vocab;
+    float *plain = malloc(n * sizeof *plain), *trained = malloc(n * sizeof *plain), *loaded = malloc(n * sizeof *plain);
+    last_logits(model, plain);
+    last_logits(rig.model, trained);
+    assert_true(worst_difference(plain, trained, n) > 1e-2);
+    MUST(lora_load(model, in_folder("best.safetensors"), err));
+    last_logits(model, loaded);
+    assert_memory_equal(loaded, trained, n * sizeof *loaded);
+    MUST(lora_merge(model, err));
+    last_logits(model, loaded);
+    assert_true(worst_difference(loaded, trained, n) < 1e-4);
+    MUST_FAIL(SNELLEN_E_FORMAT, lora_load(model, in_folder("checkpoint.safetensors"), err));
+    free(plain);
+    free(trained);
+    free(loaded);
+    snellen_model_free(model);
+    rig_free(&rig);
+    remove_folder();
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) return 2;
@@ -367,6 +415,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_losses_are_those_of_pytorch), cmocka_unit_test(test_resumed_runs_are_equal),
         cmocka_unit_test(test_what_does_not_fit_is_refused), cmocka_unit_test(test_patience_and_best),
         cmocka_unit_test(test_stop_loss),                    cmocka_unit_test(test_divergence_keeps_the_checkpoint),
+        cmocka_unit_test(test_factors_are_saved_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,6 +76,10 @@ static void test_errors_name_the_place(void **state)
         {BASE, "train.lora.alpha=3", "goes with train.lora.rank"},
         {BASE, "train.warmup=2000", "train.warmup is 2000, train.steps only 1000"},
         {BASE, "train.micro_batch=3", "train.batch 16 is no multiple of train.micro_batch 3"},
+        {BASE, "data.format=x", "data.format means nothing here: it goes with data.task"},
+        {"model: {arch: gpt2}\ndata: {task: parity, lengths: 4}", NULL, "data.lengths are the shortest and the longest"},
+        {"model: {arch: gpt2}\ndata: {task: parity, raise_below: 4}", NULL, "data.raise_below means nothing here"},
+        {"model: {arch: gpt2}\ndata: {task: parity}\neval: {exact: true, text: x}", NULL, "several found"},
         {BASE, "seeds=[4, 5, 4]", "seeds has 4 twice"},
         {BASE, "memory.kind=bswa", "needs memory.block"},
         {BASE, "memory.block=64", "memory.block means nothing here"},
@@ -111,6 +115,8 @@ static void test_what_is_written_reads_back(void **state)
     check_round_trip("model: {arch: bloom}\ndata: {jsonl: \"a: 'b' \\n\\\\ \\\" #\", end: ' x '}\nseeds: [4, 5]\n"
                      "train: {optimizer: sgd, momentum: 0.3333333333333333, lr: 1.7e-5}\n"
                      "memory: {kind: xl, block: 16, window: 20}\neval: {text: '# no', patience: 3}");
+    check_round_trip("model: {arch: gpt2}\ndata: {task: parity, format: direct, curriculum: 3}\neval: {patience: }\n");
+    check_round_trip("model: {arch: gpt2}\ndata: {task: parity, lengths: [1, 7]}\neval: {lengths: [4, 5], exact: true}\n");
     check_round_trip(BASE "train: {lora: {rank: 4, alpha: 0.1}}\n");
 }
 

@@ -1,0 +1,139 @@
+/* What training takes: memory, asked before it is begun, and time, measured. */
+#include "study/training.h"
+
+#include <omp.h>
+#include <string.h>
+#include <time.h>
+
+static snellen_status optimizer_named(const char *name, enum optim_kind *kind, snellen_error *err)
+{
+    for (*kind = 0; *kind < OPTIM_COUNT; ++*kind)
+        if (!strcmp(name, optim_names[*kind])) return SNELLEN_OK;
+    FAIL(SNELLEN_E_USAGE, "optimizer '%s': adamw, adafactor or sgd expected", name);
+}
+
+static struct grad_options grad_options_of(const snellen_train_shape *shape)
+{
+    return (struct grad_options){.n_seqs = shape->n_seqs, .n_tokens = shape->n_tokens, .checkpoint = shape->recompute,
+                                 .n_threads = shape->n_threads};
+}
+
+/* ---- memory ----------------------------------------------------------------------------------------------------------- */
+
+/* Shapes of what would be trained, without values. */
+static snellen_status list_shapes(const snellen_model *model, int64_t rank, struct params *out, snellen_error *err)
+{
+    struct weight_entry e;
+    size_t n = 0;
+    for (size_t i = 0; weights_next(model, &i, &e);) n++;
+    TRY(NEW_ARRAY(&out->list, 2 * n, "shapes", err));
+    for (size_t i = 0; weights_next(model, &i, &e);) {
+        const int64_t factors[2][2] = {{rank, e.shape[1]}, {e.shape[0], rank}};
+        if (rank && (e.layer < 0 || e.n_dims != 2)) continue;
+        for (int k = 0; k < (rank ? 2 : 1); k++) {
+            const int64_t *shape = rank ? factors[k] : e.shape;
+            struct param *p = &out->list[out->n++];
+            *p = (struct param){.n_dims = e.n_dims, .shape = {shape[0], shape[1]}, .n = (uint64_t)(shape[0] * shape[1])};
+            out->n_values += p->n;
+        }
+    }
+    return SNELLEN_OK;
+}
+
+snellen_status snellen_train_cost_of(const snellen_model *model, const snellen_train_shape *shape,
+                                     snellen_train_cost *cost, snellen_error *err)
+{
+    enum optim_kind kind;
+    TRY(optimizer_named(shape->optimizer, &kind, err));
+    FAIL_IF(shape->lora_rank < 0 || shape->lora_rank > 65536, SNELLEN_E_USAGE, "rank %lld, 0 to 65536 expected",
+            (long long)shape->lora_rank);
+    const struct grad_options grad = grad_options_of(shape);
+    struct params params = {0};
+    snellen_train_cost c = {.model_bytes = model->info.weight_bytes};
+    TRY(grad_bytes(model, &grad, &c.step_bytes, err));
+    snellen_status status = list_shapes(model, shape->lora_rank, &params, err);
+    if (!status && (!size_mul(params.n_values, 2 * sizeof(float), &c.param_bytes) ||
+                    !optim_bytes(kind, false, &params, &c.moment_bytes)))
+        status = error_set(err, SNELLEN_E_MEMORY, "training: more than any machine holds");
+    mem_free(params.list);
+    if (!status) *cost = c;
+    return status;
+}
+
+/* ---- time -------------------------------------------------------------------------------------------------------------- */
+
+struct speed {
+    struct params *params;
+    struct optim *optim;
+    struct grad *grad;
+    int32_t *tokens;            /* [n_seqs, n_tokens] */
+    float *weights;
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static snellen_status speed_open(struct speed *s, snellen_model *model, const snellen_train_shape *shape,
+                                 snellen_error *err)
+{
+    struct optim_options optim = optim_options_default();
+    const struct grad_options grad = grad_options_of(shape);
+    const struct lora_options lora = {.rank = shape->lora_rank, .seed = 1};
+    struct rng r;
+    uint64_t n;
+    TRY(optimizer_named(shape->optimizer, &optim.kind, err));
+    TRY(shape->lora_rank ? params_lora(model, &lora, &s->params, err) : params_full(model, &s->params, err));
+    TRY(optim_new(&optim, s->params, &s->optim, err));
+    TRY(grad_new(model, &grad, &s->grad, err));
+    FAIL_IF(!size_mul((uint64_t)shape->n_seqs, (uint64_t)shape->n_tokens, &n), SNELLEN_E_USAGE, "too many tokens");
+    TRY(NEW_ARRAY(&s->tokens, n, "tokens", err));
+    TRY(NEW_ARRAY(&s->weights, n, "weights", err));
+    rng_seed(&r, 1, 0);
+    for (uint64_t i = 0; i < n; i++) {
+        s->tokens[i] = (int32_t)rng_below(&r, (uint64_t)model->desc.n_vocab);
+        s->weights[i] = 1;
+    }
+    return SNELLEN_OK;
+}
+
+static snellen_status speed_step(const struct speed *s, const snellen_train_shape *shape, snellen_error *err)
+{
+    double loss, weight, scale = 1 / (double)(shape->n_seqs * shape->n_tokens);
+    params_zero_grads(s->params);
+    TRY(grad_step(s->grad, s->tokens, s->weights, shape->n_seqs, shape->n_tokens, 0, scale, &loss, &weight, NULL, err));
+    optim_step(s->optim, 1e-4, optim_clip_factor(optim_grad_norm(s->optim), 1));
+    return SNELLEN_OK;
+}
+
+static snellen_status measure(const struct speed *s, const snellen_train_shape *shape, uint32_t n_steps,
+                              const snellen_progress *progress, double *seconds, snellen_error *err)
+{
+    for (uint32_t i = 0; i <= n_steps; i++) {
+        bool go_on = !progress || !progress->step || progress->step(progress->user, "steps", i, n_steps + 1);
+        FAIL_IF(!go_on, SNELLEN_E_CANCELLED, "interrupted");
+        double start = now();
+        TRY(speed_step(s, shape, err));
+        if (i) seconds[i - 1] = now() - start;
+    }
+    return SNELLEN_OK;
+}
+
+snellen_status snellen_train_speed(snellen_model *model, const snellen_train_shape *shape, uint32_t n_steps,
+                                   const snellen_progress *progress, double *seconds, snellen_error *err)
+{
+    struct speed s = {0};
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(shape->n_threads ? shape->n_threads : snellen_default_threads());
+    snellen_status status = speed_open(&s, model, shape, err);
+    if (!status) status = measure(&s, shape, n_steps, progress, seconds, err);
+    omp_set_num_threads(threads);
+    grad_free(s.grad);
+    optim_free(s.optim);
+    mem_free(s.tokens);
+    mem_free(s.weights);
+    return status;
+}
