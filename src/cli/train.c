@@ -89,7 +89,8 @@ static int run(int argc, char **argv)
                  .shown = "runs/STUDY"),
         OPT_FLAG(0, "resume", &options.resume,
                  "go on from the last checkpoint in the folder, with exactly the losses of an unbroken run"),
-        OPT_FLAG(0, "skip-bad-lines", &skip, "count lines of jsonl that are no sample and go on: data.skip_bad_lines=true"),
+        OPT_FLAG(0, "skip-bad-lines", &skip,
+                 "count lines of jsonl that are no sample and go on: data.skip_bad_lines=true"),
         OPT_FLAG(0, "keys", &keys, "all keys of study files as a table, and nothing else"),
         OPT_TEXT(0, "db", "FILE", &options.database, "database that keeps the numbers; '' for none",
                  .shown = "the one of `snellen runs`"),
@@ -100,7 +101,8 @@ static int run(int argc, char **argv)
     if (status >= 0) return status;
     if (keys) return print_keys();
     if (!args[0]) return ui_wrong("train: the name of a STUDY file is missing (snellen train --help)");
-    if (!options.folder && !default_folder(args[0], place, sizeof place)) return ui_wrong("train: --out DIR is missing");
+    if (!options.folder && !default_folder(args[0], place, sizeof place))
+        return ui_wrong("train: --out DIR is missing");
     if (!options.folder) options.folder = place;
     for (int i = 1; i < MOST_ARGS && args[i]; i++) words[options.n_overrides++] = args[i];
     if (skip && options.n_overrides < MOST_ARGS) words[options.n_overrides++] = "data.skip_bad_lines=true";
@@ -117,11 +119,13 @@ const struct verb verb_train = {
     .run = run,
     .works = true,
     .usage = "STUDY.yaml [-o DIR] [key=value ..] [--resume]",
-    .about = "A study file is YAML: which model, on what data, how (docs/training.md, or --keys). Each key can be set here, "
-             "which wins over the file: train.lr=1e-4. Ctrl-C and kills lose nothing that --resume would need but the "
-             "steps after the last checkpoint.",
+    .about =
+        "A study file is YAML: which model, on what data, how (docs/training.md, or --keys). Each key can be set here, "
+        "which wins over the file: train.lr=1e-4. Ctrl-C and kills lose nothing that --resume would need but the "
+        "steps after the last checkpoint.",
     .args = "STUDY key=value",
     .min_args = 0,
     .max_args = MOST_ARGS,
-    .examples = { "snellen train study.yaml -o runs/first train.lr=3e-4", "snellen train study.yaml -o runs/first --resume" },
+    .examples = {"snellen train study.yaml -o runs/first train.lr=3e-4",
+                 "snellen train study.yaml -o runs/first --resume"},
 };

@@ -15,11 +15,12 @@ struct job {
 
 static snellen_status path_in(const char *folder, const char *name, char out[4096], snellen_error *err)
 {
-    FAIL_IF(snprintf(out, 4096, "%s/%s", folder, name) >= 4096, SNELLEN_E_USAGE, "%.200s: a path that is too long", folder);
+    FAIL_IF(snprintf(out, 4096, "%s/%s", folder, name) >= 4096, SNELLEN_E_USAGE, "%.200s: a path that is too long",
+            folder);
     return SNELLEN_OK;
 }
 
-/* ---- the folder ------------------------------------------------------------------------------------------------------- */
+/* ---- the folder -------------------------------------------------------------------------------------------------- */
 
 /* A run that goes on must have the settings that it had. */
 static snellen_status check_config(const struct settings *now, const char *path, snellen_error *err)
@@ -48,7 +49,7 @@ static snellen_status prepare_folder(const struct job *job, const char *folder, 
     return status;
 }
 
-/* ---- what comes out ----------------------------------------------------------------------------------------------------- */
+/* ---- what comes out ---------------------------------------------------------------------------------------------- */
 
 static snellen_status export_to(const struct training *t, const char *folder, const char *name, snellen_error *err)
 {
@@ -90,7 +91,7 @@ static void describe(const struct training *t, snellen_status status, snellen_tr
     out->seconds = s->seconds;
 }
 
-/* ---- the database --------------------------------------------------------------------------------------------------------- */
+/* ---- the database ------------------------------------------------------------------------------------------------ */
 
 static snellen_status begin_record(const struct job *job, const struct training *t, snellen_recorder **recorder,
                                    snellen_error *err)
@@ -109,8 +110,13 @@ static snellen_status record_numbers(snellen_recorder *recorder, const snellen_t
     const struct {
         const char *metric;
         double value;
-    } values[] = {{"loss", r->loss}, {"best", r->best}, {"best_step", (double)r->best_step}, {"steps", (double)r->steps},
-                  {"tokens", (double)r->n_tokens}, {"seconds", r->seconds}, {"skipped_lines", (double)r->n_skipped}};
+    } values[] = {{"loss", r->loss},
+                  {"best", r->best},
+                  {"best_step", (double)r->best_step},
+                  {"steps", (double)r->steps},
+                  {"tokens", (double)r->n_tokens},
+                  {"seconds", r->seconds},
+                  {"skipped_lines", (double)r->n_skipped}};
     snellen_number numbers[COUNT_OF(values)];
     for (size_t i = 0; i < COUNT_OF(values); i++)
         numbers[i] = (snellen_number){.subject = "train", .cure = "", .style = "", .precision = "f32", .length = -1,
@@ -118,7 +124,7 @@ static snellen_status record_numbers(snellen_recorder *recorder, const snellen_t
     return recorder ? snellen_record_add(recorder, numbers, COUNT_OF(values), err) : SNELLEN_OK;
 }
 
-/* ---- runs --------------------------------------------------------------------------------------------------------------------- */
+/* ---- runs -------------------------------------------------------------------------------------------------------- */
 
 static snellen_status run_training(const struct job *job, struct training *t, snellen_trained *out, snellen_error *err)
 {

@@ -18,7 +18,7 @@ static struct grad_options grad_options_of(const snellen_train_shape *shape)
                                  .n_threads = shape->n_threads};
 }
 
-/* ---- memory ----------------------------------------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 /* Shapes of what would be trained, without values. */
 static snellen_status list_shapes(const snellen_model *model, int64_t rank, struct params *out, snellen_error *err)
@@ -33,7 +33,8 @@ static snellen_status list_shapes(const snellen_model *model, int64_t rank, stru
         for (int k = 0; k < (rank ? 2 : 1); k++) {
             const int64_t *shape = rank ? factors[k] : e.shape;
             struct param *p = &out->list[out->n++];
-            *p = (struct param){.n_dims = e.n_dims, .shape = {shape[0], shape[1]}, .n = (uint64_t)(shape[0] * shape[1])};
+            *p =
+                (struct param){.n_dims = e.n_dims, .shape = {shape[0], shape[1]}, .n = (uint64_t)(shape[0] * shape[1])};
             out->n_values += p->n;
         }
     }
@@ -60,7 +61,7 @@ snellen_status snellen_train_cost_of(const snellen_model *model, const snellen_t
     return status;
 }
 
-/* ---- time -------------------------------------------------------------------------------------------------------------- */
+/* ---- time -------------------------------------------------------------------------------------------------------- */
 
 struct speed {
     struct params *params;

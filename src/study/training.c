@@ -17,7 +17,7 @@ static const char *or_null(const char *text)
     return *text ? text : NULL;
 }
 
-/* ---- data ------------------------------------------------------------------------------------------------------------- */
+/* ---- data -------------------------------------------------------------------------------------------------------- */
 
 static struct data_options data_options_of(const struct training *t)
 {
@@ -79,7 +79,7 @@ static snellen_status open_evaluator(struct training *t, snellen_error *err)
     return SNELLEN_OK;
 }
 
-/* ---- the optimiser and the step ------------------------------------------------------------------------------------------- */
+/* ---- the optimiser and the step ---------------------------------------------------------------------------------- */
 
 static struct optim_options optim_options_of(const struct settings *s)
 {
@@ -102,15 +102,20 @@ static struct train_options train_options_of(const struct settings *s)
 static struct grad_options grad_options_of(const struct training *t)
 {
     const struct settings *s = t->settings;
-    bool swa = !strcmp(s->memory.kind, "swa"), full = !strcmp(s->memory.kind, "full"), xl = !strcmp(s->memory.kind, "xl");
-    return (struct grad_options){
-        .n_seqs = t->train.options.micro_batch, .n_tokens = t->train.source->longest, .window = swa ? s->memory.window : 0,
-        .block = s->memory.block, .segments = full || swa ? 0 : s->memory.segments,
-        .block_window = xl ? s->memory.window : 0, .stop_gradient = s->memory.stop_gradient,
-        .checkpoint = s->train.recompute, .n_threads = t->n_threads};
+    bool swa = !strcmp(s->memory.kind, "swa"), full = !strcmp(s->memory.kind, "full"),
+         xl = !strcmp(s->memory.kind, "xl");
+    return (struct grad_options){.n_seqs = t->train.options.micro_batch,
+                                 .n_tokens = t->train.source->longest,
+                                 .window = swa ? s->memory.window : 0,
+                                 .block = s->memory.block,
+                                 .segments = full || swa ? 0 : s->memory.segments,
+                                 .block_window = xl ? s->memory.window : 0,
+                                 .stop_gradient = s->memory.stop_gradient,
+                                 .checkpoint = s->train.recompute,
+                                 .n_threads = t->n_threads};
 }
 
-/* ---- all of it --------------------------------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------------------------------- */
 
 static snellen_status open_params(struct training *t, snellen_error *err)
 {
@@ -126,8 +131,8 @@ static snellen_status open_params(struct training *t, snellen_error *err)
 }
 
 /* Everything together must fit; what is taken already is not counted again. */
-static snellen_status check_memory(const struct training *t, const struct optim_options *o, const struct grad_options *g,
-                                   snellen_error *err)
+static snellen_status check_memory(const struct training *t, const struct optim_options *o,
+                                   const struct grad_options *g, snellen_error *err)
 {
     uint64_t moments, step, sum;
     TRY(grad_bytes(t->model, g, &step, err));

@@ -19,7 +19,8 @@ static snellen_status choose_vocabulary(const struct settings *s, snellen_model_
     const char *vocab = s->model.vocab;
     size_t n;
     *characters = NULL;
-    FAIL_IF(!*vocab, SNELLEN_E_USAGE, "model.vocab is missing: a tokenizer.json, `chars`, `task`, or a number of token ids");
+    FAIL_IF(!*vocab, SNELLEN_E_USAGE,
+            "model.vocab is missing: a tokenizer.json, `chars`, `task`, or a number of token ids");
     if (strspn(vocab, "0123456789") == strlen(vocab)) {
         d->n_vocab = strtoll(vocab, NULL, 10);
     } else if (!strcmp(vocab, "task")) {

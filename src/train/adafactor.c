@@ -43,7 +43,7 @@ static double root_mean_square(struct optim *o, const float *x, int64_t n)
     return sqrt(sum_of(o->row_sums, n_pieces) / (double)n);
 }
 
-/* ---- a matrix ----------------------------------------------------------------------------------------------------- */
+/* ---- a matrix ---------------------------------------------------------------------------------------------------- */
 
 struct matrix {
     float *w;                   /* [n_rows, n_cols] */
@@ -108,9 +108,10 @@ static void matrix_step(struct optim *o, const struct matrix *m, float shrink, f
         }
 }
 
-/* ---- a vector ------------------------------------------------------------------------------------------------------- */
+/* ---- a vector ---------------------------------------------------------------------------------------------------- */
 
-static void vector_step(float *w, float *variance, const float *g, uint64_t n, float grad_scale, float share, double step)
+static void vector_step(float *w, float *variance, const float *g, uint64_t n, float grad_scale, float share,
+                        double step)
 {
     double sum = 0;
     for (uint64_t i = 0; i < n; i++) {

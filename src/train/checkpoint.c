@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the list of tensors -------------------------------------------------------------------------------------------- */
+/* ---- the list of tensors ----------------------------------------------------------------------------------------- */
 
 struct item {
     char name[144];
@@ -77,7 +77,7 @@ static snellen_status read_items(const struct safetensors *file, const char *pat
     return SNELLEN_OK;
 }
 
-/* ---- state ----------------------------------------------------------------------------------------------------------- */
+/* ---- state ------------------------------------------------------------------------------------------------------- */
 
 /* JSON has no NaN: a best measure that does not exist is left out. */
 static json_t *state_json(const struct train_state *s, const struct source *source)
@@ -109,7 +109,7 @@ static bool state_from_json(const json_t *o, struct train_state *s)
     return true;
 }
 
-/* ---- whole checkpoints --------------------------------------------------------------------------------------------------- */
+/* ---- whole checkpoints ------------------------------------------------------------------------------------------- */
 
 snellen_status checkpoint_save(const char *path, const struct train_state *state, struct optim *optim,
                                const struct params *params, const struct source *source, snellen_error *err)

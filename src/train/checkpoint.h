@@ -34,7 +34,7 @@ snellen_status checkpoint_load(const char *path, struct train_state *state, stru
 snellen_status values_save(const char *path, const struct params *params, const char *about, snellen_error *err);
 snellen_status values_load(const char *path, struct params *params, snellen_error *err);
 
-/* ---- low-rank factors in a file of their own (lora.c) -------------------------------------------------------------------- */
+/* ---- low-rank factors in a file of their own (lora.c) ------------------------------------------------------------ */
 
 /* What values_save() needs to know of factors; by free(), NULL when memory runs out. */
 char *lora_about(const struct snellen_model *model, const struct lora_options *options);

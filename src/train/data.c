@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- samples --------------------------------------------------------------------------------------------------------- */
+/* ---- samples ----------------------------------------------------------------------------------------------------- */
 
 snellen_status sample_add(struct sample *s, const int32_t *tokens, size_t n, float weight, snellen_error *err)
 {
@@ -46,7 +46,7 @@ snellen_status source_open(const struct data_options *options, struct source **o
     return options->jsonl ? jsonl_open(options, out, err) : packed_open(options, out, err);
 }
 
-/* ---- batches --------------------------------------------------------------------------------------------------------------- */
+/* ---- batches ----------------------------------------------------------------------------------------------------- */
 
 void data_batch_free(struct data_batch *b)
 {

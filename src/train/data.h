@@ -40,7 +40,7 @@ struct source {
 };
 void source_free(struct source *source);
 
-/* ---- files ------------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 struct data_options {
     const char *jsonl, *text;       /* one of the two: path of the file */
@@ -64,7 +64,7 @@ snellen_status source_open(const struct data_options *options, struct source **o
 snellen_status jsonl_open(const struct data_options *options, struct source **out, snellen_error *err);
 snellen_status packed_open(const struct data_options *options, struct source **out, snellen_error *err);
 
-/* ---- batches ----------------------------------------------------------------------------------------------------------- */
+/* ---- batches ----------------------------------------------------------------------------------------------------- */
 
 /* Samples side by side, filled up with token 0 of weight 0 to the longest. Zero-initialised = empty. */
 struct data_batch {

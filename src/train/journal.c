@@ -30,7 +30,8 @@ snellen_status journal_open(struct journal *j, const char *folder, const char *n
     TRY(strbuf_take(&path, &j->path, NULL, err));
     j->file = fopen(j->path, "a+e");
     bool good = j->file && !fseek(j->file, 0, SEEK_SET);
-    if (good) good = !ftruncate(fileno(j->file), step > 0 ? end_of_step(j->file, step) : 0) && !fseek(j->file, 0, SEEK_END);
+    if (good)
+        good = !ftruncate(fileno(j->file), step > 0 ? end_of_step(j->file, step) : 0) && !fseek(j->file, 0, SEEK_END);
     FAIL_IF(!good, SNELLEN_E_IO, "%s: %s", j->path, strerror(errno));
     return SNELLEN_OK;
 }

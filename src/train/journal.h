@@ -1,5 +1,5 @@
-/* journal: a file of JSON objects, one a line, each with its "step". Lines are appended whole and are on disk before the
- * checkpoint that follows them. */
+/* journal: a file of JSON objects, one a line, each with its "step". Lines are appended whole and are on disk before
+ * the checkpoint that follows them. */
 #ifndef TRAIN_JOURNAL_H
 #define TRAIN_JOURNAL_H
 

@@ -15,7 +15,7 @@ struct jsonl {
     uint64_t drawn;             /* samples given and lines skipped so far */
 };
 
-/* ---- the index --------------------------------------------------------------------------------------------------------- */
+/* ---- the index --------------------------------------------------------------------------------------------------- */
 
 static const char *text_at(const struct jsonl *j, uint64_t offset)
 {
@@ -52,7 +52,7 @@ static snellen_status index_lines(struct jsonl *j, snellen_error *err)
     return SNELLEN_OK;
 }
 
-/* ---- one line ------------------------------------------------------------------------------------------------------------ */
+/* ---- one line ---------------------------------------------------------------------------------------------------- */
 
 static snellen_status add_text(const struct jsonl *j, struct sample *s, const char *text, size_t n, float weight,
                                snellen_error *err)
@@ -159,7 +159,7 @@ static uint64_t line_number(const struct jsonl *j, uint64_t offset)
     return number;
 }
 
-/* ---- the source ------------------------------------------------------------------------------------------------------------- */
+/* ---- the source -------------------------------------------------------------------------------------------------- */
 
 static snellen_status jsonl_next(struct source *source, struct sample *s, snellen_error *err)
 {

@@ -42,7 +42,7 @@ bool train_has_checkpoint(const char *folder)
     return there;
 }
 
-/* ---- one step ---------------------------------------------------------------------------------------------------------- */
+/* ---- one step ---------------------------------------------------------------------------------------------------- */
 
 /* Gradients of the batch's mean loss over its weights. */
 static snellen_status gradients(struct run *r, double *loss, snellen_error *err)
@@ -66,7 +66,8 @@ static snellen_status diverged(const struct run *r, const char *what, double val
     const struct train *t = r->t;
     char kept[160] = "no checkpoint was written yet";
     if (t->saved_step >= 0)
-        snprintf(kept, sizeof kept, "the checkpoint of step %" PRId64 " is kept (--resume goes on from it)", t->saved_step);
+        snprintf(kept, sizeof kept, "the checkpoint of step %" PRId64 " is kept (--resume goes on from it)",
+                 t->saved_step);
     FAIL(SNELLEN_E_OVERFLOW,
          "%s: step %" PRId64 ": the %s is %g; %s; try a lower train.lr (it was %g here), a longer train.warmup, or a "
          "smaller train.clip", t->folder, t->state.step + 1, what, value, kept, lr);
@@ -94,7 +95,7 @@ static snellen_status step(struct run *r, snellen_error *err)
                                           s->seconds), err);
 }
 
-/* ---- between steps -------------------------------------------------------------------------------------------------------- */
+/* ---- between steps ----------------------------------------------------------------------------------------------- */
 
 static snellen_status save(struct run *r, snellen_error *err)
 {
@@ -173,7 +174,7 @@ static snellen_status loop(struct run *r, snellen_error *err)
     return SNELLEN_OK;
 }
 
-/* ---- a run ------------------------------------------------------------------------------------------------------------------ */
+/* ---- a run ------------------------------------------------------------------------------------------------------- */
 
 static snellen_status start(struct run *r, bool resume, snellen_error *err)
 {
@@ -207,7 +208,7 @@ snellen_status train_run(struct train *t, bool resume, snellen_error *err)
     return status;
 }
 
-/* ---- held-out loss -------------------------------------------------------------------------------------------------------------- */
+/* ---- held-out loss ----------------------------------------------------------------------------------------------- */
 
 snellen_status train_measure(struct grad *grad, struct source *source, int64_t n, int64_t batch, double *loss,
                              snellen_error *err)
@@ -218,7 +219,8 @@ snellen_status train_measure(struct grad *grad, struct source *source, int64_t n
     for (int64_t i = 0; i < n && !status; i += batch) {
         double part, weight;
         status = data_batch_fill(&b, source, MIN(batch, n - i), err);
-        if (!status) status = grad_step(grad, b.tokens, b.weights, b.n_seqs, b.n_tokens, 0, 0, &part, &weight, NULL, err);
+        if (!status)
+            status = grad_step(grad, b.tokens, b.weights, b.n_seqs, b.n_tokens, 0, 0, &part, &weight, NULL, err);
         if (!status) sum += part, weights += weight;
     }
     data_batch_free(&b);

@@ -1,5 +1,6 @@
 /* Optimisers that treat every element alike, norms and schedules. The factored one is adafactor.c.
- * All loops run over pieces of OPTIM_PIECE elements, listed once: equal work for threads, and sums that add up in one order. */
+ * All loops run over pieces of OPTIM_PIECE elements, listed once: equal work for threads, and sums that add up in one
+ * order. */
 #include "train/optim_inner.h"
 
 #include <math.h>
@@ -11,7 +12,7 @@ const char *const optim_names[OPTIM_COUNT] = {
 const char *const schedule_names[SCHEDULE_COUNT] = {
     [SCHEDULE_CONSTANT] = "constant", [SCHEDULE_COSINE] = "cosine", [SCHEDULE_LINEAR] = "linear"};
 
-/* ---- moments ------------------------------------------------------------------------------------------------------ */
+/* ---- moments ----------------------------------------------------------------------------------------------------- */
 
 struct optim_options optim_options_default(void)
 {
@@ -19,7 +20,8 @@ struct optim_options optim_options_default(void)
 }
 
 /* Slot i of a param: its name and size; false past the last one. */
-static bool slot_of(enum optim_kind kind, bool momentum, const struct param *p, size_t i, const char **name, uint64_t *n)
+static bool slot_of(enum optim_kind kind, bool momentum, const struct param *p, size_t i, const char **name,
+                    uint64_t *n)
 {
     bool factored = kind == OPTIM_ADAFACTOR && p->n_dims == 2;
     size_t n_slots = kind == OPTIM_SGD ? momentum : kind == OPTIM_ADAMW || factored ? 2 : 1;
@@ -120,7 +122,7 @@ void optim_set_steps(struct optim *o, int64_t steps)
     o->steps = steps;
 }
 
-/* ---- norms ---------------------------------------------------------------------------------------------------------- */
+/* ---- norms ------------------------------------------------------------------------------------------------------- */
 
 double optim_sum_squares(const float *x, int64_t n)
 {
@@ -162,7 +164,7 @@ double optim_clip_factor(double norm, double clip)
     return clip > 0 ? MIN(1.0, clip / (norm + 1e-6)) : 1.0;
 }
 
-/* ---- updates --------------------------------------------------------------------------------------------------------- */
+/* ---- updates ----------------------------------------------------------------------------------------------------- */
 
 /* m += (1 - beta1) (g - m);  v = beta2 v + (1 - beta2) g^2;
  * w = (1 - lr decay) w - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)     (arXiv 1711.05101) */
@@ -234,7 +236,7 @@ void optim_step(struct optim *o, double lr, double grad_scale)
     }
 }
 
-/* ---- schedules ---------------------------------------------------------------------------------------------------------- */
+/* ---- schedules --------------------------------------------------------------------------------------------------- */
 
 double schedule_lr(const struct schedule *s, int64_t i)
 {

@@ -39,7 +39,7 @@ double optim_clip_factor(double norm, double clip);
 /* One update with learning rate lr; gradients count grad_scale times. */
 void optim_step(struct optim *o, double lr, double grad_scale);
 
-/* ---- what a checkpoint keeps ------------------------------------------------------------------------------------------ */
+/* ---- what a checkpoint keeps ------------------------------------------------------------------------------------- */
 
 /* Moment i of the list: "exp_avg" of param 0, .. False past the last one. */
 struct optim_state {
@@ -53,7 +53,7 @@ bool optim_state_at(struct optim *o, size_t i, struct optim_state *state);
 int64_t optim_steps(const struct optim *o);
 void optim_set_steps(struct optim *o, int64_t steps);
 
-/* ---- schedules ----------------------------------------------------------------------------------------------------------- */
+/* ---- schedules --------------------------------------------------------------------------------------------------- */
 
 enum schedule_kind { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_COUNT };
 extern const char *const schedule_names[SCHEDULE_COUNT];   /* "constant", "cosine", "linear" */

@@ -28,7 +28,7 @@ struct packed {
     uint64_t n_lanes, turn;     /* turn: samples given so far */
 };
 
-/* ---- pieces ----------------------------------------------------------------------------------------------------------- */
+/* ---- pieces ------------------------------------------------------------------------------------------------------ */
 
 static bool starts_character(uint8_t byte)
 {
@@ -73,7 +73,7 @@ static snellen_status lane_next_piece(struct packed *p, struct lane *lane, snell
     FAIL(SNELLEN_E_FORMAT, "%s: the model's tokenizer makes no tokens of it", p->path);
 }
 
-/* ---- the source ---------------------------------------------------------------------------------------------------------- */
+/* ---- the source -------------------------------------------------------------------------------------------------- */
 
 static snellen_status packed_next(struct source *source, struct sample *s, snellen_error *err)
 {

@@ -15,7 +15,7 @@ struct reader {
     bool given[MOST_KEYS];
 };
 
-/* ---- where something stands ----------------------------------------------------------------------------------------- */
+/* ---- where something stands -------------------------------------------------------------------------------------- */
 
 /* "study.yaml:3:7: train.lr" or "train.lr=abc" */
 static void place_of(const struct reader *r, struct fy_node *node, const char *key, char out[512])
@@ -41,7 +41,7 @@ static snellen_status wrong(const struct reader *r, struct fy_node *node, const 
     FAIL(SNELLEN_E_USAGE, "%s: %s", place, what);
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------------ */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 /* A number: digits, for whole ones with K, M or G behind them (1024, 1024^2, 1024^3). */
 static bool parse_number(const char *text, size_t n, bool whole, double *out)
@@ -58,7 +58,8 @@ static bool parse_number(const char *text, size_t n, bool whole, double *out)
         if (*end == *u && !end[1]) *out *= unit, end++;
     }
     bool plain = strcspn(copy, "xXpPnN") == n;   /* no hexadecimal, no nan, no inf */
-    return !errno && end != copy && !*end && plain && (!whole || (*out >= -0x1p62 && *out <= 0x1p62 && *out == (double)(int64_t)*out));
+    return !errno && end != copy && !*end && plain &&
+           (!whole || (*out >= -0x1p62 && *out <= 0x1p62 && *out == (double)(int64_t)*out));
 }
 
 static snellen_status read_number(const struct reader *r, const struct key *key, struct fy_node *node, bool whole,
@@ -122,7 +123,8 @@ static snellen_status read_row(const struct reader *r, const struct key *key, st
     return SNELLEN_OK;
 }
 
-static snellen_status read_value(const struct reader *r, const struct key *key, struct fy_node *node, snellen_error *err)
+static snellen_status read_value(const struct reader *r, const struct key *key, struct fy_node *node,
+                                 snellen_error *err)
 {
     void *field = (char *)r->settings + key->offset;
     double value;
@@ -147,7 +149,7 @@ static snellen_status read_value(const struct reader *r, const struct key *key, 
     }
 }
 
-/* ---- keys ---------------------------------------------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------------------------------------- */
 
 static const struct key *key_named(const char *name)
 {
@@ -200,7 +202,8 @@ static snellen_status read_mapping(struct reader *r, const char *name, struct fy
         struct fy_node *key = fy_node_pair_key(pair), *value = fy_node_pair_value(pair);
         const char *text = key && fy_node_is_scalar(key) ? fy_node_get_scalar(key, &n) : NULL;
         char full[NAME_BYTES];
-        int length = text ? snprintf(full, sizeof full, "%s%s%.*s", name, *name ? "." : "", (int)MIN(n, 1000), text) : -1;
+        int length =
+            text ? snprintf(full, sizeof full, "%s%s%.*s", name, *name ? "." : "", (int)MIN(n, 1000), text) : -1;
         if (length < 0 || length >= NAME_BYTES) return wrong(r, mapping, name, err, "a key that is no name found");
         const struct key *known = key_named(full);
         /* The place of an unknown key is its own, not that of its value. */
@@ -221,7 +224,7 @@ static snellen_status read_node(struct reader *r, const char *name, struct fy_no
     return read_value(r, key, node, err);
 }
 
-/* ---- YAML ------------------------------------------------------------------------------------------------------------------ */
+/* ---- YAML -------------------------------------------------------------------------------------------------------- */
 
 static snellen_status syntax_error(const struct reader *r, struct fy_diag *diag, snellen_error *err)
 {
@@ -258,8 +261,8 @@ static snellen_status read_override(struct reader *r, const char *text, snellen_
 {
     const char *equals = strchr(text, '=');
     char name[NAME_BYTES];
-    FAIL_IF(!equals || equals == text || equals - text >= NAME_BYTES, SNELLEN_E_USAGE, "'%.100s' found, key=value expected",
-            text);
+    FAIL_IF(!equals || equals == text || equals - text >= NAME_BYTES, SNELLEN_E_USAGE,
+            "'%.100s' found, key=value expected", text);
     snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
     r->override = text;
     /* An empty value is an empty text. */
@@ -277,7 +280,7 @@ static snellen_status set_defaults(struct reader *r, snellen_error *err)
     return SNELLEN_OK;
 }
 
-/* ---- settings that contradict each other ------------------------------------------------------------------------------------- */
+/* ---- settings that contradict each other ------------------------------------------------------------------------- */
 
 static void write_value(const struct settings *s, const struct key *key, struct strbuf *out);
 
@@ -311,18 +314,19 @@ static snellen_status check(const struct reader *r, snellen_error *err)
     for (size_t i = 0; i < n_keys; i++)
         FAIL_IF(r->given[i] && !means_something(r, &keys[i]), SNELLEN_E_USAGE,
                 "%s: %s means nothing here: it goes with %s", r->name, keys[i].name, keys[i].when);
-    FAIL_IF(!*s->model.from + !*s->model.arch != 1, SNELLEN_E_USAGE, "%s: one of model.from and model.arch expected, %s found",
-            r->name, *s->model.from ? "both" : "none");
+    FAIL_IF(!*s->model.from + !*s->model.arch != 1, SNELLEN_E_USAGE,
+            "%s: one of model.from and model.arch expected, %s found", r->name, *s->model.from ? "both" : "none");
     int n_data = !!*s->data.jsonl + !!*s->data.text + !!*s->data.task;
     FAIL_IF(n_data != 1, SNELLEN_E_USAGE, "%s: one of data.jsonl, data.text and data.task expected, %d of them found",
             r->name, n_data);
     FAIL_IF(*s->data.task && s->data.lengths.n != 2, SNELLEN_E_USAGE,
             "%s: data.lengths are the shortest and the longest: [1, 20]", r->name);
-    FAIL_IF(*s->eval.jsonl && *s->eval.text, SNELLEN_E_USAGE, "%s: one of eval.jsonl and eval.text expected, both found", r->name);
+    FAIL_IF(*s->eval.jsonl && *s->eval.text, SNELLEN_E_USAGE,
+            "%s: one of eval.jsonl and eval.text expected, both found", r->name);
     FAIL_IF(s->eval.exact && (*s->eval.jsonl || *s->eval.text), SNELLEN_E_USAGE,
             "%s: one of eval.exact, eval.jsonl and eval.text expected, several found", r->name);
-    FAIL_IF(s->train.warmup > s->train.steps, SNELLEN_E_USAGE, "%s: train.warmup is %lld, train.steps only %lld", r->name,
-            (long long)s->train.warmup, (long long)s->train.steps);
+    FAIL_IF(s->train.warmup > s->train.steps, SNELLEN_E_USAGE, "%s: train.warmup is %lld, train.steps only %lld",
+            r->name, (long long)s->train.warmup, (long long)s->train.steps);
     FAIL_IF(s->train.micro_batch && s->train.batch % s->train.micro_batch, SNELLEN_E_USAGE,
             "%s: train.batch %lld is no multiple of train.micro_batch %lld", r->name, (long long)s->train.batch,
             (long long)s->train.micro_batch);
@@ -332,8 +336,10 @@ static snellen_status check(const struct reader *r, snellen_error *err)
                     (long long)s->seeds.v[i]);
     bool blocks = !strcmp(s->memory.kind, "bswa") || !strcmp(s->memory.kind, "xl");
     bool window = !strcmp(s->memory.kind, "swa") || !strcmp(s->memory.kind, "xl");
-    FAIL_IF(blocks && !s->memory.block, SNELLEN_E_USAGE, "%s: memory.kind %s needs memory.block", r->name, s->memory.kind);
-    FAIL_IF(window && !s->memory.window, SNELLEN_E_USAGE, "%s: memory.kind %s needs memory.window", r->name, s->memory.kind);
+    FAIL_IF(blocks && !s->memory.block, SNELLEN_E_USAGE, "%s: memory.kind %s needs memory.block", r->name,
+            s->memory.kind);
+    FAIL_IF(window && !s->memory.window, SNELLEN_E_USAGE, "%s: memory.kind %s needs memory.window", r->name,
+            s->memory.kind);
     return SNELLEN_OK;
 }
 
@@ -366,7 +372,7 @@ void settings_free(struct settings *s)
     arena_free(&s->arena);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 /* A text in single quotes, where a quote is written twice; with control characters in double ones. */
 static void write_text(const char *text, struct strbuf *out)
@@ -459,12 +465,13 @@ snellen_status settings_same_run(const struct settings *now, const struct settin
     return SNELLEN_OK;
 }
 
-/* ---- the manual ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the manual -------------------------------------------------------------------------------------------------- */
 
 static void write_range(const struct key *key, struct strbuf *out)
 {
-    static const char *const kinds[] = {[KEY_TEXT] = "text", [KEY_BOOL] = "true, false", [KEY_INT] = "whole number",
-                                        [KEY_REAL] = "number", [KEY_PAIR] = "two numbers", [KEY_INTS] = "whole numbers"};
+    static const char *const kinds[] = {
+        [KEY_TEXT] = "text",   [KEY_BOOL] = "true, false", [KEY_INT] = "whole number",
+        [KEY_REAL] = "number", [KEY_PAIR] = "two numbers", [KEY_INTS] = "whole numbers"};
     if (key->kind == KEY_CHOICE && key->choices)
         for (const char *c = key->choices; *c; c += strcspn(c, " "), c += strspn(c, " "))
             strbuf_printf(out, "%s%.*s", c == key->choices ? "" : ", ", (int)strcspn(c, " "), c);

@@ -1,5 +1,5 @@
-/* settings: what a study file says. One table of keys (keys.c) gives the parser, the resolved file that a run keeps, and
- * the page of the manual.
+/* settings: what a study file says. One table of keys (keys.c) gives the parser, the resolved file that a run keeps,
+ * and the page of the manual.
  *
  * A study file is YAML: `train: {lr: 1e-3}` sets the key train.lr, as does `train.lr=1e-3` on the command line, which
  * wins. Every key has a default. A key that is not in the table, one that has no meaning beside the others, and a value

@@ -24,7 +24,7 @@ static struct data_options options_for(const char *jsonl)
                                  .no_tokenizer = "x: has no tokenizer", .n_vocab = 50000, .n_context = 128};
 }
 
-/* ---- jsonl ----------------------------------------------------------------------------------------------------------- */
+/* ---- jsonl ------------------------------------------------------------------------------------------------------- */
 
 static void expect(struct source *source, const char *text, const char *weights)
 {
@@ -43,9 +43,10 @@ static void expect(struct source *source, const char *text, const char *weights)
 static void test_three_forms(void **state)
 {
     (void)state;
-    struct data_options o = options_for(write_file("{\"text\": \"12\"}\n\n  \r\n{\"prompt\": \"12\", \"completion\": \"3\"}\n"
-                                                   "{\"tokens\": [40, 41, 42], \"weights\": [0, 0.5, 2]}\n"
-                                                   "{\"tokens\": [40, 41]}"));
+    struct data_options o =
+        options_for(write_file("{\"text\": \"12\"}\n\n  \r\n{\"prompt\": \"12\", \"completion\": \"3\"}\n"
+                               "{\"tokens\": [40, 41, 42], \"weights\": [0, 0.5, 2]}\n"
+                               "{\"tokens\": [40, 41]}"));
     struct source *source;
     struct sample s = {0};
     MUST(source_open(&o, &source, err));
@@ -158,7 +159,7 @@ static void test_long_samples(void **state)
     sample_free(&s);
 }
 
-/* ---- positions ----------------------------------------------------------------------------------------------------------- */
+/* ---- positions --------------------------------------------------------------------------------------------------- */
 
 /* Samples drawn after a saved position are those that come after it in an unbroken run. */
 static void check_seek(const struct data_options *o)
@@ -204,7 +205,7 @@ static void test_positions(void **state)
     strbuf_free(&text);
 }
 
-/* ---- packed text ------------------------------------------------------------------------------------------------------------- */
+/* ---- packed text ------------------------------------------------------------------------------------------------- */
 
 /* Lines "word 0 ..", more than a few pieces of them. */
 static const char *long_text(void)
@@ -289,12 +290,13 @@ static void test_packed_positions(void **state)
     MUST_FAIL(SNELLEN_E_UNSUPPORTED, source_open(&o, &source, err));
 }
 
-/* ---- batches --------------------------------------------------------------------------------------------------------------- */
+/* ---- batches ----------------------------------------------------------------------------------------------------- */
 
 static void test_batch(void **state)
 {
     (void)state;
-    struct data_options o = options_for(write_file("{\"tokens\": [1, 2, 3]}\n{\"tokens\": [4, 5], \"weights\": [9, 0.5]}\n"));
+    struct data_options o =
+        options_for(write_file("{\"tokens\": [1, 2, 3]}\n{\"tokens\": [4, 5], \"weights\": [9, 0.5]}\n"));
     struct source *source;
     struct data_batch b = {0};
     MUST(source_open(&o, &source, err));

@@ -8,7 +8,8 @@
 
 static const char *golden;
 static char folder[64];
-static const char *const files[] = {"log.jsonl", "eval.jsonl", "checkpoint.safetensors", "best.safetensors", "data.jsonl"};
+static const char *const files[] = {"log.jsonl", "eval.jsonl", "checkpoint.safetensors", "best.safetensors",
+                                    "data.jsonl"};
 
 static char *in_folder(const char *name)
 {
@@ -36,7 +37,7 @@ static char *read_file(const char *name, size_t *n)
     return text;
 }
 
-/* ---- a run of a tiny model ------------------------------------------------------------------------------------------ */
+/* ---- a run of a tiny model --------------------------------------------------------------------------------------- */
 
 struct setup {
     const char *arch;
@@ -72,7 +73,8 @@ static void write_data(const json_t *run)
     json_t *row;
     json_array_foreach(json_object_get(run, "rows"), i, row)
     {
-        json_t *line = json_pack("{s:O, s:O}", "tokens", row, "weights", json_array_get(json_object_get(run, "weights"), i));
+        json_t *line =
+            json_pack("{s:O, s:O}", "tokens", row, "weights", json_array_get(json_object_get(run, "weights"), i));
         char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(17));
         strbuf_printf(&b, "%s\n", text);
         free(text);
@@ -148,7 +150,7 @@ static snellen_status run_setup(const struct setup *s, bool resume, struct rig *
     return train_run(&rig->train, resume, error);
 }
 
-/* ---- against PyTorch ------------------------------------------------------------------------------------------------------ */
+/* ---- against PyTorch --------------------------------------------------------------------------------------------- */
 
 static void check_log(const json_t *run)
 {
@@ -158,7 +160,8 @@ static void check_log(const json_t *run)
     assert_non_null(log);
     for (; fgets(line, sizeof line, log); n++) {
         json_t *o = json_loads(line, 0, NULL);
-        double loss = json_number_value(json_object_get(o, "loss")), norm = json_number_value(json_object_get(o, "grad_norm"));
+        double loss = json_number_value(json_object_get(o, "loss")),
+               norm = json_number_value(json_object_get(o, "grad_norm"));
         assert_int_equal(json_integer_value(json_object_get(o, "step")), n + 1);
         assert_true(fabs(loss - json_number_value(json_array_get(json_object_get(run, "losses"), n))) < 1e-4);
         double expected = json_number_value(json_array_get(json_object_get(run, "norms"), n));
@@ -175,8 +178,8 @@ static void test_losses_are_those_of_pytorch(void **state)
     static const char *const archs[] = {"llama", "bloom"};
     for (size_t i = 0; i < COUNT_OF(archs); i++)
         for (int64_t micro_batch = 1; micro_batch <= 2; micro_batch++) {
-            const struct setup s = {.arch = archs[i], .steps = 6, .batch = 2, .micro_batch = micro_batch, .save_every = 4,
-                                    .lr = 1e-3};
+            const struct setup s = {
+                .arch = archs[i], .steps = 6, .batch = 2, .micro_batch = micro_batch, .save_every = 4, .lr = 1e-3};
             struct rig rig;
             new_folder();
             MUST(run_setup(&s, false, &rig, err));
@@ -189,7 +192,7 @@ static void test_losses_are_those_of_pytorch(void **state)
         }
 }
 
-/* ---- resuming ------------------------------------------------------------------------------------------------------------- */
+/* ---- resuming ---------------------------------------------------------------------------------------------------- */
 
 /* The log without the seconds. */
 static char *log_without_seconds(void)
@@ -282,7 +285,7 @@ static void test_what_does_not_fit_is_refused(void **state)
     remove_folder();
 }
 
-/* ---- ends -------------------------------------------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------------------------------- */
 
 static void test_patience_and_best(void **state)
 {
@@ -309,7 +312,8 @@ static void test_patience_and_best(void **state)
     new_folder();
     short_run.steps = 4;
     MUST(run_setup(&short_run, false, &four, err));
-    assert_memory_equal(four.train.params->values, rig.train.params->values, four.train.params->n_values * sizeof(float));
+    assert_memory_equal(four.train.params->values, rig.train.params->values,
+                        four.train.params->n_values * sizeof(float));
     rig_free(&four);
     rig_free(&rig);
     remove_folder();
@@ -318,7 +322,8 @@ static void test_patience_and_best(void **state)
 static void test_stop_loss(void **state)
 {
     (void)state;
-    const struct setup s = {.arch = "llama", .steps = 500, .batch = 12, .micro_batch = 12, .save_every = 1000, .lr = 1e-2};
+    const struct setup s = {
+        .arch = "llama", .steps = 500, .batch = 12, .micro_batch = 12, .save_every = 1000, .lr = 1e-2};
     struct rig rig;
     json_t *run = golden_run("llama");
     new_folder();
@@ -326,7 +331,8 @@ static void test_stop_loss(void **state)
     rig = rig_new(&s, run);
     rig.train.options.stop_loss = 1;
     MUST(train_run(&rig.train, false, err));
-    assert_true(rig.train.end == TRAIN_STOPPED_LOSS && rig.train.state.step >= TRAIN_RECENT && rig.train.state.step < 500);
+    assert_true(rig.train.end == TRAIN_STOPPED_LOSS && rig.train.state.step >= TRAIN_RECENT &&
+                rig.train.state.step < 500);
     assert_int_equal(rig.train.saved_step, rig.train.state.step);
     json_decref(run);
     rig_free(&rig);
@@ -349,7 +355,8 @@ static void test_divergence_keeps_the_checkpoint(void **state)
     s.save_every = 100;
     assert_int_equal(run_setup(&s, true, &rig, &error), SNELLEN_E_OVERFLOW);
     assert_non_null(strstr(error.message, ": step "));
-    assert_non_null(strstr(error.message, "the checkpoint of step 3 is kept (--resume goes on from it); try a lower train.lr"));
+    assert_non_null(
+        strstr(error.message, "the checkpoint of step 3 is kept (--resume goes on from it); try a lower train.lr"));
     rig_free(&rig);
     char *after = read_file("checkpoint.safetensors", &n2);
     assert_true(n == n2);
@@ -359,7 +366,7 @@ static void test_divergence_keeps_the_checkpoint(void **state)
     remove_folder();
 }
 
-/* ---- factors in a file ---------------------------------------------------------------------------------------------------- */
+/* ---- factors in a file ------------------------------------------------------------------------------------------- */
 
 static void last_logits(const snellen_model *model, float *out)
 {

@@ -9,7 +9,7 @@
 
 static const char *golden;
 
-/* ---- params of a test ---------------------------------------------------------------------------------------------- */
+/* ---- params of a test -------------------------------------------------------------------------------------------- */
 
 struct set {
     struct param list[2];   /* a matrix and a vector */
@@ -97,7 +97,7 @@ static void test_steps_are_those_of_pytorch(void **state)
     json_decref(file);
 }
 
-/* ---- threads ----------------------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 static struct set trained(enum optim_kind kind, int threads, double *norm)
 {
@@ -136,7 +136,7 @@ static void test_bytes_do_not_depend_on_threads(void **state)
     }
 }
 
-/* ---- norms, moments, schedules --------------------------------------------------------------------------------------------- */
+/* ---- norms, moments, schedules ----------------------------------------------------------------------------------- */
 
 static void test_norm_and_clip(void **state)
 {

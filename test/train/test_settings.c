@@ -16,7 +16,8 @@ static void test_values(void **state)
     struct settings s;
     MUST(parse("# a comment\nmodel: {arch: gpt2, layers: 6, positions: none, vocab: \"t.json\"}\n"
                "data:\n  jsonl: 'it''s.jsonl'\n  cut: true\n  length: 2K\n"
-               "train: {lr: 3e-4, steps: 50, betas: [0.8, 0.95]}\nseeds: [3, 1, 2]\neval:\n", "train.steps=70", &s, err));
+               "train: {lr: 3e-4, steps: 50, betas: [0.8, 0.95]}\nseeds: [3, 1, 2]\neval:\n",
+               "train.steps=70", &s, err));
     assert_string_equal(s.model.arch, "gpt2");
     assert_string_equal(s.model.positions, "none");
     assert_string_equal(s.data.jsonl, "it's.jsonl");
@@ -39,8 +40,10 @@ static void test_values(void **state)
 static void test_errors_name_the_place(void **state)
 {
     (void)state;
-    static const struct { const char *text, *override, *message; } cases[] = {
-        {BASE "train: {stesp: 3}", NULL, "s.yaml:3:9: train.stesp: there is no key 'train.stesp'; did you mean train.steps?"},
+    static const struct { const char *text, *override, *message;
+    } cases[] = {
+        {BASE "train: {stesp: 3}", NULL,
+         "s.yaml:3:9: train.stesp: there is no key 'train.stesp'; did you mean train.steps?"},
         {BASE "lr: 3", NULL, "did you mean train.lr?"},
         {BASE "trian:\n  lr: 3", NULL, "did you mean train?"},
         {BASE "qqqqqq: 3", NULL, "s.yaml:3:1: qqqqqq: there is no key 'qqqqqq' (snellen train --keys lists all)"},
@@ -77,7 +80,8 @@ static void test_errors_name_the_place(void **state)
         {BASE, "train.warmup=2000", "train.warmup is 2000, train.steps only 1000"},
         {BASE, "train.micro_batch=3", "train.batch 16 is no multiple of train.micro_batch 3"},
         {BASE, "data.format=x", "data.format means nothing here: it goes with data.task"},
-        {"model: {arch: gpt2}\ndata: {task: parity, lengths: 4}", NULL, "data.lengths are the shortest and the longest"},
+        {"model: {arch: gpt2}\ndata: {task: parity, lengths: 4}", NULL,
+         "data.lengths are the shortest and the longest"},
         {"model: {arch: gpt2}\ndata: {task: parity, raise_below: 4}", NULL, "data.raise_below means nothing here"},
         {"model: {arch: gpt2}\ndata: {task: parity}\neval: {exact: true, text: x}", NULL, "several found"},
         {BASE, "seeds=[4, 5, 4]", "seeds has 4 twice"},
@@ -116,7 +120,8 @@ static void test_what_is_written_reads_back(void **state)
                      "train: {optimizer: sgd, momentum: 0.3333333333333333, lr: 1.7e-5}\n"
                      "memory: {kind: xl, block: 16, window: 20}\neval: {text: '# no', patience: 3}");
     check_round_trip("model: {arch: gpt2}\ndata: {task: parity, format: direct, curriculum: 3}\neval: {patience: }\n");
-    check_round_trip("model: {arch: gpt2}\ndata: {task: parity, lengths: [1, 7]}\neval: {lengths: [4, 5], exact: true}\n");
+    check_round_trip(
+        "model: {arch: gpt2}\ndata: {task: parity, lengths: [1, 7]}\neval: {lengths: [4, 5], exact: true}\n");
     check_round_trip(BASE "train: {lora: {rank: 4, alpha: 0.1}}\n");
 }
 
