@@ -5,9 +5,10 @@
 
 #include <cblas.h>
 
-/* Tiles: ENOUGH of them for the threads to share, but no side below LEAST, where packing costs as much as arithmetic, and
- * none above MOST. Below SERIAL multiplications a second thread costs more than it brings. */
-enum { ENOUGH = 16, LEAST = 64, MOST = 1024, STEP = 16, SERIAL = 1 << 18 };
+/* Tiles: ENOUGH of them for the threads to share, of at least WORK multiplications each; no side below LEAST, where
+ * packing costs as much as arithmetic, and none above MOST. Below SERIAL multiplications a second thread costs more than
+ * it brings. */
+enum { ENOUGH = 16, WORK = 1 << 22, LEAST = 64, MOST = 1024, STEP = 16, SERIAL = 1 << 18 };
 
 static int64_t part(int64_t n, int64_t parts)
 {
@@ -15,13 +16,13 @@ static int64_t part(int64_t n, int64_t parts)
     return MIN(n, (size + STEP - 1) / STEP * STEP);
 }
 
-/* Tiles of height x width that cover m x n: the longer side is cut until there are enough. */
-static void choose_tiles(int64_t m, int64_t n, int64_t *height, int64_t *width)
+/* Tiles of height x width that cover m x n, each a sum over k: the longer side is cut until there are enough. */
+static void choose_tiles(int64_t m, int64_t n, int64_t k, int64_t *height, int64_t *width)
 {
-    int64_t down = 1, across = 1;
+    int64_t down = 1, across = 1, wanted = MIN(ENOUGH, m * n * k / WORK);
     *height = m;
     *width = n;
-    while (MAX(*height, *width) >= 2 * LEAST && (down * across < ENOUGH || MAX(*height, *width) > MOST)) {
+    while (MAX(*height, *width) >= 2 * LEAST && (down * across < wanted || MAX(*height, *width) > MOST)) {
         if (*height > *width) *height = part(m, ++down);
         else *width = part(n, ++across);
     }
@@ -32,7 +33,7 @@ void gemm_strided(float *c, int64_t ldc, bool add, const float *a, int64_t lda, 
 {
     if (m <= 0 || n <= 0) return;
     int64_t height, width;
-    choose_tiles(m, n, &height, &width);
+    choose_tiles(m, n, k, &height, &width);
     int64_t across = (n + width - 1) / width, tiles = across * ((m + height - 1) / height);
 #pragma omp parallel for schedule(dynamic) if (tiles > 1 && m * n * k > SERIAL)
     for (int64_t t = 0; t < tiles; t++) {

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Rows of a block that go through a layer together: enough for fast products, few enough for the caches. A model of 4
+ * layers and width 128 trains on 16 x 60 rows at a time 1.1 times as fast as on 64 x 60. */
+enum { GROUP_ROWS = 1024 };
 enum { SLICE_BYTES = 96 << 20, LEAST_SLICE = 64, MOST_SLICE = 4096, COLUMNS = 64 };
 
 /* ---- memory --------------------------------------------------------------------------------------------------------- */
@@ -51,8 +54,8 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     s->positions = layout_place(l, (uint64_t)rows, sizeof *s->positions);
     s->turns = rotary ? layout_rows(l, rows, 2 * half) : NULL;
     s->turns_local = rotary && d->window > 0 ? layout_rows(l, rows, 2 * half) : NULL;
-    s->sequences = layout_place(l, (uint64_t)g->options.n_seqs, sizeof *s->sequences);
-    s->spans = layout_place(l, (uint64_t)(g->options.n_seqs * (g->options.segments + 1)), sizeof *s->spans);
+    s->sequences = layout_place(l, (uint64_t)g->group, sizeof *s->sequences);
+    s->spans = layout_place(l, (uint64_t)(g->group * (g->options.segments + 1)), sizeof *s->spans);
     s->attention_bytes = attention_backward_scratch_bytes(&shape, g->options.n_threads);
     s->attention = layout_place(l, s->attention_bytes, 1);
     s->panel = layout_place(l, matmul_backward_scratch_bytes(widest), 1);
@@ -125,10 +128,12 @@ static snellen_status resolve(const struct snellen_model *model, const struct gr
     o->segments = MIN(o->segments, g->n_blocks - 1);
     FAIL_IF(o->inputs_only && (g->n_blocks > 1 || o->n_seqs > 1), SNELLEN_E_USAGE,
             "attribution takes one sequence in one block");
-    g->block_rows = o->n_seqs * g->block_each;
-    g->total_rows = o->n_seqs * o->n_tokens;
-    int64_t fits = SLICE_BYTES / (int64_t)sizeof(float) / model->desc.n_vocab;
-    g->slice = MIN(MAX(MIN(fits, MOST_SLICE), LEAST_SLICE), g->block_rows);
+    int64_t fit = MAX(1, GROUP_ROWS / g->block_each), groups = (o->n_seqs + fit - 1) / fit;
+    g->group = (o->n_seqs + groups - 1) / groups;
+    g->block_rows = g->group * g->block_each;
+    g->total_rows = g->group * o->n_tokens;
+    int64_t slice = SLICE_BYTES / (int64_t)sizeof(float) / model->desc.n_vocab;
+    g->slice = MIN(MAX(MIN(slice, MOST_SLICE), LEAST_SLICE), g->block_rows);
     g->one_kv = g->n_blocks == 1 && o->checkpoint;
     return SNELLEN_OK;
 }
@@ -374,34 +379,46 @@ static snellen_status begin(struct grad *g, const int32_t *tokens, int64_t n_seq
         FAIL_IF(tokens[i] < 0 || tokens[i] >= d->n_vocab, SNELLEN_E_USAGE, "token %lld is %d, 0 to %lld expected",
                 (long long)i, tokens[i], (long long)d->n_vocab - 1);
     omp_set_num_threads(g->options.n_threads);
-    g->n_seqs = n_seqs;
+    g->n_seqs = MIN(g->group, n_seqs);
     g->n_tokens = n_tokens;
     g->position = position;
     return SNELLEN_OK;
 }
 
-snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *weights, int64_t n_seqs, int64_t n_tokens,
-                         int64_t position, double scale, double *loss, double *weight, float *nll, snellen_error *err)
+/* Forward and backward of g->n_seqs sequences. */
+static void step_of_group(struct grad *g, struct step *step)
 {
-    struct step step = {.tokens = tokens, .weights = weights, .scale = scale, .nll = nll};
-    FAIL_IF(g->options.inputs_only, SNELLEN_E_USAGE, "prepared for attribution, not for training");
-    TRY(begin(g, tokens, n_seqs, n_tokens, position, err));
-    if (nll) memset(nll, 0, (size_t)(n_seqs * n_tokens) * sizeof *nll);
     for (int64_t t = 0; t < blocks_of(g); t++) {
         struct grad_block b = block_at(g, t);
-        enter_block(g, &b, tokens);
+        enter_block(g, &b, step->tokens);
         block_forward(g, &b);
-        loss_of_block(g, &b, &step);
+        loss_of_block(g, &b, step);
     }
-    *loss = step.loss;
-    *weight = step.weight;
-    if (scale == 0) return SNELLEN_OK;
+    if (step->scale == 0) return;
     for (int64_t layer = 0; layer < g->model->desc.n_layers && !g->one_kv; layer++) clear_kv_gradients(g, layer);
     for (int64_t t = blocks_of(g) - 1; t >= 0; t--) {
         struct grad_block b = block_at(g, t);
-        enter_block(g, &b, tokens);
+        enter_block(g, &b, step->tokens);
         block_backward(g, &b);
     }
+}
+
+snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *weights, int64_t n_seqs, int64_t n_tokens,
+                         int64_t position, double scale, double *loss, double *weight, float *nll, snellen_error *err)
+{
+    struct step step = {.scale = scale};
+    FAIL_IF(g->options.inputs_only, SNELLEN_E_USAGE, "prepared for attribution, not for training");
+    TRY(begin(g, tokens, n_seqs, n_tokens, position, err));
+    if (nll) memset(nll, 0, (size_t)(n_seqs * n_tokens) * sizeof *nll);
+    for (int64_t seq = 0; seq < n_seqs; seq += g->group) {
+        step.tokens = tokens + seq * n_tokens;
+        step.weights = weights + seq * n_tokens;
+        step.nll = nll ? nll + seq * n_tokens : NULL;
+        g->n_seqs = MIN(g->group, n_seqs - seq);
+        step_of_group(g, &step);
+    }
+    *loss = step.loss;
+    *weight = step.weight;
     return SNELLEN_OK;
 }
 

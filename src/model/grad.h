@@ -4,10 +4,11 @@
  *     grad_new(model, options, &g)                       all memory of a step, taken once
  *     grad_step(g, tokens, weights, ..)                  forward and backward: gradients are added to params
  *
- * A step reads n_seqs sequences of n_tokens tokens in blocks: block 1 of all sequences goes up through all layers, then
- * block 2, ..; backward the blocks and layers come in the opposite order. Keys and values of earlier blocks, and what of
- * their gradients later blocks give, stay until their own block's turn. Full and windowed attention are the case of a
- * single block. The order of the loops stands in grad.c alone. */
+ * A step reads n_seqs sequences of n_tokens tokens in blocks, as many sequences together as fill about 1,024 rows of a
+ * block: block 1 of this group goes up through all layers, then block 2, ..; backward the blocks and layers come in the
+ * opposite order. Keys and values of earlier blocks, and what of their gradients later blocks give, stay until their own
+ * block's turn. Full and windowed attention are the case of a single block. The order of the loops stands in grad.c
+ * alone. */
 #ifndef MODEL_GRAD_H
 #define MODEL_GRAD_H
 
@@ -111,7 +112,7 @@ struct grad_kv {
     float *k, *v, *dk, *dv;
 };
 
-/* A block of all sequences: rows [row0, row0 + n_rows) of the step, sequence by sequence. */
+/* A block of a group of sequences: rows [row0, row0 + n_rows) of the group, sequence by sequence. */
 struct grad_block {
     int64_t index, row0, n_rows, rows_each;  /* rows_each: of one sequence */
     int64_t position;                        /* of the first row of each sequence */
@@ -127,8 +128,8 @@ struct grad_scratch {
     float *low, *dlow;          /* [lora rank] */
     int64_t *positions;         /* [rows] */
     float *turns, *turns_local; /* [half, 2] */
-    struct grad_sequence *sequences;  /* [n_seqs] */
-    struct grad_span *spans;    /* [n_seqs, segments + 1] */
+    struct grad_sequence *sequences;  /* [group] */
+    struct grad_span *spans;    /* [group, segments + 1] */
     void *attention;
     size_t attention_bytes;
     void *panel;                /* of matmul_backward_input() */
@@ -137,9 +138,10 @@ struct grad_scratch {
 struct grad {
     const struct snellen_model *model;
     struct grad_options options;
-    int64_t n_seqs, n_tokens, position;  /* of this step */
+    int64_t n_seqs, n_tokens, position;  /* of this group of sequences */
+    int64_t group;                       /* most sequences that go up and down together */
     int64_t block_each, n_blocks;        /* tokens of a block of one sequence; most blocks */
-    int64_t block_rows, total_rows;      /* most rows of a block, of a step */
+    int64_t block_rows, total_rows;      /* most rows of a block, of a group */
     int64_t slice;                       /* rows whose logits are held at once */
     bool one_kv;                         /* a single block that runs each layer again: all kv are the same arrays */
     struct workspace w;                  /* scratch of the forward products; f32 */

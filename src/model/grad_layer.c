@@ -58,7 +58,7 @@ static struct attn_shape attention_shape(const struct model_desc *d, const float
                                .kv_type = DT_F32};
 }
 
-/* The keys of one sequence's rows in a block, which begin at row `row` of the step. */
+/* The keys of one sequence's rows in a block, which begin at row `row` of the group. */
 static struct grad_span span_at(const struct grad *g, const struct grad_kv *kv, int64_t row, int64_t n_keys,
                                 int64_t position, bool gradient)
 {
