@@ -59,7 +59,7 @@ void params_free(struct params *params);
 
 struct grad_options {
     int64_t n_seqs, n_tokens;   /* most of a step; n_tokens of each sequence */
-    int64_t window;             /* > 0: every layer sees the last `window` tokens (swa); only where block is 0 */
+    int64_t window;             /* > 0: every layer sees at most the last `window` tokens (swa); only where block is 0 */
     int64_t block, segments;    /* block > 0: block sliding window attention (arXiv 2404.09173): own block causally and
                                    all of the `segments` blocks before it */
     int64_t block_window;       /* > 0: the blocks before are seen only as far as the last block_window keys (xl) */

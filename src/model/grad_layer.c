@@ -71,22 +71,22 @@ static struct grad_span span_at(const struct grad *g, const struct grad_kv *kv, 
     return s;
 }
 
+/* Of two windows, 0 = none. */
+static int64_t narrower(int64_t a, int64_t b) { return a > 0 && b > 0 ? MIN(a, b) : MAX(a, b); }
+
 /* The blocks before that a block's rows see, and the block itself. */
 static size_t list_spans(struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq, struct grad_span *spans)
 {
     const struct grad_options *o = &g->options;
     const struct grad_kv *kv = &g->kv[layer];
-    int64_t each = o->block, window = model_layer_windowed(g->model, layer) ? g->model->desc.window : 0;
+    int64_t each = o->block, window = narrower(model_layer_windowed(g->model, layer) ? g->model->desc.window : 0, o->window);
+    int64_t band = narrower(window, o->block_window);
     size_t n = 0;
-    if (o->window > 0) window = o->window;
     for (int64_t t = MAX(0, b->index - o->segments); t < b->index; t++, n++) {
         int64_t row = (t * g->n_seqs + seq) * each, position = b->position - (b->index - t) * each;
         spans[n] = span_at(g, kv, row, each, position, !o->stop_gradient);
-        int64_t band = window > 0 && o->block_window > 0 ? MIN(window, o->block_window) : MAX(window, o->block_window);
-        if (band > 0) {
-            spans[n].rule = SPAN_BAND;
-            spans[n].band = band;
-        }
+        spans[n].rule = band > 0 ? SPAN_BAND : SPAN_ALL;
+        spans[n].band = band;
     }
     spans[n] = span_at(g, kv, b->row0 + seq * b->rows_each, b->rows_each, b->position, true);
     spans[n].rule = window > 0 ? SPAN_BAND : SPAN_CAUSAL;

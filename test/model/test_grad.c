@@ -250,8 +250,7 @@ static void test_same_bytes_with_checkpoints_and_threads(void **state)
     }
 }
 
-/* Rotary positions: the same gradients from any first position. A window is what the blocks' own mask gives when it is
- * applied to a single block. */
+/* Rotary positions: the same gradients from any first position. */
 static void test_positions_shift(void **state)
 {
     (void)state;
@@ -265,6 +264,66 @@ static void test_positions_shift(void **state)
     assert_true(worst_difference(base, moved, n) < 1e-4 * largest);
     free(base), free(moved);
     safetensors_close(file);
+}
+
+/* Blocks that are seen only as far as the last w keys (xl) are a window of w, when w is at least a block and the blocks
+ * before reach that far; and every layer of a model with windows of its own keeps to the narrower of both. */
+static void test_windows(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *folder;
+        int64_t window, block, segments;
+    } cases[] = {{"llama", 12, 8, 2}, {"llama", 1, 1, 0}, {"gemma3", 12, 6, 2}, {"gemma3", 5, 5, 1}, {"bloom", 9, 9, 1},
+                 {"gpt2", 64, 16, 3}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct safetensors *file = open_expected(cases[i].folder, "expected");
+        struct prompt p = prompt_of(file);
+        uint64_t n;
+        struct grad_options window = options_for(&p), xl = options_for(&p), full = options_for(&p);
+        window.window = cases[i].window;
+        xl.block = cases[i].block;
+        xl.segments = cases[i].segments;
+        xl.block_window = cases[i].window;
+        float *a = gradients_of(cases[i].folder, &p, &window, 0, &n), *b = gradients_of(cases[i].folder, &p, &xl, 0, &n);
+        float *all = gradients_of(cases[i].folder, &p, &full, 0, &n);
+        double largest = 0;
+        for (uint64_t k = 0; k < n; k++) largest = fmax(largest, fabs((double)a[k]));
+        assert_true(worst_difference(a, b, n) < 1e-5 * largest);
+        bool narrow = cases[i].window < p.n;
+        assert_true((worst_difference(a, all, n) > 1e-3 * largest) == narrow);
+        free(a), free(b), free(all);
+        safetensors_close(file);
+    }
+}
+
+/* The losses of a windowed step are those of a session that forgets what has left the window. */
+static void test_window_is_that_of_sessions(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"llama", "gemma3", "bloom"};
+    static const int64_t windows[] = {5, 12};
+    for (size_t i = 0; i < COUNT_OF(folders) * COUNT_OF(windows); i++) {
+        struct safetensors *file = open_expected(folders[i / 2], "expected");
+        struct prompt p = prompt_of(file);
+        snellen_model *model = load(folders[i / 2]);
+        struct grad_options o = options_for(&p);
+        o.window = windows[i % 2];
+        double loss = step(model, &p, &o, 0), sum = 0;
+        float nll[64];
+        snellen_session *session;
+        snellen_session_options so = snellen_session_options_default();
+        so.memory = SNELLEN_MEMORY_SWA;
+        so.window = windows[i % 2];
+        const snellen_outputs out = {.nll = nll};
+        MUST(snellen_session_new(model, &so, &session, err));
+        MUST(snellen_session_feed(session, p.tokens, (size_t)p.n, &out, err));
+        for (int64_t k = 1; k < p.n; k++) sum += (double)nll[k];
+        assert_true(fabs(sum / (double)(p.n - 1) - loss) < 1e-5);
+        snellen_session_free(session);
+        snellen_model_free(model);
+        safetensors_close(file);
+    }
 }
 
 /* Sequences of different lengths in one step give the sum of what each gives alone, whatever fills them up. */
@@ -406,6 +465,63 @@ static void test_low_rank_factors(void **state)
     }
 }
 
+/* Every matrix of the layers as Q8_0, or as what Q8_0 stands for in f32. *memory is the caller's. */
+static void round_matrices(snellen_model *model, bool widened, struct arena *memory)
+{
+    struct weight_entry e;
+    struct weight_place place;
+    for (size_t i = 0; weights_next_place(model, &i, &e, &place);) {
+        if (!place.map || e.layer < 0) continue;
+        int64_t n_in = e.shape[1], row_bytes = dtype_row_bytes(DT_Q8_0, n_in);
+        char *rows = arena_alloc(memory, (size_t)(e.shape[0] * row_bytes));
+        float *wide = arena_alloc(memory, (size_t)(e.shape[0] * n_in) * sizeof *wide);
+        struct weight rounded = {DT_Q8_0, rows, e.shape[0], n_in};
+        for (int64_t r = 0; r < e.shape[0]; r++) {
+            assert_true(quantise_row(DT_Q8_0, rows + r * row_bytes, (const float *)e.weight.data + r * n_in, n_in));
+            weight_row(wide + r * n_in, &rounded, r);
+        }
+        *place.matrix = widened ? (struct weight){DT_F32, wide, e.shape[0], n_in} : rounded;
+    }
+}
+
+/* Factors beside quantised weights get the gradients that they get beside the same weights in f32. */
+static void test_factors_beside_quantised_weights(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"gemma3", "gpt_neox", "bloom"};
+    for (size_t i = 0; i < COUNT_OF(folders); i++) {
+        struct safetensors *file = open_expected(folders[i], "expected");
+        struct prompt p = prompt_of(file);
+        float *gradients[2];
+        double losses[2], largest = 0;
+        uint64_t n = 0;
+        for (int widened = 0; widened < 2; widened++) {
+            struct arena memory = {0};
+            struct lora_options lora = {.rank = 4, .seed = 3};
+            struct params *params;
+            struct grad_options o = options_for(&p);
+            snellen_model *model = load(folders[i]);
+            round_matrices(model, widened, &memory);
+            MUST(params_lora(model, &lora, &params, err));
+            struct rng rng;
+            rng_seed(&rng, 1, 0);
+            for (uint64_t k = 0; k < params->n_values; k++) params->values[k] += (float)(0.1 * rng_normal(&rng));
+            losses[widened] = step(model, &p, &o, 0);
+            n = params->n_values;
+            gradients[widened] = malloc(n * sizeof(float));
+            memcpy(gradients[widened], params->grads, n * sizeof(float));
+            snellen_model_free(model);
+            arena_free(&memory);
+        }
+        for (uint64_t k = 0; k < n; k++) largest = fmax(largest, fabs((double)gradients[1][k]));
+        assert_true(largest > 0);
+        assert_true(fabs(losses[0] - losses[1]) < 1e-5);
+        assert_true(worst_difference(gradients[0], gradients[1], n) < 1e-5 * largest);
+        free(gradients[0]), free(gradients[1]);
+        safetensors_close(file);
+    }
+}
+
 /* Sessions apply the factors as the training step does. */
 static void test_sessions_see_what_is_trained(void **state)
 {
@@ -473,9 +589,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_same_bytes_with_checkpoints_and_threads),
         cmocka_unit_test(test_positions_shift),
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_window_is_that_of_sessions),
         cmocka_unit_test(test_batch_is_sum),
         cmocka_unit_test(test_gradient_times_input),
         cmocka_unit_test(test_low_rank_factors),
+        cmocka_unit_test(test_factors_beside_quantised_weights),
         cmocka_unit_test(test_sessions_see_what_is_trained),
         cmocka_unit_test(test_wrong_calls),
     };
