@@ -467,14 +467,26 @@ snellen_status settings_same_run(const struct settings *now, const struct settin
 
 /* ---- the manual -------------------------------------------------------------------------------------------------- */
 
+/* Words of a list with what stands between two of them and around each. */
+static void write_words(const char *words, const char *between, const char *around, struct strbuf *out)
+{
+    for (const char *c = words; *c; c += strspn(c, " ")) {
+        size_t n = strcspn(c, " ");
+        strbuf_puts(out, c == words ? around : between);
+        if (c != words) strbuf_puts(out, around);
+        strbuf_put(out, c, n);
+        strbuf_puts(out, around);
+        c += n;
+    }
+}
+
 static void write_range(const struct key *key, struct strbuf *out)
 {
     static const char *const kinds[] = {
         [KEY_TEXT] = "text",   [KEY_BOOL] = "true, false", [KEY_INT] = "whole number",
         [KEY_REAL] = "number", [KEY_PAIR] = "two numbers", [KEY_INTS] = "whole numbers"};
     if (key->kind == KEY_CHOICE && key->choices)
-        for (const char *c = key->choices; *c; c += strcspn(c, " "), c += strspn(c, " "))
-            strbuf_printf(out, "%s%.*s", c == key->choices ? "" : ", ", (int)strcspn(c, " "), c);
+        write_words(key->choices, ", ", "", out);
     else if (key->kind == KEY_TEXT || key->kind == KEY_BOOL) strbuf_puts(out, kinds[key->kind]);
     else strbuf_printf(out, "%s, %.7g to %.16g", kinds[key->kind], key->low, key->high);
 }
@@ -489,8 +501,7 @@ void settings_manual(struct strbuf *out)
         strbuf_printf(out, " | `%s` | %s", key->fallback, key->help);
         if (key->when) {
             strbuf_puts(out, " (with ");
-            for (const char *c = key->when; *c; c += strcspn(c, " "), c += strspn(c, " "))
-                strbuf_printf(out, "%s`%.*s`", c == key->when ? "" : " or ", (int)strcspn(c, " "), c);
+            write_words(key->when, " or ", "`", out);
             strbuf_puts(out, ")");
         }
         strbuf_puts(out, " |\n");

@@ -73,6 +73,7 @@ def run(command, folder, options):
     env = dict(os.environ, GOLDEN=options.golden, TOOLS=HERE, PYTHON=sys.executable, XDG_DATA_HOME=folder + "/.data",
                LC_ALL="C.UTF-8", PATH=os.path.dirname(options.snellen) + os.pathsep + os.environ["PATH"])
     env.setdefault("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
+    env.setdefault("SNELLEN_STUDIES", os.path.join(HERE, "..", "..", "studies"))
     env.setdefault("OMP_WAIT_POLICY", "passive")  # tests share the cores: who waits must not spin
     try:
         r = subprocess.run(["bash", "-c", command.text], cwd=folder, env=env, stdin=subprocess.DEVNULL,
