@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MAX_REPETITIONS = 100 };
 
@@ -211,11 +212,23 @@ static snellen_status bench_training(snellen_model *model, const struct common_o
 
 /* ---- the verb ---------------------------------------------------------------------------------------------------- */
 
+enum { DECODED = 64 };   /* tokens made at each depth, unless -n says */
+
+/* Is anything given that means nothing in training? */
+static bool of_sessions(const struct common_opts *c, const struct int_list *prompts, const struct int_list *depths,
+                        int64_t n_decode)
+{
+    struct common_opts usual = common_opts_default();
+    return prompts->n || depths->n || n_decode != DECODED || strcmp(c->memory, usual.memory) || c->window != usual.window ||
+           c->sinks != usual.sinks || strcmp(c->precision, usual.precision) || strcmp(c->cache, usual.cache) ||
+           c->chunk != usual.chunk;
+}
+
 static int run(int argc, char **argv)
 {
     struct common_opts common = common_opts_default();
     struct int_list prompts = { 0 }, depths = { 0 };
-    int64_t n_decode = 64, reps = 5, standard_prompt[] = { 512 }, standard_depth[] = { 0 };
+    int64_t n_decode = DECODED, reps = 5, standard_prompt[] = { 512 }, standard_depth[] = { 0 };
     bool train = false;
     const char *args[1];
     const struct opt table[] = {
@@ -238,6 +251,8 @@ static int run(int argc, char **argv)
     if (status >= 0) return status;
     snellen_error err;
     snellen_session_options options;
+    if (train && of_sessions(&common, &prompts, &depths, n_decode))
+        return ui_wrong("bench: --train takes -r and --threads; prompts, depths, memory and numbers are those of sessions");
     if (common_session(&common, &options, &err)) return ui_fail(&err);
     snellen_model *model = cli_load(args[0], &status);
     if (!model) return status;
