@@ -65,12 +65,13 @@ struct grad_sequence {
     size_t n_spans;
 };
 
-size_t attention_backward_scratch_bytes(const struct attn_shape *shape, int n_threads);
-/* out and lse of all sequences. Never rows x keys in memory. Parallel over (sequence, kv head). */
+/* Bytes of scratch for sequences of n_rows rows altogether, each of which sees at most n_keys keys. */
+size_t attention_backward_scratch_bytes(const struct attn_shape *shape, int64_t n_rows, int64_t n_keys, int n_threads);
+/* out and lse of all sequences, on n_threads threads. Never rows x keys in memory. */
 void attention_forward(const struct grad_sequence *sequences, size_t n_sequences, const struct attn_shape *shape,
-                       void *scratch, size_t scratch_bytes);
+                       int n_threads, void *scratch);
 /* dq from dout, out, lse; adds to the spans' dk, dv. */
 void attention_backward(const struct grad_sequence *sequences, size_t n_sequences, const struct attn_shape *shape,
-                        void *scratch, size_t scratch_bytes);
+                        int n_threads, void *scratch);
 
 #endif

@@ -1,12 +1,13 @@
-/* grad_attention: attention over spans for training, forward and backward, by tiles of TILE_ROWS rows and TILE_KEYS keys
- * (arXiv 2205.14135). The products of a tile are SGEMM calls on strided rows, heads are not gathered.
+/* grad_attention: attention over spans for training, forward and backward, by tiles of TILE_ROWS rows and TILE_KEYS
+ * keys (arXiv 2205.14135). The products of a tile are SGEMM calls on strided rows, heads are not gathered.
  *
  *     forward    s = scale q k^T (cap, distance, mask);  p = e^(s - max);  out = p v / sum p;  lse = max + log sum p
  *     backward   p = e^(s - lse);  dv += p^T dout;  dp = dout v^T;  ds = p (dp - sum(dout out));
  *                dq += scale ds k;  dk += scale ds^T q
  *
- * Parallel over (sequence, kv head): the query heads of a group add to the same dk and dv one after the other, so no
- * sum depends on the number of threads. */
+ * The forward is parallel over (sequence, head, tile of rows). The backward is parallel over (sequence, kv head, piece of
+ * the keys): what adds to the same dk and dv comes one after the other, and each piece has a dq of its own, which are
+ * added up in order at the end. Pieces depend on the shape only, so no sum depends on the number of threads. */
 #include "base/base.h"
 #include "kernels/grad.h"
 #include "kernels/table.h"
@@ -17,12 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TILE_ROWS = 64, TILE_KEYS = 128, ALIGNMENT = 64 };
+enum { TILE_ROWS = 64, TILE_KEYS = 128, PIECE_KEYS = 4 * TILE_KEYS, MOST_PIECES = 4, ALIGNMENT = 64 };
 
 /* What a thread works in. */
 struct tile {
     float s[TILE_ROWS * TILE_KEYS];    /* scores, then probabilities */
     float ds[TILE_ROWS * TILE_KEYS];   /* gradients of the probabilities, then of the scores */
+    float capped[TILE_ROWS * TILE_KEYS];  /* scores after the soft cap, where there is one */
     float max[TILE_ROWS], sum[TILE_ROWS], mean[TILE_ROWS];
 };
 
@@ -31,6 +33,8 @@ struct head {
     const struct grad_sequence *seq;
     const struct attn_shape *shape;
     int64_t head, kv_head, stride;     /* stride: elements from a row to the next in q, out */
+    int64_t from, to;                  /* backward: of the sequence's keys, span after span, those of this piece */
+    float *dq;                         /* where the piece's dq goes, as seq->dq */
     struct tile *tile;
 };
 
@@ -68,7 +72,10 @@ static bool scores(const struct head *h, const struct grad_span *span, int64_t r
                 (int)span->stride, 0, s, TILE_KEYS);
     for (int64_t i = 0; i < rows; i++) {
         float *row = s + i * TILE_KEYS;
-        if (cap > 0) kernels()->row->soft_cap(row, cap, n);
+        if (cap > 0) {
+            kernels()->row->soft_cap(row, cap, n);
+            memcpy(h->tile->capped + i * TILE_KEYS, row, (size_t)n * sizeof *row);
+        }
         if (shape->alibi)
             for (int64_t j = 0; j < n; j++) row[j] -= slope * (float)llabs(positions[i] - first - j);
         if (seen == rows * n) continue;
@@ -140,17 +147,13 @@ static void score_gradients(const struct head *h, int64_t row0, int64_t rows, in
     float cap = h->shape->soft_cap;
     for (int64_t i = 0; i < rows; i++) {
         float *s = t->s + i * TILE_KEYS, *ds = t->ds + i * TILE_KEYS;
-        float lse = h->seq->lse[h->head * h->seq->n_rows + row0 + i], capped[TILE_KEYS];
-        if (cap > 0) memcpy(capped, s, (size_t)n * sizeof *s);
+        float lse = h->seq->lse[h->head * h->seq->n_rows + row0 + i];
         if (lse == -INFINITY)
             memset(s, 0, (size_t)n * sizeof *s);
         else
             k->softmax(s, lse, 1, n);
         k->softmax_backward(ds, s, t->mean[i], n);
-        if (cap <= 0) continue;
-        for (int64_t j = 0; j < n; j++)
-            if (capped[j] == -INFINITY) capped[j] = 0;
-        k->soft_cap_backward(ds, capped, cap, n);
+        if (cap > 0) k->soft_cap_backward(ds, t->capped + i * TILE_KEYS, cap, n);
     }
 }
 
@@ -162,7 +165,7 @@ static void backward_tile(const struct head *h, const struct grad_span *span, in
     int64_t e = h->shape->head_dim, at = key0 * span->stride + h->kv_head * e;
     int stride = (int)h->stride, key_stride = (int)span->stride;
     const float *q = row_of(h, h->seq->q, row0), *dout = row_of(h, h->seq->dout, row0);
-    float *dq = h->seq->dq + row0 * h->stride + h->head * e, scale = h->shape->scale;
+    float *dq = h->dq + row0 * h->stride + h->head * e, scale = h->shape->scale;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)e, 1, dout, stride, span->v + at,
                 key_stride, 0, t->ds, TILE_KEYS);
     score_gradients(h, row0, rows, n);
@@ -171,60 +174,127 @@ static void backward_tile(const struct head *h, const struct grad_span *span, in
     if (!span->dk) return;
     cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, (int)e, (int)rows, 1, t->s, TILE_KEYS, dout, stride, 1,
                 span->dv + at, key_stride);
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, (int)e, (int)rows, scale, t->ds, TILE_KEYS, q, stride, 1,
-                span->dk + at, key_stride);
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, (int)e, (int)rows, scale, t->ds, TILE_KEYS, q, stride,
+                1, span->dk + at, key_stride);
 }
 
 static void backward_rows(const struct head *h, int64_t row0, int64_t rows)
 {
-    int64_t e = h->shape->head_dim;
+    int64_t e = h->shape->head_dim, before = 0;
     for (int64_t i = 0; i < rows; i++) {
-        memset(h->seq->dq + (row0 + i) * h->stride + h->head * e, 0, (size_t)e * sizeof(float));
+        memset(h->dq + (row0 + i) * h->stride + h->head * e, 0, (size_t)e * sizeof(float));
         h->tile->mean[i] = kernels()->row->dot(row_of(h, h->seq->dout, row0 + i), row_of(h, h->seq->out, row0 + i), e);
     }
     for (size_t a = 0; a < h->seq->n_spans; a++) {
         const struct grad_span *span = &h->seq->spans[a];
-        for (int64_t key0 = 0; key0 < span->n_keys; key0 += TILE_KEYS) {
-            int64_t n = MIN(TILE_KEYS, span->n_keys - key0);
+        int64_t from = MAX(0, h->from - before), to = MIN(span->n_keys, h->to - before);
+        before += span->n_keys;
+        for (int64_t key0 = from; key0 < to; key0 += TILE_KEYS) {
+            int64_t n = MIN(TILE_KEYS, to - key0);
             if (scores(h, span, row0, rows, key0, n)) backward_tile(h, span, row0, rows, key0, n);
         }
     }
 }
 
-/* ---- all sequences and heads -------------------------------------------------------------------------------------------- */
+/* ---- all sequences and heads ----------------------------------------------------------------------------------- */
 
-size_t attention_backward_scratch_bytes(const struct attn_shape *shape, int n_threads)
+static int64_t pieces_of(int64_t n_keys) { return MAX(1, MIN(n_keys / PIECE_KEYS, MOST_PIECES)); }
+
+static size_t dq_bytes(const struct attn_shape *shape, int64_t n_rows)
 {
-    (void)shape;
-    return (size_t)n_threads * sizeof(struct tile) + ALIGNMENT;
+    return (size_t)(n_rows * shape->n_heads * shape->head_dim) * sizeof(float);
 }
 
-static void for_all_heads(const struct grad_sequence *sequences, size_t n_sequences, const struct attn_shape *shape,
-                          void *scratch, size_t scratch_bytes, void (*work)(const struct head *, int64_t, int64_t))
+size_t attention_backward_scratch_bytes(const struct attn_shape *shape, int64_t n_rows, int64_t n_keys, int n_threads)
+{
+    return (size_t)(pieces_of(n_keys) - 1) * dq_bytes(shape, n_rows) + (size_t)n_threads * sizeof(struct tile) + ALIGNMENT;
+}
+
+/* What a call works in. */
+struct work {
+    const struct grad_sequence *sequences;
+    int64_t n_sequences, n_rows;       /* rows: of all sequences */
+    const struct attn_shape *shape;
+    struct tile *tiles;                /* one a thread */
+    float *dq;                         /* [pieces - 1, n_rows, n_heads, head_dim], those of a piece sequence by sequence */
+    int n_threads;
+};
+
+static struct work work_in(const struct grad_sequence *sequences, size_t n_sequences, const struct attn_shape *shape,
+                           int n_threads, void *scratch)
 {
     size_t skip = (size_t)(-(uintptr_t)scratch % ALIGNMENT);
-    struct tile *tiles = (void *)((char *)scratch + skip);
-    int n_tiles = (int)MIN((size_t)omp_get_max_threads(), (scratch_bytes - skip) / sizeof(struct tile));
-    int64_t group = shape->n_heads / shape->n_kv_heads;
-#pragma omp parallel for schedule(dynamic) collapse(2) num_threads(n_tiles)
-    for (size_t s = 0; s < n_sequences; s++)
-        for (int64_t kv = 0; kv < shape->n_kv_heads; kv++) {
-            struct head h = {.seq = &sequences[s], .shape = shape, .kv_head = kv,
-                             .stride = shape->n_heads * shape->head_dim, .tile = tiles + omp_get_thread_num()};
-            for (h.head = kv * group; h.head < (kv + 1) * group; h.head++)
-                for (int64_t row0 = 0; row0 < h.seq->n_rows; row0 += TILE_ROWS)
-                    work(&h, row0, MIN(TILE_ROWS, h.seq->n_rows - row0));
-        }
+    struct work w = {.sequences = sequences, .n_sequences = (int64_t)n_sequences, .shape = shape, .n_threads = n_threads,
+                     .tiles = (void *)((char *)scratch + skip)};
+    w.dq = (void *)(w.tiles + n_threads);
+    for (size_t s = 0; s < n_sequences; s++) w.n_rows += sequences[s].n_rows;
+    return w;
+}
+
+static struct head head_at(const struct work *w, int64_t seq, int64_t head)
+{
+    return (struct head){.seq = &w->sequences[seq], .shape = w->shape, .head = head,
+                         .kv_head = head / (w->shape->n_heads / w->shape->n_kv_heads),
+                         .stride = w->shape->n_heads * w->shape->head_dim, .tile = w->tiles + omp_get_thread_num()};
 }
 
 void attention_forward(const struct grad_sequence *sequences, size_t n_sequences, const struct attn_shape *shape,
-                       void *scratch, size_t scratch_bytes)
+                       int n_threads, void *scratch)
 {
-    for_all_heads(sequences, n_sequences, shape, scratch, scratch_bytes, forward_rows);
+    struct work w = work_in(sequences, n_sequences, shape, n_threads, scratch);
+    int64_t longest = 0;
+    for (int64_t s = 0; s < w.n_sequences; s++) longest = MAX(longest, sequences[s].n_rows);
+#pragma omp parallel for schedule(dynamic) collapse(3) num_threads(n_threads)
+    for (int64_t s = 0; s < w.n_sequences; s++)
+        for (int64_t head = 0; head < shape->n_heads; head++)
+            for (int64_t row0 = 0; row0 < longest; row0 += TILE_ROWS) {
+                struct head h = head_at(&w, s, head);
+                if (row0 < h.seq->n_rows) forward_rows(&h, row0, MIN(TILE_ROWS, h.seq->n_rows - row0));
+            }
+}
+
+static int64_t keys_of(const struct grad_sequence *seq)
+{
+    int64_t n = 0;
+    for (size_t a = 0; a < seq->n_spans; a++) n += seq->spans[a].n_keys;
+    return n;
+}
+
+/* Piece `piece` > 0 of a sequence's dq. */
+static float *dq_of_piece(const struct work *w, int64_t seq, int64_t piece)
+{
+    int64_t row = (piece - 1) * w->n_rows;
+    for (int64_t s = 0; s < seq; s++) row += w->sequences[s].n_rows;
+    return w->dq + row * w->shape->n_heads * w->shape->head_dim;
+}
+
+/* All query heads of a kv head against one piece of the keys. */
+static void backward_piece(const struct work *w, int64_t seq, int64_t kv_head, int64_t piece)
+{
+    int64_t group = w->shape->n_heads / w->shape->n_kv_heads, n_rows = w->sequences[seq].n_rows;
+    int64_t n_keys = keys_of(&w->sequences[seq]), pieces = pieces_of(n_keys);
+    if (piece >= pieces) return;
+    for (int64_t head = kv_head * group; head < (kv_head + 1) * group; head++) {
+        struct head h = head_at(w, seq, head);
+        h.from = piece * n_keys / pieces;
+        h.to = (piece + 1) * n_keys / pieces;
+        h.dq = piece ? dq_of_piece(w, seq, piece) : h.seq->dq;
+        for (int64_t row0 = 0; row0 < n_rows; row0 += TILE_ROWS)
+            backward_rows(&h, row0, MIN(TILE_ROWS, n_rows - row0));
+    }
 }
 
 void attention_backward(const struct grad_sequence *sequences, size_t n_sequences, const struct attn_shape *shape,
-                        void *scratch, size_t scratch_bytes)
+                        int n_threads, void *scratch)
 {
-    for_all_heads(sequences, n_sequences, shape, scratch, scratch_bytes, backward_rows);
+    struct work w = work_in(sequences, n_sequences, shape, n_threads, scratch);
+    int64_t most = 1;
+    for (int64_t s = 0; s < w.n_sequences; s++) most = MAX(most, pieces_of(keys_of(&sequences[s])));
+#pragma omp parallel for schedule(dynamic) collapse(3) num_threads(n_threads)
+    for (int64_t piece = 0; piece < most; piece++)
+        for (int64_t s = 0; s < w.n_sequences; s++)
+            for (int64_t kv = 0; kv < shape->n_kv_heads; kv++) backward_piece(&w, s, kv, piece);
+    for (int64_t s = 0; s < w.n_sequences; s++)
+        for (int64_t piece = 1; piece < pieces_of(keys_of(&sequences[s])); piece++)
+            add_to(sequences[s].dq, dq_of_piece(&w, s, piece), sequences[s].n_rows * shape->n_heads * shape->head_dim);
 }

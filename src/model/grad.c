@@ -40,7 +40,8 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     int64_t rows = g->block_rows, width_q = d->n_heads * d->head_dim, half = g->model->rope.half;
     bool rotary = d->positions == POSITION_ROTARY;
     int64_t widest = MAX(MAX(d->d_model, d->d_ff), width_q);
-    struct attn_shape shape = {.head_dim = d->head_dim};
+    struct attn_shape shape = {.n_heads = d->n_heads, .n_kv_heads = d->n_kv_heads, .head_dim = d->head_dim};
+    int64_t most_keys = (g->options.segments + 1) * g->block_each;
     s->t1 = layout_rows(l, rows, d->d_model);
     s->t2 = layout_rows(l, rows, d->d_model);
     s->dh = layout_rows(l, rows, d->d_model);
@@ -56,8 +57,7 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     s->turns_local = rotary && d->window > 0 ? layout_rows(l, rows, 2 * half) : NULL;
     s->sequences = layout_place(l, (uint64_t)g->group, sizeof *s->sequences);
     s->spans = layout_place(l, (uint64_t)(g->group * (g->options.segments + 1)), sizeof *s->spans);
-    s->attention_bytes = attention_backward_scratch_bytes(&shape, g->options.n_threads);
-    s->attention = layout_place(l, s->attention_bytes, 1);
+    s->attention = layout_place(l, attention_backward_scratch_bytes(&shape, rows, most_keys, g->options.n_threads), 1);
     s->panel = layout_place(l, matmul_backward_scratch_bytes(widest), 1);
     g->w.low = s->low;
     g->w.rounding = ROUND_NONE;

@@ -130,8 +130,7 @@ struct grad_scratch {
     float *turns, *turns_local; /* [half, 2] */
     struct grad_sequence *sequences;  /* [group] */
     struct grad_span *spans;    /* [group, segments + 1] */
-    void *attention;
-    size_t attention_bytes;
+    void *attention;            /* of attention_forward() and attention_backward() */
     void *panel;                /* of matmul_backward_input() */
 };
 

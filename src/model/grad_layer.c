@@ -144,7 +144,7 @@ static void attend(struct grad *g, int64_t layer, const struct grad_block *b, st
     struct attn_shape shape = attention_shape(d, g->model->alibi);
     project_qkv(g, layer, b, t, g->kv[layer].k + at, g->kv[layer].v + at);
     list_sequences(g, layer, b, t, NULL, NULL);
-    attention_forward(g->s.sequences, (size_t)g->n_seqs, &shape, g->s.attention, g->s.attention_bytes);
+    attention_forward(g->s.sequences, (size_t)g->n_seqs, &shape, g->options.n_threads, g->s.attention);
     linear_forward(&g->model->layers[layer].output, t->a, t->mix, b->n_rows, &g->w);
 }
 
@@ -160,7 +160,7 @@ static void attend_backward(struct grad *g, int64_t layer, const struct grad_blo
     struct attn_shape shape = attention_shape(d, g->model->alibi);
     linear_backward(g, &lw->output, s->dmix, false, da, t->mix, n);
     list_sequences(g, layer, b, t, s->dmix, s->dq);
-    attention_backward(s->sequences, (size_t)g->n_seqs, &shape, s->attention, s->attention_bytes);
+    attention_backward(s->sequences, (size_t)g->n_seqs, &shape, g->options.n_threads, s->attention);
     if (d->positions == POSITION_ROTARY) {
         const struct rope *rope;
         const float *turns = turns_of(g, layer, &rope);

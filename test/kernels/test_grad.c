@@ -343,12 +343,14 @@ static void attention_in_double(const void *context, double *y, const double *x)
 }
 
 /* Runs forward and backward of two equal sequences, so that their work is side by side; returns the first one's. */
-static float *attention_gradients(struct attention_case *c, const float *x, const float *dy, float **out)
+static float *attention_gradients(struct attention_case *c, const float *x, const float *dy, float **out, int n_threads)
 {
     const struct attn_shape *a = &c->shape;
     size_t n = attention_numbers(c), n_q = (size_t)(c->rows * a->n_heads * a->head_dim);
-    size_t bytes = attention_backward_scratch_bytes(a, omp_get_max_threads());
-    float *dx[2], *lse[2], *scratch = malloc(bytes);
+    float *dx[2], *lse[2];
+    int64_t n_keys = 0;
+    for (size_t i = 0; i < c->n_spans; i++) n_keys += c->spans[i].n_keys;
+    void *scratch = malloc(attention_backward_scratch_bytes(a, 2 * c->rows, n_keys, n_threads));
     struct grad_span spans[2][2];
     struct grad_sequence seq[2];
     for (int s = 0; s < 2; s++) {
@@ -367,8 +369,8 @@ static float *attention_gradients(struct attention_case *c, const float *x, cons
                                         .positions = c->positions, .n_rows = c->rows, .spans = spans[s],
                                         .n_spans = c->n_spans};
     }
-    attention_forward(seq, 2, a, scratch, bytes);
-    attention_backward(seq, 2, a, scratch, bytes);
+    attention_forward(seq, 2, a, n_threads, scratch);
+    attention_backward(seq, 2, a, n_threads, scratch);
     assert_memory_equal(dx[0], dx[1], n * sizeof(float));
     free(dx[1]), free(lse[0]), free(lse[1]), free(scratch);
     return dx[0];
@@ -385,6 +387,13 @@ static void test_attention(void **unused)
         {{4, 1, 12, 1.5f, 2, NULL, DT_F32}, {{.n_keys = 30, .rule = SPAN_CAUSAL}}, 1, 30, {0}},
         {{4, 2, 8, 0.35f, 0, slopes, DT_F32},
          {{.n_keys = 140, .first_position = 3}, {.n_keys = 20, .first_position = 143, .rule = SPAN_CAUSAL}}, 2, 20, {0}},
+        {{4, 2, 6, 1.5f, 2, slopes, DT_F32}, {{.n_keys = 40, .rule = SPAN_BAND, .band = 9}}, 1, 40, {0}},
+        /* keys in pieces: some within a span, some of both */
+        {{3, 1, 4, 0.5f, 0, slopes, DT_F32},
+         {{.n_keys = 1100}, {.n_keys = 130, .first_position = 1100, .rule = SPAN_CAUSAL}}, 2, 130, {0}},
+        {{2, 2, 5, 0.5f, 0, NULL, DT_F32},
+         {{.n_keys = 900, .rule = SPAN_BAND, .band = 300}, {.n_keys = 199, .first_position = 900, .rule = SPAN_CAUSAL}},
+         2, 199, {0}},
         /* rows that see nothing: their output and gradients are zero */
         {{2, 1, 4, 0.5f, 0, NULL, DT_F32}, {{.n_keys = 5, .first_position = 4, .rule = SPAN_CAUSAL}}, 1, 9, {0}},
     };
@@ -395,15 +404,13 @@ static void test_attention(void **unused)
             for (int64_t i = 0; i < c.rows; i++) c.positions[i] = i + (c.n_spans > 1 ? last->first_position : 0);
             size_t n = attention_numbers(&c), n_q = (size_t)(c.rows * c.shape.n_heads * c.shape.head_dim);
             float *x = noise(n), *dy = noise(n_q), *out[2];
-            omp_set_num_threads(2);
-            float *dx = attention_gradients(&c, x, dy, out);
+            float *dx = attention_gradients(&c, x, dy, out, 2);
             double *wide = malloc(n * sizeof *wide), *expected = calloc(n_q, sizeof *expected);
             for (size_t i = 0; i < n; i++) wide[i] = (double)x[i];
             attention_in_double(&c, expected, wide);
             for (size_t i = 0; i < n_q; i++) assert_true(fabs(expected[i] - (double)out[0][i]) < 1e-5);
             check(&(struct forward){attention_in_double, &c, n, n_q}, x, dy, dx, "attention");
-            omp_set_num_threads(1);
-            float *alone_out[2], *alone = attention_gradients(&c, x, dy, alone_out);
+            float *alone_out[2], *alone = attention_gradients(&c, x, dy, alone_out, 1);
             assert_memory_equal(alone, dx, n * sizeof(float));
             for (int s = 0; s < 2; s++) free(out[s]), free(alone_out[s]);
             free(x), free(dy), free(dx), free(wide), free(expected), free(alone);
