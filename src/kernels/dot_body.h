@@ -1,8 +1,7 @@
 /* dot_body: number formats and dot products for x86 processors with AVX2, FMA and F16C; included by one source file for
- * each instruction set, which brings the two things that differ:
+ * each instruction set, which brings the one thing that differs:
  *
- *     __m256i products(__m256i u, const int16_t *q)              lane i = sum over e = 4i .. 4i + 3 of u[e] q[e]
- *     void store_rounded(int16_t *q, __m256i q0, __m256i q1)     how a block of 32 rounded entries lies for products()
+ *     __m256i add_products(__m256i sum, __m256i a, __m256i b)     lane i = sum[i] + a[2i] b[2i] + a[2i + 1] b[2i + 1]
  *
  * As in scalar_dot.c all formats come down to 32 unsigned bytes u with w = scale * u + offset. The products with u are
  * whole numbers below 2^28; scale and offset meet the step and the sum of the rounded x once a block. X rows of x are
@@ -12,31 +11,13 @@
 #ifndef KERNELS_DOT_BODY_H
 #define KERNELS_DOT_BODY_H
 
-#include "kernels/quant.h"
-#include "kernels/table.h"
+#include "kernels/formats_body.h"
 
-#include <immintrin.h>
 #include <math.h>
 
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE __m256i products(__m256i u, const int16_t *q);
-INLINE void store_rounded(int16_t *q, __m256i q0, __m256i q1);
+INLINE __m256i add_products(__m256i sum, __m256i a, __m256i b);
 
 enum { MAX_X = 4 }; /* four sums and what goes with them fit 16 registers */
-
-INLINE __m256i load_32(const void *p) { return _mm256_loadu_si256((const __m256i_u *)p); }
-
-INLINE __m128i load_16(const void *p) { return _mm_loadu_si128((const __m128i_u *)p); }
-
-INLINE __m128i load_8(const void *p) { return _mm_loadl_epi64((const __m128i_u *)p); }
-
-INLINE __m128i load_4(const void *p)
-{
-    int32_t i;
-    memcpy(&i, p, 4);
-    return _mm_cvtsi32_si128(i);
-}
 
 INLINE float sum_lanes(__m256 v)
 {
@@ -45,74 +26,18 @@ INLINE float sum_lanes(__m256 v)
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
+/* Lane i = sum over e = 4i .. 4i + 3 of u[e] x[e]. Bytes become pairs of 16-bit integers, the even ones and the odd ones,
+ * so the block of rounded x lies with its 16 even entries first. */
+INLINE __m256i products(__m256i u, const int16_t *q)
+{
+    __m256i even = add_products(_mm256_setzero_si256(), even_bytes(u), load_32(q));
+    return add_products(even, odd_bytes(u), load_32(q + 16));
+}
+
 /* Asks for the weights that come 2 KB later, across the ends of rows: 8 % over the processor's own prefetching. */
 INLINE void prefetch(const char *weights) { _mm_prefetch(weights + 2048, _MM_HINT_T0); }
 
 /* ---- blocks of 32 -------------------------------------------------------------------------------------------------- */
-
-INLINE __m256i low_bits(__m256i v, int shift, char mask)
-{
-    return _mm256_and_si256(_mm256_srli_epi16(v, shift), _mm256_set1_epi8(mask));
-}
-
-INLINE __m256i nibbles(const uint8_t qs[16])
-{
-    __m256i twice = _mm256_broadcastsi128_si256(load_16(qs));
-    return _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_set_epi64x(4, 4, 0, 0)), _mm256_set1_epi8(15));
-}
-
-/* Byte e = 16 where bit e of qh is set. */
-INLINE __m256i fifth_bits(const uint8_t qh[4])
-{
-    const __m256i byte_of = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
-    const __m256i bit_of = _mm256_set1_epi64x((long long)0x8040201008040201ull);
-    __m256i v = _mm256_shuffle_epi8(_mm256_broadcastd_epi32(load_4(qh)), byte_of);
-    v = _mm256_cmpeq_epi8(_mm256_and_si256(v, bit_of), bit_of);
-    return _mm256_and_si256(v, _mm256_set1_epi8(16));
-}
-
-INLINE __m256i block_u(enum dtype type, const void *block)
-{
-    switch (type) {
-    case DT_Q4_0: return nibbles(((const struct q4_0 *)block)->qs);
-    case DT_Q4_1: return nibbles(((const struct q4_1 *)block)->qs);
-    case DT_Q5_0: {
-        const struct q5_0 *b = block;
-        return _mm256_or_si256(nibbles(b->qs), fifth_bits(b->qh));
-    }
-    case DT_Q5_1: {
-        const struct q5_1 *b = block;
-        return _mm256_or_si256(nibbles(b->qs), fifth_bits(b->qh));
-    }
-    default: /* Q8_0 */
-        return _mm256_xor_si256(load_32(((const struct q8_0 *)block)->qs), _mm256_set1_epi8(-128));
-    }
-}
-
-/* (scale, offset) of a block in lanes 0 and 1. All blocks begin with d, or d and m. */
-INLINE __m128 block_scale(enum dtype type, const void *block)
-{
-    __m128 dm = _mm_cvtph_ps(load_4(block));
-    if (type == DT_Q4_1 || type == DT_Q5_1) return dm;
-    float offset = type == DT_Q4_0 ? -8.0f : type == DT_Q5_0 ? -16.0f : -128.0f;
-    return _mm_mul_ps(_mm_moveldup_ps(dm), _mm_set_ps(0, 0, offset, 1));
-}
-
-INLINE int64_t block_bytes(enum dtype type)
-{
-    switch (type) {
-    case DT_Q4_0: return sizeof(struct q4_0);
-    case DT_Q4_1: return sizeof(struct q4_1);
-    case DT_Q5_0: return sizeof(struct q5_0);
-    case DT_Q5_1: return sizeof(struct q5_1);
-    case DT_Q8_0: return sizeof(struct q8_0);
-    case DT_Q2_K: return sizeof(struct q2_k);
-    case DT_Q3_K: return sizeof(struct q3_k);
-    case DT_Q4_K: return sizeof(struct q4_k);
-    case DT_Q5_K: return sizeof(struct q5_k);
-    default: return sizeof(struct q6_k);
-    }
-}
 
 INLINE void dot_blocks(enum dtype type, int X, float *y, int64_t y_stride, const struct dot_rows *rows, int64_t i,
                        const char *w)
@@ -138,86 +63,6 @@ INLINE void dot_blocks(enum dtype type, int X, float *y, int64_t y_stride, const
 }
 
 /* ---- super-blocks of 256 --------------------------------------------------------------------------------------------- */
-
-/* Group g = 0..7 of 32 elements. */
-INLINE __m256i super_u(enum dtype type, const void *block, int g)
-{
-    switch (type) {
-    case DT_Q2_K: return low_bits(load_32(((const struct q2_k *)block)->qs + g / 4 * 32), g % 4 * 2, 3);
-    case DT_Q3_K: {
-        const struct q3_k *b = block;
-        __m256i high = _mm256_slli_epi16(low_bits(load_32(b->hmask), g, 1), 2);
-        return _mm256_or_si256(low_bits(load_32(b->qs + g / 4 * 32), g % 4 * 2, 3), high);
-    }
-    case DT_Q4_K: return low_bits(load_32(((const struct q4_k *)block)->qs + g / 2 * 32), g % 2 * 4, 15);
-    case DT_Q5_K: {
-        const struct q5_k *b = block;
-        __m256i high = _mm256_slli_epi16(low_bits(load_32(b->qh), g, 1), 4);
-        return _mm256_or_si256(low_bits(load_32(b->qs + g / 2 * 32), g % 2 * 4, 15), high);
-    }
-    default: { /* Q6_K */
-        const struct q6_k *b = block;
-        int half = g / 4, part = g % 4;
-        __m256i high = _mm256_slli_epi16(low_bits(load_32(b->qh + 32 * half), part * 2, 3), 4);
-        return _mm256_or_si256(low_bits(load_32(b->ql + 64 * half + part % 2 * 32), part / 2 * 4, 15), high);
-    }
-    }
-}
-
-/* out[16] = d * bytes[16] */
-INLINE void scale_bytes(__m256 out[2], __m128i bytes, __m256 d)
-{
-    out[0] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), d);
-    out[1] = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))), d);
-}
-
-/* 16 bytes: each of the 8 twice. */
-INLINE __m128i doubled(const uint32_t words[2])
-{
-    __m128i v = _mm_set_epi32(0, 0, (int)words[1], (int)words[0]);
-    return _mm_unpacklo_epi8(v, v);
-}
-
-INLINE __m256 half_float(uint16_t h) { return _mm256_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(h))); }
-
-INLINE __m256 minus_half_float(uint16_t h) { return _mm256_xor_ps(half_float(h), _mm256_set1_ps(-0.0f)); }
-
-/* Scales and offsets of the 16 groups of 16; formats with one for each 32 give each twice. */
-INLINE void super_scales(enum dtype type, const void *block, __m256 scale[2], __m256 offset[2])
-{
-    switch (type) {
-    case DT_Q2_K: {
-        const struct q2_k *b = block;
-        __m128i both = load_16(b->scales), mask = _mm_set1_epi8(15);
-        scale_bytes(scale, _mm_and_si128(both, mask), half_float(b->d));
-        scale_bytes(offset, _mm_and_si128(_mm_srli_epi16(both, 4), mask), minus_half_float(b->dmin));
-        break;
-    }
-    case DT_Q4_K:
-    case DT_Q5_K: {
-        const struct q4_k *b = block; /* Q5_K begins alike */
-        uint32_t s[2], m[2];
-        q4_k_scales(b->scales, s, m);
-        scale_bytes(scale, doubled(s), half_float(b->d));
-        scale_bytes(offset, doubled(m), minus_half_float(b->dmin));
-        break;
-    }
-    case DT_Q3_K: {
-        const struct q3_k *b = block;
-        uint32_t s[4];
-        q3_k_scales(b->scales, s);
-        __m128i bytes = _mm_set_epi32((int)s[3], (int)s[2], (int)s[1], (int)s[0]);
-        scale_bytes(scale, _mm_sub_epi8(bytes, _mm_set1_epi8(32)), half_float(b->d));
-        for (int h = 0; h < 2; h++) offset[h] = _mm256_mul_ps(scale[h], _mm256_set1_ps(-4));
-        break;
-    }
-    default: { /* Q6_K */
-        const struct q6_k *b = block;
-        scale_bytes(scale, load_16(b->scales), half_float(b->d));
-        for (int h = 0; h < 2; h++) offset[h] = _mm256_mul_ps(scale[h], _mm256_set1_ps(-32));
-    }
-    }
-}
 
 /* Lanes 0..3 = scale[0], 4..7 = scale[1]: the lanes of products() that belong to each 16. */
 INLINE __m256 group_scale(enum dtype type, const float scale[2])
@@ -302,13 +147,6 @@ INLINE void dot_floats(enum dtype type, int X, float *y, int64_t y_stride, const
 }
 
 /* ---- the kernels ------------------------------------------------------------------------------------------------------- */
-
-enum kind { KIND_FLOAT, KIND_BLOCK, KIND_SUPER };
-
-INLINE enum kind kind_of(enum dtype type)
-{
-    return type <= DT_BF16 ? KIND_FLOAT : type <= DT_Q8_0 ? KIND_BLOCK : KIND_SUPER;
-}
 
 /* Products of X rows of x from row i on with the weight row at w. */
 INLINE void dot_tile(enum dtype type, int X, float *y, int64_t y_stride, const struct dot_rows *rows, int64_t i,
@@ -409,6 +247,15 @@ INLINE __m256i round_16(__m256 a, __m256 b, float inverse)
     __m256 f = _mm256_set1_ps(inverse);
     __m256i q = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(a, f)), _mm256_cvtps_epi32(_mm256_mul_ps(b, f)));
     return _mm256_permute4x64_epi64(q, 0xd8);
+}
+
+INLINE void store_rounded(int16_t *q, __m256i q0, __m256i q1)
+{
+    __m256i even = _mm256_packs_epi32(_mm256_srai_epi32(_mm256_slli_epi32(q0, 16), 16),
+                                      _mm256_srai_epi32(_mm256_slli_epi32(q1, 16), 16));
+    __m256i odd = _mm256_packs_epi32(_mm256_srai_epi32(q0, 16), _mm256_srai_epi32(q1, 16));
+    _mm256_storeu_si256((__m256i_u *)q, _mm256_permute4x64_epi64(even, 0xd8));
+    _mm256_storeu_si256((__m256i_u *)(q + 16), _mm256_permute4x64_epi64(odd, 0xd8));
 }
 
 static void round_row(const struct dot_rows *rows, int64_t i)

@@ -54,10 +54,16 @@ bool dtype_can_write(enum dtype type);
 /* Bytes of scratch that matmul() needs for at most max_rows rows and max_in columns on n_threads threads. */
 size_t matmul_scratch_bytes(int64_t max_rows, int64_t max_in, int n_threads);
 
-/* y [n_rows, n_out] = x [n_rows, n_in] W^T. Few rows: each weight row is read once and multiplied where it lies
- * (quantised types against x rounded to 16-bit integers by blocks of 32, whose error is below 2^-15 of the block's
- * largest entry). Many rows: panels of weight rows are widened to f32 and go through SGEMM, f32 as it lies. Parallel. */
+/* y [n_rows, n_out] = x [n_rows, n_in] W^T. Quantised weights meet x rounded to 16-bit integers by blocks of 32, whose
+ * error is below 2^-15 of the block's largest entry: few rows where the weights lie, each weight row read once; many rows
+ * by panels of weights repacked for whole-number products of a tile at once (without AVX2 as matmul_exact()). Other
+ * weights meet x in f32, many rows by SGEMM: f32 as it lies, others as matmul_exact(). Parallel. */
 void matmul(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch, size_t scratch_bytes);
+
+/* The same in f32 whatever the weights are: panels of them are widened and go through SGEMM, f32 as it lies. For who compares rows
+ * that differ by less than that rounding. */
+void matmul_exact(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch, size_t scratch_bytes);
+size_t matmul_exact_scratch_bytes(int n_threads);
 
 /* y [n] = row `row` of w as f32. */
 void weight_row(float *y, const struct weight *w, int64_t row);

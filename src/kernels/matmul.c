@@ -1,5 +1,5 @@
-/* matmul: y = x W^T for weights of any format. What is here: the two ways to do it and how the work is cut; the
- * arithmetic is in the dot kernels and in BLAS.
+/* matmul: y = x W^T for weights of any format. What is here: the three ways to do it and how the work is cut; the
+ * arithmetic is in the dot and igemm kernels and in BLAS.
  *
  * Invariant: the pieces into which the work is cut depend on the shape of the product only. Threads take whole pieces,
  * and no sum is ever split between threads, so every number of threads gives the same bytes. */
@@ -17,7 +17,7 @@
  * 1560 / 1117; F32 862 / 760, 1477 / 1123. */
 #define FEW_ROWS 16
 
-/* Many rows: a panel of weights as f32, at most MAX_PANEL columns of y by PANEL_IN of the inner dimension; it stays in
+/* Many rows in f32: a panel of weights as f32, at most MAX_PANEL columns of y by PANEL_IN of the inner dimension; it stays in
  * the cache. One core with AVX-512, the layers of SmolLM2 for 512 rows: 91 GFLOP/s, whole matrices of f32 in the cache
  * 93; with 1024 of the inner dimension 81, with panels of 384 columns 81. */
 #define MAX_PANEL 192
@@ -30,6 +30,9 @@
 #define ENOUGH_PIECES 16
 #define MIN_TILE 128
 
+/* Many rounded rows: a smaller tile would repack its panel for too few of them. */
+#define MIN_ROUNDED_TILE 120
+
 /* Few rows: bytes of weights that a thread takes at a time. */
 #define CHUNK_BYTES 16384
 
@@ -39,13 +42,14 @@ static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; 
 
 static int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
-/* ---- few rows -------------------------------------------------------------------------------------------------------- */
+/* ---- rounded rows of x ------------------------------------------------------------------------------------------------- */
 
-/* Bytes of the rounded form of n_rows rows of n elements: see struct dot_rows. */
+/* Bytes of the rounded form of n_rows rows of n elements, see struct dot_rows; whole cache lines. */
 static size_t rounded_bytes(int64_t n_rows, int64_t n)
 {
     size_t blocks = (size_t)n_rows * (size_t)pieces_of(n, ROUND_BLOCK);
-    return blocks * (ROUND_BLOCK * sizeof(int16_t) + 6 * sizeof(float));
+    size_t bytes = blocks * (ROUND_BLOCK * sizeof(int16_t) + 6 * sizeof(float));
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
 /* Rounds all rows of x into scratch. */
@@ -56,9 +60,22 @@ static struct dot_rows round_rows(const float *x, int64_t n_rows, int64_t n, voi
     rows.step = (float *)(rows.q + ROUND_BLOCK * blocks);
     rows.sum = rows.step + 2 * blocks;
     rows.pair = rows.sum + 2 * blocks;
+#pragma omp parallel for schedule(static) if (n_rows > FEW_ROWS)
     for (int64_t i = 0; i < n_rows; i++) kernels()->dot->round_row(&rows, i);
     return rows;
 }
+
+/* n_rows of them from row i on. */
+static struct dot_rows some_rows(const struct dot_rows *rows, int64_t i, int64_t n_rows)
+{
+    int64_t block = i * (rows->n / ROUND_BLOCK);
+    return (struct dot_rows){
+        .x = rows->x + i * rows->n, .q = rows->q + ROUND_BLOCK * block, .step = rows->step + 2 * block,
+        .sum = rows->sum + 2 * block, .pair = rows->pair + 2 * block, .n_rows = n_rows, .n = rows->n,
+    };
+}
+
+/* ---- few rows -------------------------------------------------------------------------------------------------------- */
 
 static void few_rows(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch)
 {
@@ -73,7 +90,33 @@ static void few_rows(float *y, const float *x, int64_t n_rows, const struct weig
                           MIN(chunk, w->n_out - j));
 }
 
-/* ---- many rows ------------------------------------------------------------------------------------------------------- */
+/* ---- many rows, quantised weights ------------------------------------------------------------------------------------ */
+
+/* True when many rows of x are rounded too, and meet the weights in whole numbers. */
+static bool in_whole_numbers(enum dtype type) { return kernels()->igemm && kernels()->igemm->product[type]; }
+
+/* Each piece is a panel of weights, which it repacks, times a tile of rows of x. */
+static void many_rounded_rows(float *y, const float *x, int64_t n_rows, const struct weight *w, char *scratch, size_t bytes)
+{
+    size_t rounded = rounded_bytes(n_rows, w->n_in);
+    struct dot_rows rows = round_rows(x, n_rows, w->n_in, scratch);
+    int n_panels = (int)MIN((size_t)omp_get_max_threads(), (bytes - rounded) / IGEMM_PANEL_BYTES);
+    int64_t row_bytes = dtype_row_bytes(w->type, w->n_in);
+    int64_t width = CLAMP(round_up(pieces_of(w->n_out, ENOUGH_PANELS), 32), 32, IGEMM_WIDTH);
+    int64_t across = pieces_of(w->n_out, width), tiles = pieces_of(ENOUGH_PIECES, across);
+    int64_t tile = MAX(round_up(pieces_of(n_rows, tiles), IGEMM_ROWS), MIN_ROUNDED_TILE);
+    int64_t pieces = across * pieces_of(n_rows, tile);
+#pragma omp parallel for schedule(dynamic) num_threads(n_panels)
+    for (int64_t p = 0; p < pieces; p++) {
+        int64_t out0 = p % across * width, row0 = p / across * tile;
+        struct dot_rows some = some_rows(&rows, row0, MIN(tile, n_rows - row0));
+        kernels()->igemm->product[w->type](y + row0 * w->n_out + out0, w->n_out, &some,
+                                       (const char *)w->data + out0 * row_bytes, row_bytes, MIN(width, w->n_out - out0),
+                                       scratch + rounded + (size_t)omp_get_thread_num() * IGEMM_PANEL_BYTES);
+    }
+}
+
+/* ---- many rows in f32 -------------------------------------------------------------------------------------------------- */
 
 /* y [n_rows, n] (+)= x [n_rows, n_in] times n weight rows from out0 on; `y` points to column out0. */
 static void multiply_panel(float *y, const float *x, int64_t n_rows, const struct weight *w, int64_t out0, int64_t n,
@@ -106,21 +149,32 @@ static void many_rows(float *y, const float *x, int64_t n_rows, const struct wei
     }
 }
 
-/* ---- both -------------------------------------------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------------------------------------------- */
 
 size_t matmul_scratch_bytes(int64_t max_rows, int64_t max_in, int n_threads)
 {
-    size_t few = rounded_bytes(MIN(max_rows, FEW_ROWS), max_in);
-    size_t many = max_rows > FEW_ROWS ? (size_t)n_threads * PANEL_BYTES : 0;
-    return ALIGNMENT + MAX(few, many);
+    size_t rounded = ALIGNMENT + rounded_bytes(max_rows, max_in);
+    if (max_rows <= FEW_ROWS) return rounded;
+    return MAX(rounded + (size_t)n_threads * IGEMM_PANEL_BYTES, matmul_exact_scratch_bytes(n_threads));
 }
+
+size_t matmul_exact_scratch_bytes(int n_threads) { return ALIGNMENT + (size_t)n_threads * PANEL_BYTES; }
 
 void matmul(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch, size_t scratch_bytes)
 {
     if (n_rows <= 0) return;
     size_t skip = (size_t)(-(uintptr_t)scratch % ALIGNMENT);
-    void *aligned = (char *)scratch + skip;
+    char *aligned = (char *)scratch + skip;
     if (n_rows <= FEW_ROWS) few_rows(y, x, n_rows, w, aligned);
-    else if (w->type == DT_F32) gemm(y, false, x, false, w->data, true, n_rows, w->n_out, w->n_in);
-    else many_rows(y, x, n_rows, w, aligned, (int)MIN((size_t)omp_get_max_threads(), (scratch_bytes - skip) / PANEL_BYTES));
+    else if (in_whole_numbers(w->type)) many_rounded_rows(y, x, n_rows, w, aligned, scratch_bytes - skip);
+    else matmul_exact(y, x, n_rows, w, scratch, scratch_bytes);
+}
+
+void matmul_exact(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch, size_t scratch_bytes)
+{
+    if (n_rows <= 0) return;
+    size_t skip = (size_t)(-(uintptr_t)scratch % ALIGNMENT);
+    int n_panels = (int)MIN((size_t)omp_get_max_threads(), (scratch_bytes - skip) / PANEL_BYTES);
+    if (w->type == DT_F32) gemm(y, false, x, false, w->data, true, n_rows, w->n_out, w->n_in);
+    else many_rows(y, x, n_rows, w, (float *)(void *)((char *)scratch + skip), n_panels);
 }

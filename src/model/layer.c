@@ -34,7 +34,7 @@ static void lora_forward(const struct linear *linear, float *y, const float *x, 
 
 void linear_forward(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w)
 {
-    matmul(y, x, n_rows, &linear->weight, w->scratch, w->scratch_bytes);
+    (w->exact ? matmul_exact : matmul)(y, x, n_rows, &linear->weight, w->scratch, w->scratch_bytes);
     if (linear->lora) lora_forward(linear, y, x, n_rows, w->low);
     if (linear->bias) add_bias(y, linear->bias, n_rows, linear->weight.n_out);
     round_to(y, w->rounding, n_rows * linear->weight.n_out);

@@ -170,6 +170,7 @@ struct workspace {
     size_t scratch_bytes;
     enum rounding rounding;
     enum dtype kv_type;         /* how the memory holds keys and values */
+    bool exact;                 /* products by matmul_exact() */
     struct attn_watch *watch;   /* or NULL */
     char *block;                /* all of the above lies in one block */
 };
@@ -182,6 +183,7 @@ struct workspace_shape {
     int n_threads;
     enum rounding rounding;
     enum dtype kv_type;
+    bool exact;
 };
 /* Bytes that workspace_init() will take; false when the sum does not fit. */
 bool workspace_bytes(const struct snellen_model *model, const struct workspace_shape *shape, uint64_t *bytes);

@@ -139,7 +139,7 @@ struct workspace_shape session_workspace_shape(const struct memory_shape *m, con
     const struct memory_ops *ops = memory_find(o->memory);
     return (struct workspace_shape){.rows = o->chunk, .branches = ops->branches, .shifts = ops->shifts_positions,
                                     .n_threads = o->n_threads, .rounding = roundings[o->precision],
-                                    .kv_type = m->kv_type};
+                                    .kv_type = m->kv_type, .exact = o->exact};
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------------------------- */

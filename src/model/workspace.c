@@ -23,6 +23,7 @@ static void lay_out(struct workspace *w, struct layout *l, const struct snellen_
     w->rows = rows;
     w->rounding = shape->rounding;
     w->kv_type = shape->kv_type;
+    w->exact = shape->exact;
     w->logit_rows = MIN(rows, LOGIT_ROWS);
     w->max_spans = shape->branches ? (size_t)rows * 2 : MEMORY_MAX_SPANS;
     w->max_spans = MAX(w->max_spans, (size_t)shape->lanes * MEMORY_MAX_SPANS);
@@ -45,8 +46,9 @@ static void lay_out(struct workspace *w, struct layout *l, const struct snellen_
     w->low = model->lora_rank ? layout_rows(l, rows, model->lora_rank) : NULL;
     w->positions = layout_place(l, (uint64_t)rows, sizeof *w->positions);
     w->spans = layout_place(l, w->max_spans, sizeof *w->spans);
-    w->scratch_bytes = MAX(matmul_scratch_bytes(rows, widest_input(d), shape->n_threads),
-                           attention_scratch_bytes(&attn, shape->n_threads));
+    w->scratch_bytes = shape->exact ? matmul_exact_scratch_bytes(shape->n_threads)
+                                    : matmul_scratch_bytes(rows, widest_input(d), shape->n_threads);
+    w->scratch_bytes = MAX(w->scratch_bytes, attention_scratch_bytes(&attn, shape->n_threads));
     w->scratch = layout_place(l, w->scratch_bytes, 1);
 }
 

@@ -272,21 +272,25 @@ static double exact_product(const float *x, const float *w_row, int64_t n, doubl
     return sum;
 }
 
-/* y = x W^T of matmul() against sums in double. */
-static void check_product(enum dtype type, int64_t n_rows, int64_t n_out, int64_t n_in, size_t skip)
+typedef void product_fn(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch, size_t bytes);
+
+/* y = x W^T of `product` against sums in double. */
+static void check_product_of(product_fn *product, double share, enum dtype type, int64_t n_rows, int64_t n_out, int64_t n_in,
+                             size_t skip)
 {
     struct weight w = random_weight(type, n_out, n_in, skip);
     float *x = random_x(n_rows * n_in), *y = fenced_new(n_rows * n_out), *w_row = fenced_new(n_in);
-    size_t scratch_bytes = matmul_scratch_bytes(n_rows, n_in, omp_get_max_threads());
+    size_t scratch_bytes = product == matmul_exact ? matmul_exact_scratch_bytes(omp_get_max_threads())
+                                                   : matmul_scratch_bytes(n_rows, n_in, omp_get_max_threads());
     char *scratch = malloc(scratch_bytes + 1);
     assert_non_null(scratch);
     scratch[scratch_bytes] = 77;
-    matmul(y, x, n_rows, &w, scratch, scratch_bytes);
+    product(y, x, n_rows, &w, scratch, scratch_bytes);
     assert_int_equal(scratch[scratch_bytes], 77);
     for (int64_t j = 0; j < n_out; j++) {
         weight_row(w_row, &w, j);
         for (int64_t i = 0; i < n_rows; i++) {
-            double bound, want = exact_product(x + i * n_in, w_row, n_in, dtype_infos[type].block > 1 ? 0x1p-15 : 0, &bound);
+            double bound, want = exact_product(x + i * n_in, w_row, n_in, share, &bound);
             if (!(fabs((double)y[i * n_out + j] - want) <= bound))
                 fail_msg("%s %s rows %lld out %lld in %lld: y[%lld, %lld] = %.9g, not %.9g +- %.2g", kernels_isa(),
                          dtype_infos[type].name, (long long)n_rows, (long long)n_out, (long long)n_in, (long long)i,
@@ -295,6 +299,11 @@ static void check_product(enum dtype type, int64_t n_rows, int64_t n_out, int64_
     }
     fenced_free(y, n_rows * n_out), fenced_free(w_row, n_in), free(x), free(scratch);
     weight_free(&w, skip);
+}
+
+static void check_product(enum dtype type, int64_t n_rows, int64_t n_out, int64_t n_in, size_t skip)
+{
+    check_product_of(matmul, dtype_infos[type].block > 1 ? 0x1p-15 : 0, type, n_rows, n_out, n_in, skip);
 }
 
 static void check_products(void)
@@ -308,6 +317,10 @@ static void check_products(void)
         check_product(type, 16, 33, block == 1 ? 67 : 2 * block, 0);
         check_product(type, 17, 7, block == 1 ? 67 : 2 * block, 4);
         check_product(type, 66, 200, block == 1 ? 130 : block, 0);
+        check_product(type, 33, 50, block == 32 ? 288 : 1280, 1); /* more than one piece of the inner dimension */
+        check_product(type, 100, 97, block == 32 ? 576 : 256, 2);
+        check_product_of(matmul_exact, 0, type, 3, 50, 2 * block, 0);
+        check_product_of(matmul_exact, 0, type, 40, 10, block == 1 ? 67 : 9 * block, 0);
         if (block == 1)
             for (int64_t n = 1; n <= 35; n++) check_product(type, 3, 3, n, 0), check_product(type, 5, 2, n, 2);
     }
@@ -404,11 +417,51 @@ static void rows_do_not_depend_on_neighbours(void **state)
     with_each_isa(check_neighbours);
 }
 
+/* Many rows in whole numbers: a row gives the same bits alone, among others and with another instruction set; nothing
+ * is written beside the columns asked for. */
+static void whole_number_products_agree(void **state)
+{
+    (void)state;
+    enum { ROWS = 17, OUT = 77, STRIDE = 80, N = 1280 };
+    const char *best = kernels_isa();
+    void *panel = aligned_alloc(64, IGEMM_PANEL_BYTES);
+    assert_non_null(panel);
+    for (int t = DT_Q4_0; t < DT_COUNT; t++) {
+        int64_t row_bytes = dtype_row_bytes((enum dtype)t, N);
+        struct weight w = random_weight((enum dtype)t, OUT, N, 1);
+        float *x = random_x(ROWS * N), *first = NULL;
+        for (int i = 0; i < COUNT_OF(isas); i++) {
+            if (!kernels_choose(isas[i]) || !kernels()->igemm) continue;
+            float *y = fenced_new(ROWS * STRIDE), *alone = fenced_new(OUT);
+            struct dot_rows all = rows_new(x, ROWS, N);
+            kernels()->igemm->product[t](y, STRIDE, &all, w.data, row_bytes, OUT, panel);
+            for (int64_t r = 0; r < ROWS; r++) {
+                struct dot_rows one = rows_new(x + r * N, 1, N);
+                kernels()->igemm->product[t](alone, OUT, &one, w.data, row_bytes, OUT, panel);
+                assert_memory_equal(alone, y + r * STRIDE, OUT * sizeof(*y));
+                for (int64_t j = OUT; j < STRIDE; j++) assert_true(y[r * STRIDE + j] == SENTINEL);
+                rows_free(&one);
+            }
+            rows_free(&all), fenced_free(alone, OUT);
+            if (first) {
+                assert_memory_equal(first, y, ROWS * STRIDE * sizeof(*y));
+                fenced_free(y, ROWS * STRIDE);
+            } else {
+                first = y;
+            }
+        }
+        if (first) fenced_free(first, ROWS * STRIDE);
+        free(x), weight_free(&w, 1);
+    }
+    free(panel);
+    assert_true(kernels_choose(best));
+}
+
 static void threads_give_equal_bytes(void **state)
 {
     (void)state;
     static const int64_t shapes[][3] = { { 1, 1000, 576 }, { 5, 333, 512 }, { 17, 192, 256 }, { 130, 400, 1280 }, { 300, 192, 576 } };
-    static const enum dtype types[] = { DT_F32, DT_F16, DT_Q4_1, DT_Q6_K };
+    static const enum dtype types[] = { DT_F32, DT_F16, DT_Q4_1, DT_Q8_0, DT_Q2_K, DT_Q6_K };
     int threads = omp_get_max_threads();
     for (int s = 0; s < COUNT_OF(shapes); s++)
         for (int t = 0; t < COUNT_OF(types); t++) {
@@ -520,6 +573,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(products_match_sums_in_double),
         cmocka_unit_test(isas_agree),
         cmocka_unit_test(rows_do_not_depend_on_neighbours),
+        cmocka_unit_test(whole_number_products_agree),
         cmocka_unit_test(threads_give_equal_bytes),
         cmocka_unit_test(bad_numbers_do_no_harm),
         cmocka_unit_test(any_bytes_do_no_harm),
