@@ -61,7 +61,8 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     s->panel = layout_place(l, matmul_backward_scratch_bytes(widest), 1);
     g->w.low = s->low;
     g->w.rounding = ROUND_NONE;
-    g->w.scratch_bytes = matmul_scratch_bytes(MAX(rows, g->slice), widest, g->options.n_threads);
+    g->w.exact = true; /* the backward is that of f32 products */
+    g->w.scratch_bytes = matmul_exact_scratch_bytes(g->options.n_threads);
     g->w.scratch = layout_place(l, g->w.scratch_bytes, 1);
 }
 
