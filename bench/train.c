@@ -1,11 +1,11 @@
 /* bench_train: how fast a training step is, forward and backward, without the optimiser.
  *
- *     bench_train [--model FILE] [--seqs N] [--tokens N] [--block N] [--lora RANK] [--checkpoint] [--attribution N]
- *                 [--steps N] [--threads N]
+ *     bench_train [--model FILE | --ff N] [--seqs N] [--tokens N] [--block N] [--lora RANK] [--checkpoint]
+ *                 [--attribution N] [--steps N] [--threads N]
  *
- * Without a file: a Llama of 4 layers, width 128, 30 symbols and random weights. --attribution N: the gradients of N
- * logits by the input instead of a step. Prints for each step wall and processor seconds and tokens a second; then what
- * the step's memory was told to be and the process's peak. */
+ * Without a file: a Llama of 4 layers, width 128, feed-forward N (512: a million weights), 30 symbols, random weights.
+ * --attribution N: the gradients of N logits by the input instead of a step. Prints for each step wall and processor
+ * seconds and tokens a second; then what the step's memory was told to be and the process's peak. */
 #include "model/grad.h"
 
 #include <getopt.h>
@@ -17,7 +17,7 @@
 
 struct options {
     const char *model;
-    int64_t seqs, tokens, block, rank, seeds, steps, threads;
+    int64_t ff, seqs, tokens, block, rank, seeds, steps, threads;
     bool checkpoint;
 };
 
@@ -30,11 +30,12 @@ static int fail(const char *message)
 static bool parse(struct options *o, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"model", required_argument, NULL, 'm'},   {"seqs", required_argument, NULL, 's'},
-        {"tokens", required_argument, NULL, 't'},  {"block", required_argument, NULL, 'b'},
-        {"lora", required_argument, NULL, 'l'},    {"attribution", required_argument, NULL, 'a'},
-        {"steps", required_argument, NULL, 'n'},   {"threads", required_argument, NULL, 'T'},
-        {"checkpoint", no_argument, NULL, 'c'},    {NULL, 0, NULL, 0},
+        {"model", required_argument, NULL, 'm'},   {"ff", required_argument, NULL, 'f'},
+        {"seqs", required_argument, NULL, 's'},    {"tokens", required_argument, NULL, 't'},
+        {"block", required_argument, NULL, 'b'},   {"lora", required_argument, NULL, 'l'},
+        {"steps", required_argument, NULL, 'n'},   {"attribution", required_argument, NULL, 'a'},
+        {"threads", required_argument, NULL, 'T'}, {"checkpoint", no_argument, NULL, 'c'},
+        {NULL, 0, NULL, 0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -42,6 +43,7 @@ static bool parse(struct options *o, int argc, char **argv)
         switch (c) {
         case 'm': o->model = optarg; continue;
         case 'c': o->checkpoint = true; continue;
+        case 'f': number = &o->ff; break;
         case 's': number = &o->seqs; break;
         case 't': number = &o->tokens; break;
         case 'b': number = &o->block; break;
@@ -70,6 +72,7 @@ static snellen_status open_model(const struct options *o, snellen_model **model,
     if (o->model) return snellen_model_load(o->model, model, err);
     snellen_model_design design = snellen_model_design_default();
     design.n_vocab = 30;
+    design.d_ff = o->ff;
     return snellen_model_new(&design, model, err);
 }
 
@@ -100,7 +103,8 @@ static bool fill(const struct options *o, const snellen_model *model, struct arr
 static snellen_status run(const struct options *o, struct grad *g, const struct arrays *a, snellen_error *err)
 {
     double loss, weight;
-    if (o->seeds) return grad_inputs(g, a->tokens, o->tokens, a->rows, a->tokens, o->seeds, a->gradients, NULL, NULL, err);
+    if (o->seeds)
+        return grad_inputs(g, a->tokens, o->tokens, a->rows, a->tokens, o->seeds, a->gradients, NULL, NULL, err);
     return grad_step(g, a->tokens, a->weights, o->seqs, o->tokens, 0, 1, &loss, &weight, NULL, err);
 }
 
@@ -138,7 +142,7 @@ static snellen_status bench(const struct options *o, snellen_error *err)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.seqs = 1, .tokens = 512, .steps = 3, .threads = 2};
+    struct options o = {.ff = 512, .seqs = 1, .tokens = 512, .steps = 3, .threads = 2};
     snellen_error err;
     if (!parse(&o, argc, argv) || (o.seeds && o.seqs > 1)) return fail("see the head of bench/train.c for the options");
     return bench(&o, &err) ? fail(err.message) : 0;

@@ -9,7 +9,7 @@
 
 #include "kernels/kernels.h"
 
-/* ---- products (grad_matmul.c): y [n_rows, n_out] = x [n_rows, n_in] W^T ------------------------------------------------ */
+/* ---- products (grad_matmul.c): y [n_rows, n_out] = x [n_rows, n_in] W^T ------------------------------------------ */
 
 /* Bytes of scratch for matmul_backward_input() and max_in columns. */
 size_t matmul_backward_scratch_bytes(int64_t max_in);
@@ -20,7 +20,7 @@ void matmul_backward_weight(float *dw, const float *dy, const float *x, int64_t 
 /* db [n] += sum over the rows of dy [n_rows, n] */
 void add_bias_backward(float *db, const float *dy, int64_t n_rows, int64_t n);
 
-/* ---- rows (grad_rows.c) -------------------------------------------------------------------------------------------------- */
+/* ---- rows (grad_rows.c) ------------------------------------------------------------------------------------------ */
 
 /* dx [n_rows, n]; dw [n] and db [n] are added to where they are not NULL; stats [n_rows, 2] is scratch. In place
  * (dx = dy) is allowed when dw is NULL. */
@@ -42,7 +42,7 @@ void soft_cap_backward(float *dy, const float *y, float cap, int64_t n);
  * scale (softmax(logits) - one_hot(target)). */
 float cross_entropy_backward(float *logits, int64_t n, int64_t target, float scale);
 
-/* ---- attention over spans (grad_attention.c) -------------------------------------------------------------------------------- */
+/* ---- attention over spans (grad_attention.c) --------------------------------------------------------------------- */
 
 /* A span as struct attn_span has it, in f32, its keys as they lie in training: key j of head h at element
  * j * stride + h * head_dim. dk, dv are ADDED to; both NULL: no gradient goes there. */
@@ -54,8 +54,8 @@ struct grad_span {
     int64_t band;
 };
 
-/* One sequence's rows. q, out and their gradients [n_rows, n_heads, head_dim]; lse [n_heads, n_rows] = log of the sum of
- * the exponentials of a row's scores, written by the forward and read by the backward. */
+/* One sequence's rows. q, out and their gradients [n_rows, n_heads, head_dim]; lse [n_heads, n_rows] = log of the sum
+ * of the exponentials of a row's scores, written by the forward and read by the backward. */
 struct grad_sequence {
     const float *q, *dout;
     float *out, *dq, *lse;

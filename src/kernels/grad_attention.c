@@ -5,9 +5,9 @@
  *     backward   p = e^(s - lse);  dv += p^T dout;  dp = dout v^T;  ds = p (dp - sum(dout out));
  *                dq += scale ds k;  dk += scale ds^T q
  *
- * The forward is parallel over (sequence, head, tile of rows). The backward is parallel over (sequence, kv head, piece of
- * the keys): what adds to the same dk and dv comes one after the other, and each piece has a dq of its own, which are
- * added up in order at the end. Pieces depend on the shape only, so no sum depends on the number of threads. */
+ * The forward is parallel over (sequence, head, tile of rows). The backward is parallel over (sequence, kv head, piece
+ * of the keys): what adds to the same dk and dv comes one after the other, and each piece has a dq of its own, which
+ * are added up in order at the end. Pieces depend on the shape only, so no sum depends on the number of threads. */
 #include "base/base.h"
 #include "kernels/grad.h"
 #include "kernels/table.h"
@@ -43,10 +43,11 @@ static const float *row_of(const struct head *h, const float *rows, int64_t row)
     return rows + row * h->stride + h->head * h->shape->head_dim;
 }
 
-/* ---- scores of a tile ------------------------------------------------------------------------------------------------ */
+/* ---- scores of a tile -------------------------------------------------------------------------------------------- */
 
 /* Keys [from, to) of a block that begins at position `first` and has n keys, as seen from `position`. */
-static void visible(const struct grad_span *span, int64_t first, int64_t n, int64_t position, int64_t *from, int64_t *to)
+static void visible(const struct grad_span *span, int64_t first, int64_t n, int64_t position, int64_t *from,
+                    int64_t *to)
 {
     *from = 0;
     *to = n;
@@ -56,7 +57,8 @@ static void visible(const struct grad_span *span, int64_t first, int64_t n, int6
 }
 
 /* s [rows, n] of rows row0.. against keys key0..; -inf where a row does not see a key. False when none is seen. */
-static bool scores(const struct head *h, const struct grad_span *span, int64_t row0, int64_t rows, int64_t key0, int64_t n)
+static bool scores(const struct head *h, const struct grad_span *span, int64_t row0, int64_t rows, int64_t key0,
+                   int64_t n)
 {
     const struct attn_shape *shape = h->shape;
     const int64_t *positions = h->seq->positions + row0;
@@ -68,8 +70,8 @@ static bool scores(const struct head *h, const struct grad_span *span, int64_t r
     if (!seen) return false;
     float *s = h->tile->s, cap = shape->soft_cap, slope = shape->alibi ? shape->alibi[h->head] : 0;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)shape->head_dim, shape->scale,
-                row_of(h, h->seq->q, row0), (int)h->stride, span->k + key0 * span->stride + h->kv_head * shape->head_dim,
-                (int)span->stride, 0, s, TILE_KEYS);
+                row_of(h, h->seq->q, row0), (int)h->stride,
+                span->k + key0 * span->stride + h->kv_head * shape->head_dim, (int)span->stride, 0, s, TILE_KEYS);
     for (int64_t i = 0; i < rows; i++) {
         float *row = s + i * TILE_KEYS;
         if (cap > 0) {
@@ -86,7 +88,7 @@ static bool scores(const struct head *h, const struct grad_span *span, int64_t r
     return true;
 }
 
-/* ---- forward --------------------------------------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------------------------------------- */
 
 /* The running softmax takes the scores of n keys: out and sum are brought to the new maximum, s becomes e^(s - max). */
 static void take_scores(const struct head *h, int64_t row0, int64_t rows, int64_t n)
@@ -137,7 +139,7 @@ static void forward_rows(const struct head *h, int64_t row0, int64_t rows)
     }
 }
 
-/* ---- backward -------------------------------------------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------------------------------------- */
 
 /* The scores of a tile are in s: probabilities replace them, the gradients of the scores come into ds. */
 static void score_gradients(const struct head *h, int64_t row0, int64_t rows, int64_t n)
@@ -207,7 +209,8 @@ static size_t dq_bytes(const struct attn_shape *shape, int64_t n_rows)
 
 size_t attention_backward_scratch_bytes(const struct attn_shape *shape, int64_t n_rows, int64_t n_keys, int n_threads)
 {
-    return (size_t)(pieces_of(n_keys) - 1) * dq_bytes(shape, n_rows) + (size_t)n_threads * sizeof(struct tile) + ALIGNMENT;
+    size_t pieces = (size_t)(pieces_of(n_keys) - 1) * dq_bytes(shape, n_rows);
+    return pieces + (size_t)n_threads * sizeof(struct tile) + ALIGNMENT;
 }
 
 /* What a call works in. */
@@ -216,7 +219,7 @@ struct work {
     int64_t n_sequences, n_rows;       /* rows: of all sequences */
     const struct attn_shape *shape;
     struct tile *tiles;                /* one a thread */
-    float *dq;                         /* [pieces - 1, n_rows, n_heads, head_dim], those of a piece sequence by sequence */
+    float *dq;                         /* [pieces - 1, n_rows, n_heads, head_dim], sequence by sequence */
     int n_threads;
 };
 
@@ -224,8 +227,8 @@ static struct work work_in(const struct grad_sequence *sequences, size_t n_seque
                            int n_threads, void *scratch)
 {
     size_t skip = (size_t)(-(uintptr_t)scratch % ALIGNMENT);
-    struct work w = {.sequences = sequences, .n_sequences = (int64_t)n_sequences, .shape = shape, .n_threads = n_threads,
-                     .tiles = (void *)((char *)scratch + skip)};
+    struct work w = {.sequences = sequences, .n_sequences = (int64_t)n_sequences, .shape = shape,
+                     .tiles = (void *)((char *)scratch + skip), .n_threads = n_threads};
     w.dq = (void *)(w.tiles + n_threads);
     for (size_t s = 0; s < n_sequences; s++) w.n_rows += sequences[s].n_rows;
     return w;

@@ -1,4 +1,4 @@
-/* grad_rows: the backward of rows.c. This file cuts the work into fixed pieces; the arithmetic is in rows_grad_body.h. */
+/* grad_rows: the backward of rows.c. This file cuts the work into fixed pieces; rows_grad_body.h has the arithmetic. */
 #include "base/base.h"
 #include "kernels/grad.h"
 #include "kernels/table.h"
@@ -52,7 +52,7 @@ void add_bias_backward(float *db, const float *dy, int64_t n_rows, int64_t n)
         for (int64_t i = 0; i < n_rows; i++) k->add(db + j, dy + i * n + j, MIN(n - j, COLUMNS));
 }
 
-/* ---- element by element -------------------------------------------------------------------------------------------- */
+/* ---- element by element ------------------------------------------------------------------------------------------ */
 
 void activate_backward(float *dy, const float *x, enum activation act, int64_t n)
 {
@@ -87,7 +87,7 @@ void soft_cap_backward(float *dy, const float *y, float cap, int64_t n)
     for (int64_t at = 0; at < n; at += PIECE) k->soft_cap_backward(dy + at, y + at, cap, PIECE_SIZE(at, n));
 }
 
-/* ---- cross entropy ----------------------------------------------------------------------------------------------------- */
+/* ---- cross entropy ----------------------------------------------------------------------------------------------- */
 
 float cross_entropy_backward(float *logits, int64_t n, int64_t target, float scale)
 {

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- number formats ----------------------------------------------------------------------------------------------- */
+/* ---- number formats ---------------------------------------------------------------------------------------------- */
 
 enum dtype {
     DT_F32, DT_F16, DT_BF16,
@@ -49,7 +49,7 @@ bool quantise_row(enum dtype type, void *y, const float *x, int64_t n);
 /* F32, F16, BF16, Q8_0, Q4_0, Q4_1. */
 bool dtype_can_write(enum dtype type);
 
-/* ---- matrix products (matmul.c) -------------------------------------------------------------------------------------- */
+/* ---- matrix products (matmul.c) ---------------------------------------------------------------------------------- */
 
 /* Bytes of scratch that matmul() needs for at most max_rows rows and max_in columns on n_threads threads. */
 size_t matmul_scratch_bytes(int64_t max_rows, int64_t max_in, int n_threads);
@@ -68,16 +68,22 @@ size_t matmul_exact_scratch_bytes(int n_threads);
 /* y [n] = row `row` of w as f32. */
 void weight_row(float *y, const struct weight *w, int64_t row);
 
-/* ---- products of f32 matrices (gemm.c) ------------------------------------------------------------------------------------ */
+/* ---- products of f32 matrices (gemm.c) --------------------------------------------------------------------------- */
 
-/* c [m, n] = a b (+ c where `add`), a [m, k] and b [k, n] in rows; transposed ones lie as [k, m] and [n, k]. Parallel. */
-void gemm(float *c, bool add, const float *a, bool a_transposed, const float *b, bool b_transposed, int64_t m, int64_t n,
-          int64_t k);
+/* c [m, n] = a b (+ c where `add`), a [m, k] and b [k, n] in rows; transposed ones lie as [k, m] and [n, k]; n, k >= 1.
+ * Parallel. */
+void gemm(float *c, bool add, const float *a, bool a_transposed, const float *b, bool b_transposed, int64_t m,
+          int64_t n, int64_t k);
 /* The same of matrices whose rows lie ldc, lda, ldb elements apart. */
 void gemm_strided(float *c, int64_t ldc, bool add, const float *a, int64_t lda, bool a_transposed, const float *b,
                   int64_t ldb, bool b_transposed, int64_t m, int64_t n, int64_t k);
+/* True where b is so small (and the processor such) that for many rows a product with b [k, n] in rows is faster than
+ * with b transposed, even when it must be brought into that order first. */
+bool gemm_in_place(int64_t n, int64_t k);
+/* y [n, m] = x [m, n] transposed */
+void gemm_transpose(float *y, const float *x, int64_t m, int64_t n);
 
-/* ---- rows (rows.c): all parallel over rows where that pays ------------------------------------------------------------ */
+/* ---- rows (rows.c): all parallel over rows where that pays ------------------------------------------------------- */
 
 /* y[i] = x[i] / rms(x[i]) * w; x, y [n_rows, n]; in place allowed. */
 void rms_norm(float *y, const float *x, const float *w, float eps, int64_t n_rows, int64_t n);
@@ -96,7 +102,7 @@ void activate(float *y, enum activation act, int64_t n);
 void activate_gated(float *gate, const float *up, enum activation act, int64_t n);
 
 /* Angles of rotary positions: turns [n_rows, rope_dim/2] pairs (cos, sin) from positions and inverse frequencies,
- * computed in double so that position ten million is as exact as position ten. `scale` multiplies cos and sin (yarn). */
+ * computed in double so that position ten million is as exact as position ten. `scale` multiplies both (yarn). */
 void rope_angles(float *cos_sin, const int64_t *positions, int64_t n_rows, const double *inv_freq, int64_t half,
                  float scale);
 /* Turns the first 2*half elements of each head of y [n_rows, n_heads, head_dim] by cos_sin [n_rows, half, 2].
@@ -116,7 +122,7 @@ void round_to(float *x, enum rounding to, int64_t n);
 void f32_to_f16_row(uint16_t *y, const float *x, int64_t n);
 void f16_to_f32_row(float *y, const uint16_t *x, int64_t n);
 
-/* ---- attention over spans (attention.c) ---------------------------------------------------------------------------------- */
+/* ---- attention over spans (attention.c) -------------------------------------------------------------------------- */
 
 /* A stretch of keys and values with consecutive positions, and which of them a row may see. The kernel knows nothing of
  * blocks, rings or memories. Row i (position p) sees key j (position q = first_position + j):
@@ -154,7 +160,7 @@ size_t attention_scratch_bytes(const struct attn_shape *shape, int n_threads);
 void attention(float *out, const float *q, const int64_t *positions, int64_t n_rows, const struct attn_span *spans,
                size_t n_spans, const struct attn_shape *shape, void *scratch, size_t scratch_bytes);
 
-/* ---- which instruction set ---------------------------------------------------------------------------------------------- */
+/* ---- which instruction set --------------------------------------------------------------------------------------- */
 
 /* "scalar", "avx2", "avx512": the best that processor and build have, or what SNELLEN_ISA names if it is available. */
 const char *kernels_isa(void);

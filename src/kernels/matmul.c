@@ -149,6 +149,18 @@ static void many_rows(float *y, const float *x, int64_t n_rows, const struct wei
     }
 }
 
+/* panel: room for a panel of weights */
+static void many_rows_f32(float *y, const float *x, int64_t n_rows, const struct weight *w, float *panel)
+{
+    bool fits = w->n_out * w->n_in <= MAX_PANEL * PANEL_IN;
+    if (n_rows < MIN_TILE || !fits || !gemm_in_place(w->n_out, w->n_in)) {
+        gemm(y, false, x, false, w->data, true, n_rows, w->n_out, w->n_in);
+        return;
+    }
+    gemm_transpose(panel, w->data, w->n_out, w->n_in);
+    gemm(y, false, x, false, panel, false, n_rows, w->n_out, w->n_in);
+}
+
 /* ---- all of them ------------------------------------------------------------------------------------------------------- */
 
 size_t matmul_scratch_bytes(int64_t max_rows, int64_t max_in, int n_threads)
@@ -175,6 +187,7 @@ void matmul_exact(float *y, const float *x, int64_t n_rows, const struct weight 
     if (n_rows <= 0) return;
     size_t skip = (size_t)(-(uintptr_t)scratch % ALIGNMENT);
     int n_panels = (int)MIN((size_t)omp_get_max_threads(), (scratch_bytes - skip) / PANEL_BYTES);
-    if (w->type == DT_F32) gemm(y, false, x, false, w->data, true, n_rows, w->n_out, w->n_in);
-    else many_rows(y, x, n_rows, w, (float *)(void *)((char *)scratch + skip), n_panels);
+    float *panels = (void *)((char *)scratch + skip);
+    if (w->type == DT_F32) many_rows_f32(y, x, n_rows, w, panels);
+    else many_rows(y, x, n_rows, w, panels, n_panels);
 }

@@ -57,7 +57,8 @@ INLINE void gate_backward(float *dgate, float *dup, const float *dy, const float
 {
     for (int64_t i = 0; i < n; i += VL) {
         bool whole = i + VL <= n;
-        vf d = whole ? v_load(dy + i) : v_load_part(dy + i, n - i), g = whole ? v_load(gate + i) : v_load_part(gate + i, n - i);
+        vf d = whole ? v_load(dy + i) : v_load_part(dy + i, n - i);
+        vf g = whole ? v_load(gate + i) : v_load_part(gate + i, n - i);
         vf u = whole ? v_load(up + i) : v_load_part(up + i, n - i);
         vf to_gate = v_mul(v_mul(d, u), slope(g)), to_up = v_mul(d, op(g));
         if (whole) {
@@ -124,7 +125,8 @@ INLINE float weighted_row(const float *g, const float *w, const float *x, float 
         }
     for (; i < n; i += VL) {
         bool whole = i + VL <= n;
-        vf vg = whole ? v_load(g + i) : v_load_part(g + i, n - i), vw = whole ? v_load(w + i) : v_load_part(w + i, n - i);
+        vf vg = whole ? v_load(g + i) : v_load_part(g + i, n - i);
+        vf vw = whole ? v_load(w + i) : v_load_part(w + i, n - i);
         vf vx = whole ? v_load(x + i) : v_load_part(x + i, n - i);
         s[0] = v_fma(v_mul(vg, vw), v_sub(vx, m), s[0]);
     }
@@ -138,7 +140,8 @@ INLINE void norm_input_row(float *dx, const float *dy, const float *x, const flo
     vf m = v_set1(mean), r = v_set1(inv), a = v_set1(shift), b = v_set1(slope);
     for (int64_t i = 0; i < n; i += VL) {
         bool whole = i + VL <= n;
-        vf g = whole ? v_load(dy + i) : v_load_part(dy + i, n - i), vw = whole ? v_load(w + i) : v_load_part(w + i, n - i);
+        vf g = whole ? v_load(dy + i) : v_load_part(dy + i, n - i);
+        vf vw = whole ? v_load(w + i) : v_load_part(w + i, n - i);
         vf d = v_sub(whole ? v_load(x + i) : v_load_part(x + i, n - i), m);
         vf out = v_mul(r, v_fnma(d, b, v_sub(v_mul(g, vw), a)));
         if (whole) v_store(dx + i, out);
@@ -159,8 +162,8 @@ static void row_rms_norm_backward(float *dx, float stat[2], const float *dy, con
 }
 
 /* y = (x - mean) r w + b:  dx = r (g - mean(g) - (x - mean) r^2 mean(g (x - mean))), g = dy w. stat = (mean, r). */
-static void row_layer_norm_backward(float *dx, float stat[2], const float *dy, const float *x, const float *w, float eps,
-                                    int64_t n)
+static void row_layer_norm_backward(float *dx, float stat[2], const float *dy, const float *x, const float *w,
+                                    float eps, int64_t n)
 {
     float mean = (float)((double)sum_row(x, n) / (double)n);
     double variance = (double)squares_row(x, mean, n) / (double)n, inv = 1 / sqrt(variance + (double)eps);
@@ -178,7 +181,8 @@ static void row_norm_weight_backward(float *dw, float *db, const float *dy, cons
     vf m = v_set1(stat[0]), r = v_set1(stat[1]);
     for (int64_t i = 0; i < n; i += VL) {
         bool whole = i + VL <= n;
-        vf g = whole ? v_load(dy + i) : v_load_part(dy + i, n - i), vx = whole ? v_load(x + i) : v_load_part(x + i, n - i);
+        vf g = whole ? v_load(dy + i) : v_load_part(dy + i, n - i);
+        vf vx = whole ? v_load(x + i) : v_load_part(x + i, n - i);
         vf sum = v_fma(g, v_mul(v_sub(vx, m), r), whole ? v_load(dw + i) : v_load_part(dw + i, n - i));
         if (whole) v_store(dw + i, sum);
         else v_store_part(dw + i, n - i, sum);
@@ -212,7 +216,7 @@ static void row_softmax_backward(float *ds, const float *p, float mean, int64_t 
 
 static float row_sum(const float *x, int64_t n) { return sum_row(x, n); }
 
-/* ---- rotary positions: a turn by the angle, backward a turn by its negative ------------------------------------------ */
+/* ---- rotary positions: a turn by the angle, backward a turn by its negative -------------------------------------- */
 
 static void row_rope_backward(float *dy, const float *cos_sin, int64_t n_heads, int64_t head_dim, int64_t half,
                               bool interleaved)

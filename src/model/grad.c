@@ -11,7 +11,7 @@
 enum { GROUP_ROWS = 1024 };
 enum { SLICE_BYTES = 96 << 20, LEAST_SLICE = 64, MOST_SLICE = 4096, COLUMNS = 64 };
 
-/* ---- memory --------------------------------------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 static void lay_out_tape(struct grad *g, struct layout *l, struct tape *t)
 {
@@ -98,7 +98,8 @@ static void lay_out(struct grad *g, struct layout *l)
     g->x = layout_rows(l, g->block_rows, d);
     g->dx = g->options.inputs_only ? NULL : layout_rows(l, g->total_rows, d);
     g->logits = g->options.inputs_only ? NULL : layout_rows(l, g->slice, g->model->desc.n_vocab);
-    g->capped = g->logits && g->model->desc.logit_soft_cap > 0 ? layout_rows(l, g->slice, g->model->desc.n_vocab) : NULL;
+    bool capped = g->logits && g->model->desc.logit_soft_cap > 0;
+    g->capped = capped ? layout_rows(l, g->slice, g->model->desc.n_vocab) : NULL;
     g->picked = layout_rows(l, g->slice, d);
     g->normed = layout_rows(l, g->slice, d);
     g->dpicked = layout_rows(l, g->slice, d);
@@ -159,8 +160,8 @@ snellen_status grad_new(const struct snellen_model *model, const struct grad_opt
     TRY(grad_bytes(model, options, &bytes, err));
     FAIL_IF(bytes > mem_available(), SNELLEN_E_MEMORY,
             "a step of %lld x %lld tokens needs %.1f MB, %.1f MB are available; fewer or shorter sequences%s need less",
-            (long long)options->n_seqs, (long long)options->n_tokens, (double)bytes / 1e6, (double)mem_available() / 1e6,
-            options->checkpoint ? "" : ", or checkpointing,");
+            (long long)options->n_seqs, (long long)options->n_tokens, (double)bytes / 1e6,
+            (double)mem_available() / 1e6, options->checkpoint ? "" : ", or checkpointing,");
     struct grad *g = calloc(1, sizeof *g);
     FAIL_IF(!g, SNELLEN_E_MEMORY, "memory ran out");
     struct layout l = {0};
@@ -183,7 +184,7 @@ void grad_free(struct grad *g)
     free(g);
 }
 
-/* ---- blocks and tapes -------------------------------------------------------------------------------------------------- */
+/* ---- blocks and tapes -------------------------------------------------------------------------------------------- */
 
 static int64_t blocks_of(const struct grad *g)
 {
@@ -193,8 +194,8 @@ static int64_t blocks_of(const struct grad *g)
 static struct grad_block block_at(const struct grad *g, int64_t index)
 {
     int64_t before = index * g->block_each, each = MIN(g->block_each, g->n_tokens - before);
-    return (struct grad_block){.index = index, .row0 = before * g->n_seqs, .n_rows = each * g->n_seqs, .rows_each = each,
-                               .position = g->position + before};
+    return (struct grad_block){.index = index, .row0 = before * g->n_seqs, .n_rows = each * g->n_seqs,
+                               .rows_each = each, .position = g->position + before};
 }
 
 /* Tokens, positions and turns of a block, before its rows go up or down. */
@@ -231,12 +232,13 @@ static struct tape *remember(struct grad *g, const struct grad_block *b, int64_t
 
 static void clear_kv_gradients(struct grad *g, int64_t layer)
 {
-    size_t bytes = (size_t)(g->n_seqs * g->n_tokens * g->model->desc.n_kv_heads * g->model->desc.head_dim) * sizeof(float);
+    int64_t width = g->model->desc.n_kv_heads * g->model->desc.head_dim;
+    size_t bytes = (size_t)(g->n_seqs * g->n_tokens * width) * sizeof(float);
     memset(g->kv[layer].dk, 0, bytes);
     memset(g->kv[layer].dv, 0, bytes);
 }
 
-/* ---- the way in ---------------------------------------------------------------------------------------------------------- */
+/* ---- the way in -------------------------------------------------------------------------------------------------- */
 
 static void embed(struct grad *g, const struct grad_block *b, float *x)
 {
@@ -279,7 +281,7 @@ static void embed_backward(struct grad *g, const struct grad_block *b, float *dx
     if (model->position_table.dweight) add_rows(model->position_table.dweight, dx, 1, g, b, true);
 }
 
-/* ---- the way out ----------------------------------------------------------------------------------------------------------- */
+/* ---- the way out ------------------------------------------------------------------------------------------------- */
 
 struct step {
     const int32_t *tokens;
@@ -296,8 +298,8 @@ static int64_t target_of(const struct grad *g, const struct grad_block *b, int64
 }
 
 /* The losses of n rows of the block, listed in picks, and their gradient by the last layer's result in dx [rows, d]. */
-static void loss_of_slice(struct grad *g, const struct grad_block *b, const int64_t *picks, int64_t n, struct step *step,
-                          float *dx)
+static void loss_of_slice(struct grad *g, const struct grad_block *b, const int64_t *picks, int64_t n,
+                          struct step *step, float *dx)
 {
     const struct snellen_model *model = g->model;
     int64_t d = model->desc.d_model, vocab = model->desc.n_vocab;
@@ -344,7 +346,7 @@ static void loss_of_block(struct grad *g, const struct grad_block *b, struct ste
     }
 }
 
-/* ---- up and down ------------------------------------------------------------------------------------------------------------ */
+/* ---- up and down ------------------------------------------------------------------------------------------------- */
 
 static void block_forward(struct grad *g, const struct grad_block *b)
 {
@@ -397,9 +399,9 @@ static void step_of_group(struct grad *g, struct step *step)
     }
     if (step->scale == 0) return;
     for (int64_t layer = 0; layer < g->model->desc.n_layers && !g->one_kv; layer++) clear_kv_gradients(g, layer);
-    for (int64_t t = blocks_of(g) - 1; t >= 0; t--) {
+    for (int64_t last = blocks_of(g) - 1, t = last; t >= 0; t--) {
         struct grad_block b = block_at(g, t);
-        enter_block(g, &b, step->tokens);
+        if (t < last) enter_block(g, &b, step->tokens);   /* the last one is entered already */
         block_backward(g, &b);
     }
 }
@@ -423,7 +425,7 @@ snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *wei
     return SNELLEN_OK;
 }
 
-/* ---- attribution --------------------------------------------------------------------------------------------------------------- */
+/* ---- attribution ------------------------------------------------------------------------------------------------- */
 
 /* dx [n, d] = gradient of one logit by the last layer's result: a single row. */
 static void seed_gradient(struct grad *g, int64_t row, int32_t id, float *dx)

@@ -6,8 +6,8 @@
  *
  * A step reads n_seqs sequences of n_tokens tokens in blocks, as many sequences together as fill about 1,024 rows of a
  * block: block 1 of this group goes up through all layers, then block 2, ..; backward the blocks and layers come in the
- * opposite order. Keys and values of earlier blocks, and what of their gradients later blocks give, stay until their own
- * block's turn. Full and windowed attention are the case of a single block. The order of the loops stands in grad.c
+ * opposite order. Keys and values of earlier blocks, and what of their gradients later blocks give, stay until their
+ * own block's turn. Full and windowed attention are the case of a single block. The order of the loops stands in grad.c
  * alone. */
 #ifndef MODEL_GRAD_H
 #define MODEL_GRAD_H
@@ -15,7 +15,7 @@
 #include "kernels/grad.h"
 #include "model/model.h"
 
-/* ---- what is trained (params.c) ------------------------------------------------------------------------------------------ */
+/* ---- what is trained (params.c) ---------------------------------------------------------------------------------- */
 
 struct param {
     char name[112];             /* canonical, as in weights_next(); LoRA: "blk.3.attn_q.lora_a", ".lora_b" */
@@ -34,8 +34,8 @@ struct params {
     bool lora;
 };
 
-/* Every weight as f32 that can be written; from now on the model and its sessions read these. Owned by the model, once a
- * model. SNELLEN_E_MEMORY with the sum where it does not fit. */
+/* Every weight as f32 that can be written; from now on the model and its sessions read these. Owned by the model, once
+ * a model. SNELLEN_E_MEMORY with the sum where it does not fit. */
 snellen_status params_full(struct snellen_model *model, struct params **out, snellen_error *err);
 
 struct lora_options {
@@ -55,11 +55,12 @@ void params_zero_grads(struct params *params);
 /* Called by snellen_model_free(). */
 void params_free(struct params *params);
 
-/* ---- a step (grad.c) --------------------------------------------------------------------------------------------------------- */
+/* ---- a step (grad.c) --------------------------------------------------------------------------------------------- */
 
 struct grad_options {
     int64_t n_seqs, n_tokens;   /* most of a step; n_tokens of each sequence */
-    int64_t window;             /* > 0: every layer sees at most the last `window` tokens (swa); only where block is 0 */
+    int64_t window;             /* > 0: every layer sees at most the last `window` tokens (swa); only where block is
+                                   0 */
     int64_t block, segments;    /* block > 0: block sliding window attention (arXiv 2404.09173): own block causally and
                                    all of the `segments` blocks before it */
     int64_t block_window;       /* > 0: the blocks before are seen only as far as the last block_window keys (xl) */
@@ -79,8 +80,9 @@ void grad_free(struct grad *g);
 
 /* tokens, weights [n_seqs, n_tokens]: weights[t] scales the loss of predicting token t from those before it (t >= 1;
  * weights[0] is not used); shorter sequences are filled up with any token and weight 0. *loss = sum of weight times
- * cross entropy, *weight = sum of weights. Gradients of scale times *loss are added to the params; scale 0: forward only.
- * position = of the first token. nll [n_seqs, n_tokens] may be NULL: each token's cross entropy, 0 where its weight is. */
+ * cross entropy, *weight = sum of weights. Gradients of scale times *loss are added to the params; scale 0: forward
+ * only. position = of the first token. nll [n_seqs, n_tokens] may be NULL: each token's cross entropy, 0 where its
+ * weight is. */
 snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *weights, int64_t n_seqs, int64_t n_tokens,
                          int64_t position, double scale, double *loss, double *weight, float *nll, snellen_error *err);
 
@@ -91,9 +93,9 @@ snellen_status grad_inputs(struct grad *g, const int32_t *tokens, int64_t n, con
                            int64_t n_seeds, float *gradients, float *embedded, const snellen_progress *progress,
                            snellen_error *err);
 
-/* ---- one layer (grad_layer.c) ----------------------------------------------------------------------------------------------------- */
+/* ---- one layer (grad_layer.c) ------------------------------------------------------------------------------------ */
 
-/* What a layer's backward needs of its forward, for one block: [rows, ..] each; NULL where the model has no such thing. */
+/* What a layer's backward needs of its forward, for one block: [rows, ..] each; NULL where the model has none. */
 struct tape {
     float *x;                   /* [d] input of the layer */
     float *h;                   /* [d] normed for attention */
@@ -158,7 +160,7 @@ struct grad {
     char *memory;                        /* all of the above lies in one block */
 };
 
-/* tape->x is set; fills the rest and leaves the layer's result in x [rows, d] (may be NULL: only the tape is wanted). */
+/* tape->x is set; fills the rest and leaves the layer's result in x [rows, d] (NULL: only the tape is wanted). */
 void grad_layer_forward(struct grad *g, int64_t layer, const struct grad_block *b, struct tape *t, float *x);
 /* dx [rows, d]: gradient by the layer's result -> by its input. Adds to the weights' gradients and to those of the keys
  * and values that the block's rows saw. */

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* ---- maps and norms ------------------------------------------------------------------------------------------------- */
+/* ---- maps and norms ---------------------------------------------------------------------------------------------- */
 
 /* db += dy^T (scale x A^T);  da += (scale dy B)^T x;  dx += (scale dy B) A */
 static void lora_backward(struct grad *g, const struct linear *linear, float *dx, const float *dy, const float *x,
@@ -49,7 +49,7 @@ void norm_backward(struct grad *g, const struct norm *norm, float *dx, const flo
         layer_norm_backward(dx, dweight, dweight ? norm->dbias : NULL, dy, x, norm->weight, eps, n_rows, n, g->s.stats);
 }
 
-/* ---- attention: who sees what ------------------------------------------------------------------------------------------ */
+/* ---- attention: who sees what ------------------------------------------------------------------------------------ */
 
 static struct attn_shape attention_shape(const struct model_desc *d, const float *alibi)
 {
@@ -63,7 +63,8 @@ static struct grad_span span_at(const struct grad *g, const struct grad_kv *kv, 
                                 int64_t position, bool gradient)
 {
     int64_t width = g->model->desc.n_kv_heads * g->model->desc.head_dim, at = row * width;
-    struct grad_span s = {.k = kv->k + at, .v = kv->v + at, .stride = width, .n_keys = n_keys, .first_position = position};
+    struct grad_span s = {.k = kv->k + at, .v = kv->v + at, .stride = width, .n_keys = n_keys,
+                          .first_position = position};
     if (gradient) {
         s.dk = kv->dk + at;
         s.dv = kv->dv + at;
@@ -75,12 +76,13 @@ static struct grad_span span_at(const struct grad *g, const struct grad_kv *kv, 
 static int64_t narrower(int64_t a, int64_t b) { return a > 0 && b > 0 ? MIN(a, b) : MAX(a, b); }
 
 /* The blocks before that a block's rows see, and the block itself. */
-static size_t list_spans(struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq, struct grad_span *spans)
+static size_t list_spans(struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq,
+                         struct grad_span *spans)
 {
     const struct grad_options *o = &g->options;
     const struct grad_kv *kv = &g->kv[layer];
-    int64_t each = o->block, window = narrower(model_layer_windowed(g->model, layer) ? g->model->desc.window : 0, o->window);
-    int64_t band = narrower(window, o->block_window);
+    int64_t own = model_layer_windowed(g->model, layer) ? g->model->desc.window : 0;
+    int64_t each = o->block, window = narrower(own, o->window), band = narrower(window, o->block_window);
     size_t n = 0;
     for (int64_t t = MAX(0, b->index - o->segments); t < b->index; t++, n++) {
         int64_t row = (t * g->n_seqs + seq) * each, position = b->position - (b->index - t) * each;
@@ -110,7 +112,7 @@ static void list_sequences(struct grad *g, int64_t layer, const struct grad_bloc
     }
 }
 
-/* ---- attention --------------------------------------------------------------------------------------------------------- */
+/* ---- attention --------------------------------------------------------------------------------------------------- */
 
 static const float *turns_of(const struct grad *g, int64_t layer, const struct rope **rope)
 {
@@ -182,7 +184,7 @@ static void attend_backward(struct grad *g, int64_t layer, const struct grad_blo
     linear_backward(g, &lw->v, dh, true, dv, t->h, n);
 }
 
-/* ---- feed-forward -------------------------------------------------------------------------------------------------------- */
+/* ---- feed-forward ------------------------------------------------------------------------------------------------ */
 
 static void feed_forward(struct grad *g, int64_t layer, int64_t n, struct tape *t)
 {
@@ -216,7 +218,7 @@ static void feed_forward_backward(struct grad *g, int64_t layer, int64_t n, cons
     linear_backward(g, &lw->up, dh, true, dup, t->h2, n);
 }
 
-/* ---- the layer -------------------------------------------------------------------------------------------------------------- */
+/* ---- the layer --------------------------------------------------------------------------------------------------- */
 
 /* The share that joins the residual stream: the post norm of `raw` where there is one. */
 static const float *share_of(struct grad *g, const struct norm *post, const float *raw, int64_t n, float *to)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the list ------------------------------------------------------------------------------------------------------- */
+/* ---- the list ---------------------------------------------------------------------------------------------------- */
 
 void params_free(struct params *params)
 {
@@ -28,7 +28,8 @@ static snellen_status params_new(struct snellen_model *model, size_t n, uint64_t
     uint64_t bytes;
     FAIL_IF(model->params, SNELLEN_E_USAGE, "%s: is being trained already", model->file->path);
     FAIL_IF(!size_mul(n_values, 2 * sizeof(float), &bytes) || bytes > mem_available(), SNELLEN_E_MEMORY,
-            "%llu weights to train need %.1f MB with their gradients, %.1f MB are available; low-rank factors need less",
+            "%llu weights to train need %.1f MB with their gradients, %.1f MB are available; low-rank factors need "
+            "less",
             (unsigned long long)n_values, (double)n_values * 2 * sizeof(float) / 1e6, (double)mem_available() / 1e6);
     struct params *p = calloc(1, sizeof *p);
     FAIL_IF(!p, SNELLEN_E_MEMORY, "weights to train: memory ran out");
@@ -59,7 +60,7 @@ static struct param *params_add(struct params *params, const char *name, const c
     return p;
 }
 
-/* ---- all weights ------------------------------------------------------------------------------------------------------- */
+/* ---- all weights ------------------------------------------------------------------------------------------------- */
 
 snellen_status params_full(struct snellen_model *model, struct params **out, snellen_error *err)
 {
@@ -86,7 +87,7 @@ snellen_status params_full(struct snellen_model *model, struct params **out, sne
     return SNELLEN_OK;
 }
 
-/* ---- low-rank factors ---------------------------------------------------------------------------------------------------- */
+/* ---- low-rank factors -------------------------------------------------------------------------------------------- */
 
 static const char all_maps[] = "attn_q attn_k attn_v attn_output ffn_gate ffn_up ffn_down";
 

@@ -24,7 +24,7 @@ static float *noise(size_t n)
     return x;
 }
 
-/* ---- the check ------------------------------------------------------------------------------------------------------- */
+/* ---- the check --------------------------------------------------------------------------------------------------- */
 
 /* A forward in double: y [n_y] from x [n_x]. */
 struct forward {
@@ -66,7 +66,7 @@ static void check(const struct forward *f, const float *x, const float *dy, cons
 
 #define FOR_EACH_ISA(i) for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) if (kernels_choose(isas[i]))
 
-/* ---- norms ----------------------------------------------------------------------------------------------------------- */
+/* ---- norms ------------------------------------------------------------------------------------------------------- */
 
 struct norm_case {
     bool layer, of_weight;   /* the weight moves, x stands */
@@ -118,7 +118,7 @@ static void test_norms(void **unused)
         }
 }
 
-/* ---- activations, cap, rotary positions ---------------------------------------------------------------------------------- */
+/* ---- activations, cap, rotary positions -------------------------------------------------------------------------- */
 
 static double act_in_double(enum activation act, double x)
 {
@@ -210,17 +210,21 @@ static void test_rope(void **unused)
         }
 }
 
-/* ---- products and cross entropy ------------------------------------------------------------------------------------------- */
+/* ---- products and cross entropy ---------------------------------------------------------------------------------- */
 
 static void test_products(void **unused)
 {
     (void)unused;
-    static const int64_t shapes[][3] = {{1, 1, 1}, {5, 7, 3}, {33, 100, 64}, {130, 290, 65}, {17, 600, 320}};
+    static const int64_t shapes[][3] = {{1, 1, 1}, {5, 7, 3}, {33, 100, 64}, {130, 290, 65}, {17, 600, 320},
+                                        {150, 64, 400}, {129, 800, 48}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         int64_t rows = shapes[s][0], n_out = shapes[s][1], n_in = shapes[s][2];
-        float *x = noise((size_t)(rows * n_in)), *dy = noise((size_t)(rows * n_out)), *w = noise((size_t)(n_out * n_in));
+        float *x = noise((size_t)(rows * n_in)), *dy = noise((size_t)(rows * n_out));
+        float *w = noise((size_t)(n_out * n_in));
         float *dx = noise((size_t)(rows * n_in)), *dw = noise((size_t)(n_out * n_in)), *db = noise((size_t)n_out);
-        float *dx0 = malloc((size_t)(rows * n_in) * sizeof(float)), *dw0 = malloc((size_t)(n_out * n_in) * sizeof(float));
+        float *dx0 = malloc((size_t)(rows * n_in) * sizeof(float));
+        float *dw0 = malloc((size_t)(n_out * n_in) * sizeof(float));
+        float *y = malloc((size_t)(rows * n_out) * sizeof(float));
         float *scratch = malloc(matmul_backward_scratch_bytes(n_in)), db0 = db[0];
         memcpy(dx0, dx, (size_t)(rows * n_in) * sizeof(float));
         memcpy(dw0, dw, (size_t)(n_out * n_in) * sizeof(float));
@@ -240,6 +244,16 @@ static void test_products(void **unused)
                 for (int64_t i = 0; i < rows; i++) sum += (double)dy[i * n_out + o] * (double)x[i * n_in + j];
                 assert_true(fabs(sum - (double)dw[o * n_in + j]) < 1e-4);
             }
+        size_t bytes = matmul_scratch_bytes(rows, n_in, omp_get_max_threads());
+        void *forward = malloc(bytes);
+        matmul(y, x, rows, &weight, forward, bytes);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t o = 0; o < n_out; o++) {
+                double sum = 0;
+                for (int64_t j = 0; j < n_in; j++) sum += (double)x[i * n_in + j] * (double)w[o * n_in + j];
+                assert_true(fabs(sum - (double)y[i * n_out + o]) < 1e-4);
+            }
+        free(y), free(forward);
         double bias = (double)db0;
         for (int64_t i = 0; i < rows; i++) bias += (double)dy[i * n_out];
         assert_true(fabs(bias - (double)db[0]) < 1e-4);
@@ -291,7 +305,7 @@ static void test_cross_entropy(void **unused)
     }
 }
 
-/* ---- attention ------------------------------------------------------------------------------------------------------------ */
+/* ---- attention --------------------------------------------------------------------------------------------------- */
 
 /* q, k, v of one sequence stand in one row of numbers: q [rows, heads, e], then for each span k and v [keys, kv, e]. */
 struct attention_case {
@@ -304,7 +318,8 @@ struct attention_case {
 static size_t attention_numbers(const struct attention_case *c)
 {
     size_t n = (size_t)(c->rows * c->shape.n_heads * c->shape.head_dim);
-    for (size_t s = 0; s < c->n_spans; s++) n += (size_t)(2 * c->spans[s].n_keys * c->shape.n_kv_heads * c->shape.head_dim);
+    for (size_t s = 0; s < c->n_spans; s++)
+        n += (size_t)(2 * c->spans[s].n_keys * c->shape.n_kv_heads * c->shape.head_dim);
     return n;
 }
 
@@ -328,7 +343,8 @@ static void attention_in_double(const void *context, double *y, const double *x)
                 for (int64_t j = 0; j < span->n_keys; j++) {
                     int64_t position = span->first_position + j;
                     if (!seen(span, c->positions[i], position)) continue;
-                    const double *k = keys + j * kv_row + h / (a->n_heads / a->n_kv_heads) * e, *v = k + (values - keys);
+                    const double *k = keys + j * kv_row + h / (a->n_heads / a->n_kv_heads) * e;
+                    const double *v = k + (values - keys);
                     double score = 0;
                     for (int64_t d = 0; d < e; d++) score += q[d] * k[d] * (double)a->scale;
                     if (a->soft_cap > 0) score = (double)a->soft_cap * tanh(score / (double)a->soft_cap);
@@ -386,7 +402,8 @@ static void test_attention(void **unused)
         {{6, 6, 5, 0.4f, 0, slopes, DT_F32}, {{.n_keys = 70, .rule = SPAN_CAUSAL}}, 1, 70, {0}},
         {{4, 1, 12, 1.5f, 2, NULL, DT_F32}, {{.n_keys = 30, .rule = SPAN_CAUSAL}}, 1, 30, {0}},
         {{4, 2, 8, 0.35f, 0, slopes, DT_F32},
-         {{.n_keys = 140, .first_position = 3}, {.n_keys = 20, .first_position = 143, .rule = SPAN_CAUSAL}}, 2, 20, {0}},
+         {{.n_keys = 140, .first_position = 3}, {.n_keys = 20, .first_position = 143, .rule = SPAN_CAUSAL}},
+         2, 20, {0}},
         {{4, 2, 6, 1.5f, 2, slopes, DT_F32}, {{.n_keys = 40, .rule = SPAN_BAND, .band = 9}}, 1, 40, {0}},
         /* keys in pieces: some within a span, some of both */
         {{3, 1, 4, 0.5f, 0, slopes, DT_F32},

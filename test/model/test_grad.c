@@ -1,5 +1,5 @@
-/* Training steps and attribution on the golden models: loss, gradients of every weight, gradient x input; blocks; low-rank
- * factors; checkpointing, threads, padding. argv[1] = folder of golden values. */
+/* Training steps and attribution on the golden models: loss, gradients of every weight, gradient x input; blocks;
+ * low-rank factors; checkpointing, threads, padding. argv[1] = folder of golden values. */
 #include "test/test.h"
 
 #include "base/base.h"
@@ -12,7 +12,7 @@ static const char *golden;
 static const char *const archs[] = {"llama", "qwen2", "qwen3", "gemma3", "gpt2", "gpt_neox", "bloom", "opt"};
 static const double tolerance = 1e-4;
 
-/* ---- files ------------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 struct prompt {
     struct safetensors *file;
@@ -136,7 +136,7 @@ static void check_gradients(const char *folder, const struct params *params, con
     snellen_model_free(right);
 }
 
-/* ---- steps --------------------------------------------------------------------------------------------------------------- */
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 static struct grad_options options_for(const struct prompt *p)
 {
@@ -285,7 +285,8 @@ static void test_windows(void **state)
         xl.block = cases[i].block;
         xl.segments = cases[i].segments;
         xl.block_window = cases[i].window;
-        float *a = gradients_of(cases[i].folder, &p, &window, 0, &n), *b = gradients_of(cases[i].folder, &p, &xl, 0, &n);
+        float *a = gradients_of(cases[i].folder, &p, &window, 0, &n);
+        float *b = gradients_of(cases[i].folder, &p, &xl, 0, &n);
         float *all = gradients_of(cases[i].folder, &p, &full, 0, &n);
         double largest = 0;
         for (uint64_t k = 0; k < n; k++) largest = fmax(largest, fabs((double)a[k]));
@@ -379,7 +380,7 @@ static void test_batch_is_sum(void **state)
     safetensors_close(file);
 }
 
-/* ---- attribution ------------------------------------------------------------------------------------------------------------ */
+/* ---- attribution ------------------------------------------------------------------------------------------------- */
 
 static void test_gradient_times_input(void **state)
 {
@@ -398,7 +399,8 @@ static void test_gradient_times_input(void **state)
             rows[s] = s;
             ids[s] = p.tokens[s + 1];
         }
-        float *gradients = malloc((size_t)(n * n * d) * sizeof *gradients), *embedded = malloc((size_t)(n * d) * sizeof *embedded);
+        float *gradients = malloc((size_t)(n * n * d) * sizeof *gradients);
+        float *embedded = malloc((size_t)(n * d) * sizeof *embedded);
         struct grad *g;
         size_t bytes;
         MUST(grad_new(model, &o, &g, err));
@@ -407,7 +409,8 @@ static void test_gradient_times_input(void **state)
         for (int64_t s = 0; s + 1 < n; s++)
             for (int64_t t = 0; t < n; t++) {
                 double sum = 0;
-                for (int64_t c = 0; c < d; c++) sum += (double)gradients[(s * n + t) * d + c] * (double)embedded[t * d + c];
+                for (int64_t c = 0; c < d; c++)
+                    sum += (double)gradients[(s * n + t) * d + c] * (double)embedded[t * d + c];
                 assert_true(fabs(fabs(sum) - (double)gxi[t * n + s]) < tolerance);
             }
         free(gradients), free(embedded);
@@ -417,7 +420,7 @@ static void test_gradient_times_input(void **state)
     }
 }
 
-/* ---- low-rank factors ------------------------------------------------------------------------------------------------------- */
+/* ---- low-rank factors -------------------------------------------------------------------------------------------- */
 
 /* The loss along a random direction of all factors, by differences, against their gradients; and the merged model gives
  * what the factors gave. */
@@ -448,7 +451,8 @@ static void test_low_rank_factors(void **state)
                 along += (double)u[k] * (double)gradient[k];
             }
             for (int side = 0; side < 2; side++) {
-                for (uint64_t k = 0; k < params->n_values; k++) params->values[k] = at[k] + (side ? -1 : 1) * (float)h * u[k];
+                for (uint64_t k = 0; k < params->n_values; k++)
+                    params->values[k] = at[k] + (side ? -1 : 1) * (float)h * u[k];
                 losses[side] = step(model, &p, &o, 0);
             }
             assert_true(fabs((losses[0] - losses[1]) / (2 * h) - along) < 0.02 * fabs(along) + 2e-3);
