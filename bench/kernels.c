@@ -1,9 +1,10 @@
 /* bench_kernels: how fast matrix products are, for each number format, few rows and many.
  *
- *     bench_kernels [--out N] [--in N] [--rows N,N,..] [--type NAME] [--threads N] [--seconds S]
+ *     bench_kernels [--out N] [--in N] [--rows N,N,..] [--type NAME] [--threads N] [--seconds S] [--exact]
  *
  * Prints for each format and number of rows: the median time, weights read (GB/s) and arithmetic (GFLOP/s). The weights
- * are several copies that together exceed the caches, so that one row reads memory as a decoder does. */
+ * are several copies that together exceed the caches, so that one row reads memory as a decoder does. --exact
+ * measures matmul_exact(): widened weights and SGEMM for every number of rows. */
 #include "kernels/kernels.h"
 
 #include <getopt.h>
@@ -19,6 +20,7 @@ struct options {
     int64_t n_out, n_in, rows[MAX_ROW_COUNTS];
     int n_rows, threads;
     double seconds;
+    bool exact;
     const char *type;
 };
 
@@ -53,7 +55,7 @@ static bool parse(struct options *o, int argc, char **argv)
         { "out", required_argument, NULL, 'o' },     { "in", required_argument, NULL, 'i' },
         { "rows", required_argument, NULL, 'r' },    { "type", required_argument, NULL, 't' },
         { "threads", required_argument, NULL, 'T' }, { "seconds", required_argument, NULL, 's' },
-        { NULL, 0, NULL, 0 },
+        { "exact", no_argument, NULL, 'e' },         { NULL, 0, NULL, 0 },
     };
     int c;
     while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -64,6 +66,7 @@ static bool parse(struct options *o, int argc, char **argv)
         case 'i': ok = (o->n_in = number(optarg, &end, 1 << 20)) > 0; break;
         case 'r': ok = parse_rows(o, optarg); break;
         case 't': o->type = optarg; break;
+        case 'e': o->exact = true; break;
         case 'T': ok = (o->threads = (int)number(optarg, &end, 1024)) > 0; break;
         case 's': ok = (o->seconds = strtod(optarg, &end)) > 0; break;
         default: return false;
@@ -100,7 +103,7 @@ static double measure(const struct options *o, struct weight w, int64_t n_rows, 
     for (double start = omp_get_wtime(); n < MAX_RUNS && (n < 3 || omp_get_wtime() - start < o->seconds); n++) {
         w.data = first + n % copies * bytes;
         double before = omp_get_wtime();
-        matmul(y, x, n_rows, &w, scratch, scratch_bytes);
+        (o->exact ? matmul_exact : matmul)(y, x, n_rows, &w, scratch, scratch_bytes);
         runs[n] = omp_get_wtime() - before;
     }
     qsort(runs, (size_t)n, sizeof(*runs), by_value);
@@ -112,7 +115,8 @@ static int run(const struct options *o)
     int64_t max_rows = 1;
     for (int i = 0; i < o->n_rows; i++)
         if (o->rows[i] > max_rows) max_rows = o->rows[i];
-    size_t scratch_bytes = matmul_scratch_bytes(max_rows, o->n_in, o->threads);
+    size_t scratch_bytes = o->exact ? matmul_exact_scratch_bytes(o->threads)
+                                    : matmul_scratch_bytes(max_rows, o->n_in, o->threads);
     float *x = malloc((size_t)(max_rows * o->n_in) * sizeof(*x)), *y = malloc((size_t)(max_rows * o->n_out) * sizeof(*y));
     uint8_t *weights = malloc((size_t)(CACHE_BYTES + o->n_out * o->n_in * 4));
     void *scratch = malloc(scratch_bytes);
@@ -142,10 +146,12 @@ static int run(const struct options *o)
 int main(int argc, char **argv)
 {
     struct options o = {
-        .n_out = 1536, .n_in = 768, .rows = { 1, 4, 16, 512 }, .n_rows = 4, .threads = omp_get_max_threads(), .seconds = 0.3,
+        .n_out = 1536, .n_in = 768, .rows = { 1, 4, 16, 64, 512 }, .n_rows = 5,
+        .threads = omp_get_max_threads(), .seconds = 0.3,
     };
     if (!parse(&o, argc, argv)) {
-        fail("usage: bench_kernels [--out N] [--in N] [--rows N,N,..] [--type NAME] [--threads N] [--seconds S]");
+        fail("usage: bench_kernels [--out N] [--in N] [--rows N,N,..] [--type NAME] [--threads N] [--seconds S] "
+             "[--exact]");
         return 2;
     }
     omp_set_num_threads(o.threads);

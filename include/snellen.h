@@ -239,9 +239,9 @@ typedef struct snellen_session_options {
     snellen_precision precision; /* rounds every activation and every cached key and value; default f32 */
     snellen_precision cache;     /* how keys and values are stored: f32 (default) or f16 (half the memory, faster at
                                     depth); bf16 precision always stores f32, which holds its values exactly */
-    bool exact;                  /* products with quantised weights in f32: slower; for comparing vectors that differ in the
-                                    fifth decimal. Default false: activations are rounded to 16 bits there, which moves
-                                    the mean nll by less than 1e-3 */
+    bool exact;                  /* products with quantised weights in f32: slower; for comparing vectors that differ
+                                    in the fifth decimal. Default false: activations are rounded to 16 bits there,
+                                    which moves the mean nll by less than 1e-3 */
 } snellen_session_options;
 
 SNELLEN_API snellen_session_options snellen_session_options_default(void);

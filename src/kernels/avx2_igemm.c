@@ -1,4 +1,5 @@
-/* avx2_igemm: products of many rows with AVX2 and FMA; see igemm_body.h. */
+/* avx2_igemm: products of many rows with AVX2 and FMA; see igemm_body.h. A tile of 4 rows by 16 columns has its 8 sums of
+ * whole numbers in registers; those of floats wait in the first cache. */
 #include <immintrin.h>
 #include <stdint.h>
 

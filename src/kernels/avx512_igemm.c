@@ -1,5 +1,6 @@
-/* avx512_igemm: products of many rows with AVX-512 F, BW, VL, DQ and VNNI; see igemm_body.h. A tile of 6 rows by 32 columns
- * has 12 sums of whole numbers and 12 of floats in registers. */
+/* avx512_igemm: products of many rows with AVX-512 F, BW, VL, DQ and VNNI; see igemm_body.h. A tile of 6 rows by 32
+ * columns has 12 sums of whole numbers and 12 of floats in registers. VNNI does 32 products of 16-bit integers where an
+ * FMA does 16 of floats: 116 and 58 thousand million a second on a core of Zen 4. */
 #include <immintrin.h>
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
-/* formats_body: the block formats for x86 processors with AVX2 and F16C; included by the bodies that are compiled once for
- * each instruction set. As in scalar_dot.c all formats come down to 32 unsigned bytes u with w = scale * u + offset.
+/* formats_body: the block formats for x86 processors with AVX2 and F16C; included by the bodies that are compiled once
+ * for each instruction set. As in scalar_dot.c all formats come down to 32 unsigned bytes u with w = scale * u + offset.
  * `type` is a constant wherever these functions are used: everything is inlined and the switches vanish. */
 #ifndef KERNELS_FORMATS_BODY_H
 #define KERNELS_FORMATS_BODY_H

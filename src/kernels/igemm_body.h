@@ -1,27 +1,30 @@
 /* igemm_body: products of many rows of x with quantised weights in whole numbers, for x86 processors with AVX2; included
- * by one source file for each instruction set, which brings vectors of LANES 32-bit lanes and the size of a tile:
+ * by one source file for each instruction set, which brings vectors and the size of a tile:
  *
  *     LANES, TILE_ROWS                                a tile of y is at most TILE_ROWS rows by WIDTH = 2 LANES columns
- *     ints, floats                                    vectors of LANES integers of 32 bits, floats; loads, broadcasts ..
+ *     ints, floats                                    vectors of LANES 32-bit integers, floats; loads, broadcasts ..
  *     ints add_products(ints sum, ints a, ints b)     lane i = sum[i] + a[2i] b[2i] + a[2i + 1] b[2i + 1]
  *
  * WIDTH weight rows are repacked into a strip: the lanes of a vector are weight rows, a lane is a pair of weights as
- * 16-bit integers, so that a pair of rounded entries of x, broadcast, meets all rows of the strip at once. A block of 32
- * weights of each row is (pairs in the order of struct dot_rows: entries 0 2, 4 6, .. 28 30, 1 3, 5 7, .. 29 31)
+ * 16-bit integers, so that a pair of rounded entries of x, broadcast, meets all rows of the strip at once. A block of
+ * 32 weights of each row is (pairs in the order of struct dot_rows: entries 0 2, 4 6, .. 28 30, 1 3, 5 7, .. 29 31)
  *
  *     w[0]    | row 0: w0 w2 | row 1: w0 w2 | .. | row WIDTH - 1: w0 w2 |
  *     w[1]    | row 0: w4 w6 | row 1: w4 w6 | ..
  *     ..
  *     w[15]   | row 0: w29 w31 | ..
  *
- * with |w| <= 255 and |x| <= 32512: sums over a block are whole numbers below 2^28. They meet the scale of the weights and
- * the step of x in f32, once a block; formats of which w = scale * whole number + offset add offset times the sum of x.
- * All of it happens in the same order for each element of y, so what a row gives depends neither on the rows beside it nor
- * on the instruction set. */
+ * with |w| <= 255 and |x| <= 32512: sums over a block are whole numbers below 2^28. They meet the scale of the weights
+ * and the step of x in f32, once a block; formats of which w = scale * whole number + offset add offset times the sum
+ * of x. All of it happens in the same order for each element of y, so what a row gives depends neither on the rows
+ * beside it nor on the instruction set. */
 #ifndef KERNELS_IGEMM_BODY_H
 #define KERNELS_IGEMM_BODY_H
 
 #include "kernels/formats_body.h"
+
+/* Four times as much makes GCC 12 keep values in memory that 16 registers hold: half the speed with AVX2. */
+#define UNROLL _Pragma("GCC unroll 2")
 
 enum { WIDTH = 2 * LANES };
 _Static_assert(IGEMM_WIDTH % WIDTH == 0 && IGEMM_ROWS % TILE_ROWS == 0, "panels are whole strips, pieces whole tiles");
@@ -103,28 +106,32 @@ INLINE void pack_blocks(enum dtype type, struct strip_block *to, int lane, const
             u[i] = block_u(type, block);
             _mm_storeu_ps(both, block_scale(type, block));
             to->scale[0][lane + i] = both[0];
-            to->offset[0][lane + i] = both[1];
+            if (has_offset(type)) to->offset[0][lane + i] = both[1];
         }
         pack_u(to, lane, u, zero_of(type));
+    }
+}
+
+/* Scales and offsets of a super-block, for lane `lane` of its eight blocks. */
+INLINE void pack_super_scales(enum dtype type, struct strip_block *to, int lane, const char *super)
+{
+    __m256 s[2], m[2];
+    float scale[16], offset[16];
+    super_scales(type, super, s, m);
+    for (int h = 0; h < 2; h++) {
+        _mm256_storeu_ps(scale + 8 * h, s[h]);
+        _mm256_storeu_ps(offset + 8 * h, m[h]);
+    }
+    for (int g = 0; g < 16; g += has_halves(type) ? 1 : 2) {
+        to[g / 2].scale[g % 2][lane] = scale[g];
+        if (has_offset(type)) to[g / 2].offset[g % 2][lane] = offset[g];
     }
 }
 
 INLINE void pack_supers(enum dtype type, struct strip_block *to, int lane, const char *const rows[8], int64_t n)
 {
     for (int64_t b = 0; b < n / SUPER; b++, to += 8) {
-        for (int i = 0; i < 8; i++) {
-            __m256 s[2], m[2];
-            float scale[16], offset[16];
-            super_scales(type, rows[i] + b * block_bytes(type), s, m);
-            for (int h = 0; h < 2; h++) {
-                _mm256_storeu_ps(scale + 8 * h, s[h]);
-                _mm256_storeu_ps(offset + 8 * h, m[h]);
-            }
-            for (int g = 0; g < 16; g++) {
-                to[g / 2].scale[g % 2][lane + i] = scale[g];
-                to[g / 2].offset[g % 2][lane + i] = offset[g];
-            }
-        }
+        for (int i = 0; i < 8; i++) pack_super_scales(type, to, lane + i, rows[i] + b * block_bytes(type));
         for (int g = 0; g < 8; g++) {
             __m256i u[8];
             for (int i = 0; i < 8; i++) u[i] = super_u(type, rows[i] + b * block_bytes(type), g);
@@ -134,7 +141,8 @@ INLINE void pack_supers(enum dtype type, struct strip_block *to, int lane, const
 }
 
 /* n_w <= WIDTH weight rows of n elements. Lanes behind them repeat the last row; nobody reads what they give. */
-INLINE void pack_strip(enum dtype type, struct strip_block *strip, const char *w, int64_t row_bytes, int64_t n_w, int64_t n)
+INLINE void pack_strip(enum dtype type, struct strip_block *strip, const char *w, int64_t row_bytes, int64_t n_w,
+                       int64_t n)
 {
     for (int lane = 0; lane < WIDTH; lane += 8) {
         const char *rows[8];
@@ -154,22 +162,22 @@ INLINE ints broadcast_pair(const int16_t q[2])
     return broadcast_int(pair);
 }
 
-/* sum[r][c] = products over one scale: pairs first .. first + 3 of the even and of the odd entries, or all of a block. */
-INLINE void sum_pairs(int R, ints sum[][2], const struct strip_block *block, const int16_t *const q[], bool halves, int half)
+/* sum[r][c] = products over one scale: pairs first .. first + n of the even entries and as many of the odd ones. */
+INLINE void sum_pairs(int R, ints sum[][2], const struct strip_block *block, const int16_t *const q[], int first, int n)
 {
     for (int r = 0; r < R; r++) sum[r][0] = sum[r][1] = no_ints();
-    for (int i = 0; i < (halves ? 8 : 16); i++) {
-        int pair = halves ? i / 4 * 8 + half * 4 + i % 4 : i;
-        ints w0 = load_ints(block->w[pair]), w1 = load_ints(block->w[pair] + LANES);
-        for (int r = 0; r < R; r++) {
-            ints x = broadcast_pair(q[r] + 2 * pair);
-            sum[r][0] = add_products(sum[r][0], w0, x);
-            sum[r][1] = add_products(sum[r][1], w1, x);
+    UNROLL for (int i = first; i < first + n; i++)
+        for (int pair = i; pair < 16; pair += 8) {
+            ints w0 = load_ints(block->w[pair]), w1 = load_ints(block->w[pair] + LANES);
+            for (int r = 0; r < R; r++) {
+                ints x = broadcast_pair(q[r] + 2 * pair);
+                sum[r][0] = add_products(sum[r][0], w0, x);
+                sum[r][1] = add_products(sum[r][1], w1, x);
+            }
         }
-    }
 }
 
-/* y [R, WIDTH] = R rows of x from row i on times a strip of n_blocks, which are blocks k0 .. of the rows; += if k0 > 0. */
+/* y [R, WIDTH] = R rows of x from row i on times a strip of n_blocks, blocks k0 .. of the rows; += if k0 > 0. */
 INLINE void multiply_tile(enum dtype type, int R, float *y, int64_t y_stride, const struct dot_rows *rows, int64_t i,
                           const struct strip_block *strip, int64_t k0, int64_t n_blocks)
 {
@@ -185,9 +193,9 @@ INLINE void multiply_tile(enum dtype type, int R, float *y, int64_t y_stride, co
         for (int c = 0; c < 2; c++) acc[r][c] = k0 ? load_floats(y + r * y_stride + c * LANES) : no_floats();
     }
     for (int64_t b = 0; b < n_blocks; b++, strip++) {
-        for (int h = 0; h <= halves; h++) {
+        UNROLL for (int h = 0; h <= halves; h++) {
             ints sum[TILE_ROWS][2];
-            sum_pairs(R, sum, strip, q, halves, h);
+            sum_pairs(R, sum, strip, q, halves ? 4 * h : 0, halves ? 4 : 8);
             for (int c = 0; c < 2; c++) {
                 floats scale = load_floats(strip->scale[h] + c * LANES);
                 for (int r = 0; r < R; r++)
@@ -204,7 +212,7 @@ INLINE void multiply_tile(enum dtype type, int R, float *y, int64_t y_stride, co
         for (int c = 0; c < 2; c++) store_floats(y + r * y_stride + c * LANES, acc[r][c]);
 }
 
-/* Tiles at the edge have a copy of their own. */
+/* The same for the n_w first columns; a tile at the edge is made in a copy. */
 INLINE void multiply_edge(enum dtype type, int R, float *y, int64_t y_stride, int64_t n_w, const struct dot_rows *rows,
                           int64_t i, const struct strip_block *strip, int64_t k0, int64_t n_blocks)
 {

@@ -12,14 +12,14 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define CLAMP(x, low, high) MAX(low, MIN(x, high))
 
-/* Up to this many rows of x the weights are multiplied where they lie. Microseconds for 1536 x 768 on one core of Zen 4,
- * here / by way of SGEMM: Q4_1 16 rows 494 / 691, 32 rows 979 / 1058; Q6_K 624 / 735, 1237 / 1111; F16 702 / 747,
- * 1560 / 1117; F32 862 / 760, 1477 / 1123. */
+/* Up to this many rows of x the weights are multiplied where they lie. Microseconds for 1536 x 768 on one core of
+ * Zen 4, here / as many rows. AVX-512: Q4_1 12 rows 399 / 374, 16 rows 661 / 419; Q6_K 451 / 581, 601 / 637; F16 702 / 747,
+ * 32 rows 1560 / 1117; F32 862 / 760, 1477 / 1123. AVX2: Q4_1 12 rows 378 / 443, 16 rows 503 / 538. */
 #define FEW_ROWS 16
 
-/* Many rows in f32: a panel of weights as f32, at most MAX_PANEL columns of y by PANEL_IN of the inner dimension; it stays in
- * the cache. One core with AVX-512, the layers of SmolLM2 for 512 rows: 91 GFLOP/s, whole matrices of f32 in the cache
- * 93; with 1024 of the inner dimension 81, with panels of 384 columns 81. */
+/* Many rows in f32: a panel of weights as f32, at most MAX_PANEL columns of y by PANEL_IN of the inner dimension; it
+ * stays in the cache. One core with AVX-512, the layers of SmolLM2 for 512 rows: 91 GFLOP/s, whole matrices of f32 in
+ * the cache 93; with 1024 of the inner dimension 81, with panels of 384 columns 81. */
 #define MAX_PANEL 192
 #define PANEL_IN 2048
 #define PANEL_BYTES ((size_t)MAX_PANEL * PANEL_IN * sizeof(float))
@@ -96,7 +96,8 @@ static void few_rows(float *y, const float *x, int64_t n_rows, const struct weig
 static bool in_whole_numbers(enum dtype type) { return kernels()->igemm && kernels()->igemm->product[type]; }
 
 /* Each piece is a panel of weights, which it repacks, times a tile of rows of x. */
-static void many_rounded_rows(float *y, const float *x, int64_t n_rows, const struct weight *w, char *scratch, size_t bytes)
+static void many_rounded_rows(float *y, const float *x, int64_t n_rows, const struct weight *w, char *scratch,
+                              size_t bytes)
 {
     size_t rounded = rounded_bytes(n_rows, w->n_in);
     struct dot_rows rows = round_rows(x, n_rows, w->n_in, scratch);

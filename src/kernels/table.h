@@ -11,7 +11,7 @@
 /* Rows of x as the dot kernels read them. Float types read `x`; quantised types read the rest, which round_row() has
  * filled: each entry as a 16-bit integer times the step of its block of 32. */
 #define ROUND_BLOCK 32
-#define ROUND_MAX 32512 /* = 127 * 256: a rounded entry would split into two signed bytes; step = largest entry / 32512 */
+#define ROUND_MAX 32512 /* step = largest entry / 32512; = 127 * 256: also two signed bytes could hold it */
 struct dot_rows {
     const float *x; /* [n_rows, n] */
     int16_t *q;     /* [n_rows, n] rounded entries; x86: each block of 32 with its 16 even entries first */
@@ -44,8 +44,8 @@ enum {
     IGEMM_PANEL_BYTES = IGEMM_IN / ROUND_BLOCK * IGEMM_WIDTH * IGEMM_LANE_BYTES,
 };
 struct igemm_kernels {
-    /* As dot[] of dot_kernels, for n_w <= IGEMM_WIDTH; `panel`, IGEMM_PANEL_BYTES at a multiple of 64, is scratch. A value
-     * does not depend on the rows and columns beside it, nor on the instruction set. */
+    /* As dot[] of dot_kernels, for n_w <= IGEMM_WIDTH; `panel`, IGEMM_PANEL_BYTES at a multiple of 64, is scratch.
+     * A value does not depend on the rows and columns beside it, nor on the instruction set. NULL for float types. */
     void (*product[DT_COUNT])(float *y, int64_t y_stride, const struct dot_rows *rows, const void *w, int64_t row_bytes,
                            int64_t n_w, void *panel);
 };
