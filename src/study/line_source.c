@@ -1,6 +1,6 @@
 /* Lines as a source of samples. Sample i has a length drawn from (seed, i) and is the next line of that length in the
  * set, so that no line comes twice before all of its length have been seen. A curriculum raises the longest length by
- * one whenever the running mean of the loss is below a threshold. */
+ * one whenever the running mean of the loss is below a threshold. Lines of a second kind may be mixed in. */
 #include "study/line_source.h"
 
 #include "tasks/symbols.h"
@@ -12,15 +12,22 @@
 static const double loss_memory = 0.95;   /* share of the running mean that is kept at each step */
 enum { PATIENCE = 10 };                   /* least steps between two raises */
 
+/* Lines of one kind. */
+struct stream {
+    struct line_spec spec;
+    struct line_kind kind;
+    uint64_t *next_index;                 /* [kind.longest + 1] lines of each length so far */
+};
+
 struct line_source {
     struct source source;                 /* first: the two share their address */
     struct line_source_options options;
-    struct line_spec spec;
+    struct stream streams[2];             /* main and, where there is one, mixed */
+    size_t n_streams;
     struct symbol_tokens tokens;
     struct line line;
-    uint64_t *next_index;                 /* [longest + 1] lines of each length so far */
     uint64_t n_drawn;
-    int64_t top;                          /* longest length now */
+    int64_t top;                          /* main's longest length now */
     double mean_loss;                     /* NAN at first */
     int64_t steps_at_top;
 };
@@ -39,8 +46,11 @@ static snellen_status next_line(struct source *source, struct sample *s, snellen
     const struct line_source_options *o = &l->options;
     struct rng rng;
     rng_seed(&rng, o->seed, ++l->n_drawn);
-    int64_t length = o->shortest + (int64_t)rng_below(&rng, (uint64_t)(l->top - o->shortest + 1));
-    TRY(line_make(&l->spec, length, o->train, o->seed, l->next_index[length]++, &l->line, err));
+    bool mixed = l->n_streams > 1 && rng_uniform(&rng) < o->mixed_share;
+    struct stream *stream = &l->streams[mixed];
+    int64_t shortest = stream->kind.shortest, longest = mixed ? stream->kind.longest : l->top;
+    int64_t length = shortest + (int64_t)rng_below(&rng, (uint64_t)(longest - shortest + 1));
+    TRY(line_make(&stream->spec, length, o->train, o->seed, stream->next_index[length]++, &l->line, err));
     s->n = 0;
     if (l->tokens.bos >= 0) TRY(sample_add(s, &l->tokens.bos, 1, 0, err));
     for (size_t i = 0; i < l->line.n; i++) {
@@ -55,37 +65,51 @@ static void learned(struct source *source, double loss)
 {
     struct line_source *l = (struct line_source *)source;
     l->mean_loss = isnan(l->mean_loss) ? loss : loss_memory * l->mean_loss + (1 - loss_memory) * loss;
-    if (l->top == l->options.longest || ++l->steps_at_top < PATIENCE || l->mean_loss >= l->options.raise_below) return;
+    if (l->top == l->options.main.longest || ++l->steps_at_top < PATIENCE || l->mean_loss >= l->options.raise_below) return;
     l->top++;
     l->steps_at_top = 0;
 }
 
 /* ---- where it stands --------------------------------------------------------------------------------------------------- */
 
+static json_t *position_of_stream(const struct stream *stream)
+{
+    json_t *lengths = json_array();
+    for (int64_t i = 0; lengths && i <= stream->kind.longest; i++)
+        json_array_append_new(lengths, json_integer((json_int_t)stream->next_index[i]));
+    return lengths;
+}
+
 static json_t *position(const struct source *source)
 {
     const struct line_source *l = (const struct line_source *)source;
-    json_t *lengths = json_array();
-    for (int64_t i = 0; lengths && i <= l->options.longest; i++)
-        json_array_append_new(lengths, json_integer((json_int_t)l->next_index[i]));
-    if (!lengths) return NULL;
+    json_t *streams = json_array();
+    for (size_t i = 0; i < l->n_streams; i++) json_array_append_new(streams, position_of_stream(&l->streams[i]));
     return json_pack("{s:I, s:I, s:o, s:I, s:o}", "drawn", (json_int_t)l->n_drawn, "top", (json_int_t)l->top, "mean_loss",
                      isnan(l->mean_loss) ? json_null() : json_real(l->mean_loss), "steps_at_top",
-                     (json_int_t)l->steps_at_top, "lengths", lengths);
+                     (json_int_t)l->steps_at_top, "streams", streams);
+}
+
+static snellen_status seek_stream(struct stream *stream, const json_t *lengths, snellen_error *err)
+{
+    FAIL_IF(!json_is_array(lengths) || json_array_size(lengths) != (size_t)stream->kind.longest + 1, SNELLEN_E_FORMAT,
+            "the place in the lines does not fit the lengths");
+    for (int64_t i = 0; i <= stream->kind.longest; i++)
+        stream->next_index[i] = (uint64_t)json_integer_value(json_array_get(lengths, (size_t)i));
+    return SNELLEN_OK;
 }
 
 static snellen_status seek(struct source *source, const json_t *at, snellen_error *err)
 {
     struct line_source *l = (struct line_source *)source;
     json_int_t drawn, top, steps;
-    json_t *mean, *lengths;
-    int failed = json_unpack_ex((json_t *)(uintptr_t)at, NULL, 0, "{s:I, s:I, s:o, s:I, s:o}", "drawn", &drawn, "top", &top,
-                                "mean_loss", &mean, "steps_at_top", &steps, "lengths", &lengths);
-    FAIL_IF(failed || drawn < 0 || top < l->options.shortest || top > l->options.longest || !json_is_array(lengths) ||
-                json_array_size(lengths) != (size_t)l->options.longest + 1,
+    json_t *mean, *streams;
+    int failed = json_unpack_ex((json_t *)(uintptr_t)at, NULL, 0, "{s:I, s:I, s:o, s:I, s:o}", "drawn", &drawn, "top",
+                                &top, "mean_loss", &mean, "steps_at_top", &steps, "streams", &streams);
+    FAIL_IF(failed || drawn < 0 || top < l->options.main.shortest || top > l->options.main.longest ||
+                !json_is_array(streams) || json_array_size(streams) != l->n_streams,
             SNELLEN_E_FORMAT, "the place in the lines does not fit the task");
-    for (int64_t i = 0; i <= l->options.longest; i++)
-        l->next_index[i] = (uint64_t)json_integer_value(json_array_get(lengths, (size_t)i));
+    for (size_t i = 0; i < l->n_streams; i++) TRY(seek_stream(&l->streams[i], json_array_get(streams, i), err));
     l->n_drawn = (uint64_t)drawn;
     l->top = top;
     l->steps_at_top = steps;
@@ -99,30 +123,52 @@ static void free_lines(struct source *source)
 {
     struct line_source *l = (struct line_source *)source;
     line_free(&l->line);
-    mem_free(l->next_index);
+    for (size_t i = 0; i < l->n_streams; i++) mem_free(l->streams[i].next_index);
     free(l);
+}
+
+static snellen_status open_stream(struct line_source *l, const struct line_kind *kind, snellen_error *err)
+{
+    struct stream *stream = &l->streams[l->n_streams++];
+    snellen_line_options line = l->options.line;
+    line.format = kind->format;
+    stream->kind = *kind;
+    TRY(line_spec_set(&stream->spec, kind->task, &line, err));
+    FAIL_IF(kind->shortest < 1 || kind->longest < kind->shortest || kind->longest > LINE_MAX_LENGTH, SNELLEN_E_USAGE,
+            "%s: lengths %lld to %lld: 1 <= shortest <= longest <= %d expected", kind->task, (long long)kind->shortest,
+            (long long)kind->longest, LINE_MAX_LENGTH);
+    TRY(line_check(&stream->spec, kind->shortest, err));
+    TRY(line_check(&stream->spec, kind->longest, err));
+    return NEW_ARRAY(&stream->next_index, kind->longest + 1, "lengths", err);
+}
+
+/* Its longest line fits the model: found out now and not when the curriculum comes to it. */
+static snellen_status check_longest(struct line_source *l, struct stream *stream, snellen_error *err)
+{
+    const struct line_source_options *o = &l->options;
+    TRY(line_make(&stream->spec, stream->kind.longest, o->train, o->seed, 0, &l->line, err));
+    return check_context(l, stream->kind.longest, l->line.n + (l->tokens.bos >= 0), err);
 }
 
 static snellen_status open_lines(struct line_source *l, const snellen_model *model, snellen_error *err)
 {
     const struct line_source_options *o = &l->options;
-    TRY(line_spec_set(&l->spec, o->task, &o->line, err));
-    FAIL_IF(o->shortest < 1 || o->longest < o->shortest || o->longest > LINE_MAX_LENGTH, SNELLEN_E_USAGE,
-            "lengths %lld to %lld: 1 <= shortest <= longest <= %d expected", (long long)o->shortest, (long long)o->longest,
-            LINE_MAX_LENGTH);
-    FAIL_IF(o->first_longest && (o->first_longest < o->shortest || o->first_longest > o->longest), SNELLEN_E_USAGE,
-            "a curriculum from length %lld: %lld to %lld expected", (long long)o->first_longest, (long long)o->shortest,
-            (long long)o->longest);
-    TRY(line_check(&l->spec, o->shortest, err));
-    TRY(line_check(&l->spec, o->longest, err));
-    bool words = l->spec.task->words_needed(&l->spec, o->longest) > 0;
-    TRY(symbol_tokens_set(&l->tokens, model, words ? l->spec.pool : 0, err));
-    TRY(NEW_ARRAY(&l->next_index, o->longest + 1, "lengths", err));
-    l->source.longest = MIN((int64_t)LINE_ROOM(o->longest), snellen_model_get_info(model)->n_context);
-    /* Found out now and not when the curriculum comes to it. */
-    TRY(line_make(&l->spec, o->longest, o->train, o->seed, 0, &l->line, err));
-    TRY(check_context(l, o->longest, l->line.n + (l->tokens.bos >= 0), err));
-    l->top = o->first_longest ? o->first_longest : o->longest;
+    bool words = false;
+    int64_t longest = 0;
+    TRY(open_stream(l, &o->main, err));
+    if (o->mixed.task) TRY(open_stream(l, &o->mixed, err));
+    FAIL_IF(o->first_longest && (o->first_longest < o->main.shortest || o->first_longest > o->main.longest),
+            SNELLEN_E_USAGE, "a curriculum from length %lld: %lld to %lld expected", (long long)o->first_longest,
+            (long long)o->main.shortest, (long long)o->main.longest);
+    for (size_t i = 0; i < l->n_streams; i++) {
+        const struct stream *stream = &l->streams[i];
+        words |= stream->spec.task->words_needed(&stream->spec, stream->kind.longest) > 0;
+        longest = MAX(longest, stream->kind.longest);
+    }
+    TRY(symbol_tokens_set(&l->tokens, model, words ? o->line.pool : 0, err));
+    l->source.longest = MIN((int64_t)LINE_ROOM(longest), snellen_model_get_info(model)->n_context);
+    for (size_t i = 0; i < l->n_streams; i++) TRY(check_longest(l, &l->streams[i], err));
+    l->top = o->first_longest ? o->first_longest : o->main.longest;
     l->mean_loss = (double)NAN;
     return SNELLEN_OK;
 }

@@ -4,11 +4,15 @@
 
 #include "train/data.h"
 
-struct line_source_options {
-    const char *task;
-    snellen_line_options line;      /* its seed and set are those of the source */
+struct line_kind {
+    const char *task, *format;      /* format NULL = the task's first one */
     int64_t shortest, longest;      /* lengths, drawn evenly */
-    int64_t first_longest;          /* curriculum: the longest length at first; 0 = longest from the start */
+};
+struct line_source_options {
+    struct line_kind main, mixed;   /* mixed.task NULL: lines of main alone */
+    double mixed_share;             /* of the lines */
+    snellen_line_options line;      /* pool, spacing and cycle of both */
+    int64_t first_longest;          /* curriculum of main: the longest length at first; 0 = longest from the start */
     double raise_below;             /* curriculum: one more length whenever the mean loss falls below this */
     bool train;                     /* lines of the training set; else of the test set */
     uint64_t seed;

@@ -34,10 +34,14 @@ static snellen_status open_lines(const struct training *t, bool train, struct so
 {
     const struct settings *s = t->settings;
     struct line_source_options o = {
-        .task = s->data.task, .line = snellen_line_options_default(), .shortest = s->data.lengths.v[0],
-        .longest = s->data.lengths.v[1], .first_longest = train ? s->data.curriculum : 0,
+        .main = {s->data.task, or_null(s->data.format), s->data.lengths.v[0], s->data.lengths.v[1]},
+        .line = snellen_line_options_default(), .first_longest = train ? s->data.curriculum : 0,
         .raise_below = s->data.raise_below, .train = train, .seed = t->seed};
-    o.line.format = or_null(s->data.format);
+    if (train && *s->data.mix.task) {
+        const struct int_row *lengths = &s->data.mix.lengths;
+        o.mixed = (struct line_kind){s->data.mix.task, or_null(s->data.mix.format), lengths->v[0], lengths->v[1]};
+        o.mixed_share = s->data.mix.share;
+    }
     o.line.pool = (uint32_t)s->data.pool;
     o.line.spacing = (uint32_t)s->data.spacing;
     o.line.cycle = (uint32_t)s->data.cycle;

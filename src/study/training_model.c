@@ -51,6 +51,7 @@ snellen_status training_model(const struct settings *s, uint64_t seed, snellen_m
     d.d_ff = s->model.ff;
     d.n_context = s->model.context;
     if (s->model.window) d.window = s->model.window;
+    d.init_std = s->model.init_std;
     d.seed = seed;
     char *characters;
     TRY(choose_vocabulary(s, &d, &characters, err));

@@ -15,6 +15,7 @@
 #define ANY_SEED 9007199254740992.0   /* 2^53: exact as a double */
 #define FROM_FILE .when = "data.jsonl data.text"
 #define FROM_TASK .when = "data.task"
+#define MIXED .when = "data.mix.task"
 
 const struct key keys[] = {
     {"model.from", TEXT, AT(model.from),
@@ -36,6 +37,8 @@ const struct key keys[] = {
     {"model.context", INT, .fallback = "1024", AT(model.context), RANGE(2, 16777216), NEW_MODEL, .help = "positions"},
     {"model.window", INT, .fallback = "0", AT(model.window), RANGE(0, MANY), NEW_MODEL,
      .help = "sliding window of architectures that have one, in tokens; 0 = what is usual"},
+    {"model.init_std", REAL, .fallback = "0.02", AT(model.init_std), RANGE(0, 1000), NEW_MODEL,
+     .help = "standard deviation of new matrices and embeddings"},
     {"model.vocab", TEXT, AT(model.vocab), NEW_MODEL,
      .help = "a tokenizer.json, `chars` (the characters of data.text), `task` (the symbols of data.task), or a "
              "number of token ids"},
@@ -64,6 +67,11 @@ const struct key keys[] = {
      .help = "parity with anchors: one before every so many bits; 0 = every one"},
     {"data.cycle", INT, .fallback = "0", AT(data.cycle), RANGE(0, 240), FROM_TASK,
      .help = "words that the format cyclic repeats; 0 = 8"},
+    {"data.mix.task", TEXT, AT(data.mix.task), FROM_TASK, .help = "another task, whose lines are mixed in"},
+    {"data.mix.format", TEXT, AT(data.mix.format), MIXED, .help = "how it is written; '' = its first format"},
+    {"data.mix.lengths", .kind = KEY_INTS, .fallback = "[1, 20]", AT(data.mix.lengths), RANGE(1, 10000), MIXED,
+     .help = "its shortest and longest length"},
+    {"data.mix.share", REAL, .fallback = "0.5", AT(data.mix.share), RANGE(0, 1), MIXED, .help = "its share of the lines"},
     {"data.curriculum", INT, .fallback = "0", AT(data.curriculum), RANGE(0, 10000), FROM_TASK,
      .help = "longest length at first; it grows by one whenever the loss is below data.raise_below. 0 = all "
              "lengths from the start"},

@@ -321,6 +321,8 @@ static snellen_status check(const struct reader *r, snellen_error *err)
             r->name, n_data);
     FAIL_IF(*s->data.task && s->data.lengths.n != 2, SNELLEN_E_USAGE,
             "%s: data.lengths are the shortest and the longest: [1, 20]", r->name);
+    FAIL_IF(*s->data.mix.task && s->data.mix.lengths.n != 2, SNELLEN_E_USAGE,
+            "%s: data.mix.lengths are the shortest and the longest: [1, 20]", r->name);
     FAIL_IF(*s->eval.jsonl && *s->eval.text, SNELLEN_E_USAGE,
             "%s: one of eval.jsonl and eval.text expected, both found", r->name);
     FAIL_IF(s->eval.exact && (*s->eval.jsonl || *s->eval.text), SNELLEN_E_USAGE,

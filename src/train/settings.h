@@ -19,6 +19,7 @@ struct settings {
     struct {
         const char *from, *arch, *positions, *vocab;
         int64_t layers, width, heads, kv_heads, ff, context, window;
+        double init_std;
     } model;
     struct {
         const char *kind;
@@ -31,6 +32,11 @@ struct settings {
         struct int_row lengths;
         double raise_below;
         bool cut, shuffle, skip_bad_lines;
+        struct {
+            const char *task, *format;
+            struct int_row lengths;
+            double share;
+        } mix;
     } data;
     struct {
         const char *optimizer, *schedule;
