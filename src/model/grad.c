@@ -55,8 +55,8 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     s->positions = layout_place(l, (uint64_t)rows, sizeof *s->positions);
     s->turns = rotary ? layout_rows(l, rows, 2 * half) : NULL;
     s->turns_local = rotary && d->window > 0 ? layout_rows(l, rows, 2 * half) : NULL;
-    s->sequences = layout_place(l, (uint64_t)g->group, sizeof *s->sequences);
-    s->spans = layout_place(l, (uint64_t)(g->group * (g->options.segments + 1)), sizeof *s->spans);
+    s->sequences = layout_place(l, (uint64_t)g->options.n_seqs, sizeof *s->sequences);
+    s->spans = layout_place(l, (uint64_t)(g->options.n_seqs * (g->options.segments + 1)), sizeof *s->spans);
     s->attention = layout_place(l, attention_backward_scratch_bytes(&shape, rows, most_keys, g->options.n_threads), 1);
     s->panel = layout_place(l, matmul_backward_scratch_bytes(widest), 1);
     g->w.low = s->low;
@@ -205,7 +205,7 @@ static void enter_block(struct grad *g, const struct grad_block *b, const int32_
     for (int64_t i = 0; i < b->n_rows; i++) {
         int64_t seq = i / b->rows_each, at = i % b->rows_each;
         g->s.positions[i] = b->position + at;
-        g->tokens[i] = tokens[seq * g->n_tokens + b->index * g->block_each + at];
+        g->tokens[i] = tokens[seq * g->stride + b->index * g->block_each + at];
     }
     if (g->s.turns)
         rope_angles(g->s.turns, g->s.positions, b->n_rows, model->rope.inv_freq, model->rope.half, model->rope.scale);
@@ -294,7 +294,7 @@ struct step {
 static int64_t target_of(const struct grad *g, const struct grad_block *b, int64_t i)
 {
     int64_t seq = i / b->rows_each, t = b->index * g->block_each + i % b->rows_each + 1;
-    return t < g->n_tokens ? seq * g->n_tokens + t : -1;
+    return t < g->n_tokens ? seq * g->stride + t : -1;
 }
 
 /* The losses of n rows of the block, listed in picks, and their gradient by the last layer's result in dx [rows, d]. */
@@ -383,9 +383,26 @@ static snellen_status begin(struct grad *g, const int32_t *tokens, int64_t n_seq
                 (long long)i, tokens[i], (long long)d->n_vocab - 1);
     omp_set_num_threads(g->options.n_threads);
     g->n_seqs = MIN(g->group, n_seqs);
-    g->n_tokens = n_tokens;
+    g->n_tokens = g->stride = n_tokens;
     g->position = position;
     return SNELLEN_OK;
+}
+
+/* The next sequences that go up and down together: as many as there are rows for. What comes behind the last weighted
+ * token of all of them moves no loss and is left out, so a batch that is sorted by length has little filling. */
+static void choose_group(struct grad *g, const struct step *step, int64_t n_left)
+{
+    int64_t longest = 1, n = 0;
+    for (; n < n_left; n++) {
+        const float *weights = step->weights + n * g->stride;
+        int64_t length = g->stride;
+        while (length > longest && weights[length - 1] == 0) length--;
+        int64_t each = MIN(g->block_each, length);
+        if (n && ((n + 1) * each > g->block_rows || (n + 1) * length > g->total_rows)) break;
+        longest = length;
+    }
+    g->n_seqs = n;
+    g->n_tokens = longest;
 }
 
 /* Forward and backward of g->n_seqs sequences. */
@@ -413,11 +430,11 @@ snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *wei
     FAIL_IF(g->options.inputs_only, SNELLEN_E_USAGE, "prepared for attribution, not for training");
     TRY(begin(g, tokens, n_seqs, n_tokens, position, err));
     if (nll) memset(nll, 0, (size_t)(n_seqs * n_tokens) * sizeof *nll);
-    for (int64_t seq = 0; seq < n_seqs; seq += g->group) {
+    for (int64_t seq = 0; seq < n_seqs; seq += g->n_seqs) {
         step.tokens = tokens + seq * n_tokens;
         step.weights = weights + seq * n_tokens;
         step.nll = nll ? nll + seq * n_tokens : NULL;
-        g->n_seqs = MIN(g->group, n_seqs - seq);
+        choose_group(g, &step, n_seqs - seq);
         step_of_group(g, &step);
     }
     *loss = step.loss;

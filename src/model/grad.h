@@ -140,7 +140,8 @@ struct grad {
     const struct snellen_model *model;
     struct grad_options options;
     int64_t n_seqs, n_tokens, position;  /* of this group of sequences */
-    int64_t group;                       /* most sequences that go up and down together */
+    int64_t stride;                      /* tokens from one sequence to the next in the caller's arrays */
+    int64_t group;                       /* sequences of full length that go up and down together */
     int64_t block_each, n_blocks;        /* tokens of a block of one sequence; most blocks */
     int64_t block_rows, total_rows;      /* most rows of a block, of a group */
     int64_t slice;                       /* rows whose logits are held at once */

@@ -88,6 +88,17 @@ static void lay_out(struct data_batch *b)
     }
 }
 
+/* The longest first: what is computed together is then of about the same length. Equal ones keep their order. */
+static void sort_by_length(struct data_batch *b)
+{
+    for (int64_t i = 1; i < b->n_seqs; i++) {
+        struct sample s = b->samples[i];
+        int64_t at = i;
+        for (; at > 0 && b->samples[at - 1].n < s.n; at--) b->samples[at] = b->samples[at - 1];
+        b->samples[at] = s;
+    }
+}
+
 snellen_status data_batch_fill(struct data_batch *b, struct source *source, int64_t n_seqs, snellen_error *err)
 {
     if (n_seqs > b->room) {
@@ -105,6 +116,7 @@ snellen_status data_batch_fill(struct data_batch *b, struct source *source, int6
     FAIL_IF(!size_mul((uint64_t)n_seqs, (uint64_t)b->n_tokens, &n), SNELLEN_E_MEMORY,
             "batch: more tokens than any machine holds");
     TRY(make_room(b, n, err));
+    sort_by_length(b);
     lay_out(b);
     return SNELLEN_OK;
 }

@@ -66,7 +66,7 @@ snellen_status packed_open(const struct data_options *options, struct source **o
 
 /* ---- batches ----------------------------------------------------------------------------------------------------- */
 
-/* Samples side by side, filled up with token 0 of weight 0 to the longest. Zero-initialised = empty. */
+/* Samples side by side, the longest first, filled up with token 0 of weight 0. Zero-initialised = empty. */
 struct data_batch {
     int32_t *tokens;                /* [n_seqs, n_tokens] */
     float *weights;                 /* [n_seqs, n_tokens] */
