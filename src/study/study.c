@@ -1,6 +1,7 @@
 /* A study's work: variant by variant and seed by seed it trains, lets the trained model write, and keeps the scores. What
  * a folder holds already is taken from there: scores.json of a run that is finished, else its checkpoint. */
 #include "study/study.h"
+#include "study/training.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -142,13 +143,10 @@ static bool has_anchors(const struct settings *settings)
            strstr(format, "aligned");
 }
 
-/* The model of one folder writes; `name` is "model" or "best". */
-static snellen_status write_lines(struct study *s, struct study_run *run, const char *name, enum study_way way,
-                                  snellen_error *err)
+/* The trained model writes; nothing where a best evaluation was not kept. */
+static snellen_status write_lines(struct study *s, struct study_run *run, enum study_way way, snellen_error *err)
 {
     const struct settings *settings = settings_of(s, run);
-    char path[4200];
-    snprintf(path, sizeof path, "%s/%s", run->folder, name);
     snellen_lines_options o = snellen_lines_options_default();
     o.line.format = *settings->data.format ? settings->data.format : NULL;
     o.line.pool = (uint32_t)settings->data.pool;
@@ -161,7 +159,8 @@ static snellen_status write_lines(struct study *s, struct study_run *run, const 
     o.session.n_threads = s->options->n_threads;
     snellen_model *model;
     snellen_lines_result *result = NULL;
-    TRY(snellen_model_load(path, &model, err));
+    TRY(trained_model(settings, run->folder, way == WAY_BEST, &model, err));
+    if (!model) return SNELLEN_OK;
     snellen_status status = snellen_lines_eval(model, settings->data.task, &o, s->progress, &result, err);
     snellen_model_free(model);
     if (!status) status = new_cells(s, run, way, err);
@@ -178,14 +177,12 @@ static snellen_status write_lines(struct study *s, struct study_run *run, const 
 static snellen_status do_run(struct study *s, struct study_run *run, snellen_error *err)
 {
     bool found;
-    char best[4200];
     TRY(load_scores(s, run, &found, err));
     if (found) return SNELLEN_OK;
     TRY(train(s, run, err));
-    TRY(write_lines(s, run, "model", WAY_FREE, err));
-    if (has_anchors(settings_of(s, run))) TRY(write_lines(s, run, "model", WAY_FORCED, err));
-    snprintf(best, sizeof best, "%s/best/config.json", run->folder);
-    if (file_exists(best)) TRY(write_lines(s, run, "best", WAY_BEST, err));
+    TRY(write_lines(s, run, WAY_FREE, err));
+    if (has_anchors(settings_of(s, run))) TRY(write_lines(s, run, WAY_FORCED, err));
+    TRY(write_lines(s, run, WAY_BEST, err));
     return save_scores(s, run, err);
 }
 

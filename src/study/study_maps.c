@@ -3,6 +3,7 @@
  * written, so that every model answers for the same tokens. */
 #include "study/maps.h"
 #include "study/study.h"
+#include "study/training.h"
 #include "tasks/symbols.h"
 
 #include <math.h>
@@ -120,15 +121,13 @@ static snellen_status map_run(struct map_work *w, struct study_run *run, bool dr
     struct study *s = w->s;
     const struct int_row *lengths = &w->settings->eval.lengths;
     int64_t longest = s->file.attribution;
-    char path[4200];
     for (size_t i = 0; i < lengths->n; i++) longest = MAX(longest, lengths->v[i]);
     w->ids = arena_alloc(&s->arena, LINE_ROOM(longest) * sizeof *w->ids);
     w->places.bits = arena_alloc(&s->arena, 2 * LINE_ROOM(longest) * sizeof *w->places.bits);
     run->mass = arena_alloc(&s->arena, MAX(lengths->n, 1) * sizeof *run->mass);
     FAIL_IF(!w->ids || !w->places.bits || !run->mass, SNELLEN_E_MEMORY, "maps: memory ran out");
     w->places.outputs = w->places.bits + LINE_ROOM(longest);
-    snprintf(path, sizeof path, "%s/model", run->folder);
-    TRY(snellen_model_load(path, &w->model, err));
+    TRY(trained_model(w->settings, run->folder, false, &w->model, err));
     bool words = w->spec.task->words_needed(&w->spec, longest) > 0;
     TRY(symbol_tokens_set(&w->tokens, w->model, words ? w->spec.pool : 0, err));
     for (size_t i = 0; i < lengths->n; i++) TRY(mass_at(w, lengths->v[i], &run->mass[i], err));

@@ -41,6 +41,10 @@ void training_close(struct training *t);
 
 /* The model of the settings: loaded, or new with this seed (training_model.c). */
 snellen_status training_model(const struct settings *s, uint64_t seed, snellen_model **model, snellen_error *err);
+/* What a finished run left in its folder: its last weights, or those of its best evaluation; *model NULL where these were
+ * not kept. Low-rank factors stand beside the matrices of the model that they were trained for. */
+snellen_status trained_model(const struct settings *s, const char *folder, bool best, snellen_model **model,
+                             snellen_error *err);
 
 void written_init(struct written *w, const struct settings *s, const snellen_model *model, int n_threads);
 

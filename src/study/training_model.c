@@ -1,4 +1,4 @@
-/* The model that a study file names or describes. */
+/* The model that a study file names or describes, and what training made of it. */
 #include "study/training.h"
 #include "tasks/symbols.h"
 
@@ -57,5 +57,23 @@ snellen_status training_model(const struct settings *s, uint64_t seed, snellen_m
     TRY(choose_vocabulary(s, &d, &characters, err));
     snellen_status status = snellen_model_new(&d, model, err);
     mem_free(characters);
+    return status;
+}
+
+snellen_status trained_model(const struct settings *s, const char *folder, bool best, snellen_model **model,
+                             snellen_error *err)
+{
+    const char *name = s->train.lora.rank ? best ? "best.safetensors" : "lora.safetensors" : best ? "best" : "model";
+    char path[4200];
+    *model = NULL;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (best && !file_exists(path)) return SNELLEN_OK;
+    if (!s->train.lora.rank) return snellen_model_load(path, model, err);
+    TRY(snellen_model_load(s->model.from, model, err));
+    snellen_status status = snellen_model_add_lora(*model, path, err);
+    if (status) {
+        snellen_model_free(*model);
+        *model = NULL;
+    }
     return status;
 }
