@@ -383,14 +383,18 @@ SNELLEN_API void snellen_perplexity_get(const snellen_perplexity *ppl, snellen_p
 
 /* ---- tasks: questions with known answers (arXiv 2406.04267, copying and counting) ------------------------------------ */
 
-/* There are two kinds. Tasks in words ask in a sentence and are scored by margins: snellen_task_show(),
- * snellen_task_eval(). Tasks of symbols (`formats` is not "") are lines in which each symbol is one token:
- * snellen_line_make(), snellen_lines_eval(). */
+/* There are three kinds. Tasks in words ask in a sentence and are scored by margins: snellen_task_show(),
+ * snellen_task_eval(). Tasks of symbols are lines in which each symbol is one token: snellen_line_make(),
+ * snellen_lines_eval(). Tasks of long memory are texts of any length, made as they are read: snellen_reader,
+ * snellen_long_eval(). */
+typedef enum snellen_task_kind { SNELLEN_TASK_WORDS, SNELLEN_TASK_SYMBOLS, SNELLEN_TASK_LONG } snellen_task_kind;
 typedef struct snellen_task_info {
+    snellen_task_kind kind;
     const char *name;       /* "copy-last", "count-ones", .. */
     const char *summary;    /* one line */
     const char *source;     /* paper and figure, or "ours" */
-    const char *formats;    /* tasks of symbols: names of the formats, separated by spaces; cures, styles, frame are "" */
+    const char *formats;    /* of symbols, of long memory: names of the formats, separated by spaces; cures, styles, frame
+                               are "". Tasks in words: "" */
     const char *cures;      /* names of the cures that apply, separated by spaces */
     const char *styles;     /* names of the styles that apply: "plain step examples" */
     const char *frame;      /* how the prompt asks the answer to begin: "The answer to your question is: " */
@@ -553,6 +557,110 @@ SNELLEN_API snellen_status snellen_lines_eval(const snellen_model *model, const 
                                               const snellen_lines_options *options, const snellen_progress *progress,
                                               snellen_lines_result **result, snellen_error *err);
 SNELLEN_API void snellen_lines_result_free(snellen_lines_result *result);
+
+/* ---- tasks of long memory: texts of any length, made as they are read ------------------------------------------------- */
+
+/* A sample is a row of tokens, most of them filler, with things that are said and, later, asked for. `passkey`: a key of
+ * digits is said once (after arXiv 2305.16300; formats `symbols`, and `words` for real models); `associative`: pairs of a
+ * key and a value all over the filler, then one key is asked for (formats `remember`, keys all different, and `rewrite`, the
+ * last value of a key counts); `stream`: a line with a name and a value after the other, and every few lines a question for an
+ * earlier one (StreamEval, arXiv 2309.17453; formats `symbols`, `words`).
+ * In formats of symbols a token is a symbol (snellen_symbol_name()) of a model that was made for them, or whose tokenizer has
+ * each of them as one token. */
+typedef struct snellen_long_options {
+    const char *format;      /* NULL = the first that the task has */
+    double depth;            /* passkey: where the key stands, 0 = at the start, 1 = right before the question; below 0
+                                (default): anywhere, drawn for each sample */
+    int64_t within;          /* passkey: the key, wherever it is, ends within the first so many tokens; 0 = anywhere */
+    int64_t pairs;           /* associative: pairs; 0 = 8 */
+    int64_t every, back;     /* stream: a question after every so many lines (0 = 10), for the line so many lines before the
+                                last (0 = 20) */
+    int64_t digits;          /* of a key or value; 0 = 5, associative 1 */
+    uint32_t pool;           /* symbols: words in use, 25 to 240; the first 24 are the filler; 0 = 128 */
+    double vary;             /* symbols: share of the filler's words that are not those of its pattern; default 0.1 */
+    const char *haystack;    /* words: a text file that the filler comes from; NULL = the paper's five sentences */
+    const char *needle;      /* passkey, words: what is said, {key} in the place of the digits; NULL = the paper's */
+    const char *question;    /* passkey, words: what stands before the answer; NULL = the paper's */
+    bool train;              /* passkey: keys of the training set; default: of the test set, an eighth of them */
+    uint64_t seed;           /* default 1 */
+} snellen_long_options;
+SNELLEN_API snellen_long_options snellen_long_options_default(void);
+
+enum {
+    SNELLEN_MARK_ANSWER = 1, /* a model has to write it */
+    SNELLEN_MARK_SAID = 2,   /* of what is asked for, when it is said */
+    SNELLEN_MARK_AGAIN = 4,  /* .. and its repetition right after */
+    SNELLEN_MARK_QUESTION = 8,
+};
+
+/* Gives samples piece by piece, in memory that does not depend on their length. */
+typedef struct snellen_reader snellen_reader;
+/* model NULL: to look at samples; a symbol is its place in the vocabulary then, words are bytes. Options are copied; their
+ * texts must outlive the reader. */
+SNELLEN_API snellen_status snellen_reader_new(const snellen_model *model, const char *task,
+                                              const snellen_long_options *options, snellen_reader **reader,
+                                              snellen_error *err);
+SNELLEN_API void snellen_reader_free(snellen_reader *reader);
+enum { SNELLEN_LONG_MIN = 64, SNELLEN_LONG_MAX = 10000000 };
+/* Begins sample `index` of `length` tokens in all, 64 to 10 million. SNELLEN_E_USAGE where what is said and asked takes
+ * more. */
+SNELLEN_API snellen_status snellen_reader_start(snellen_reader *reader, int64_t length, uint64_t index,
+                                                snellen_error *err);
+/* The next tokens, at most `room` of them, with their marks (NULL = not wanted); *n is 0 at the end. */
+SNELLEN_API snellen_status snellen_reader_next(snellen_reader *reader, int32_t *tokens, uint8_t *marks, size_t room,
+                                               size_t *n, snellen_error *err);
+/* Tokens from the place where the thing last asked for was said to the question's answer. */
+SNELLEN_API int64_t snellen_reader_distance(const snellen_reader *reader);
+/* The text of a token as it stands in a sample, appended to others; *text by snellen_free(). */
+SNELLEN_API snellen_status snellen_reader_text(const snellen_reader *reader, const int32_t *tokens, size_t n, char **text,
+                                               snellen_error *err);
+
+typedef struct snellen_long_eval_options {
+    snellen_long_options task;
+    const int64_t *lengths;  /* tokens in all; NULL = the task's own grid, as far as it fits the context */
+    size_t n_lengths;
+    const double *depths;    /* passkey: one cell for each length and depth; NULL = task.depth alone */
+    size_t n_depths;
+    uint32_t n_samples;      /* a cell; default 20 */
+    snellen_session_options session; /* n_context 0 = what the samples need */
+} snellen_long_eval_options;
+
+/* A question and what the model wrote, greedily and as many tokens as the right answer has. What it wrote, right or
+ * wrong, stands in what it reads on. */
+typedef struct snellen_recalled {
+    int64_t length;
+    double depth;            /* below 0: drawn */
+    uint64_t index;          /* sample */
+    int64_t distance;        /* see snellen_reader_distance() */
+    bool exact;
+    uint32_t n_tokens, n_right;
+    const char *expected, *text;
+} snellen_recalled;
+
+typedef struct snellen_long_cell {
+    int64_t length;
+    double depth;
+    uint64_t n, n_exact;               /* questions */
+    double exact_low, exact_high;      /* Wilson 95 % interval of n_exact / n */
+    uint64_t n_tokens, n_right;        /* n_right / n_tokens is the accuracy of each digit */
+} snellen_long_cell;
+
+typedef struct snellen_long_result {
+    snellen_recalled *recalled;        /* by length, depth, sample, place */
+    size_t n_recalled;
+    snellen_long_cell *cells;          /* by length, then depth */
+    size_t n_cells;
+    uint64_t n_tokens;                 /* that the model read */
+} snellen_long_result;
+
+SNELLEN_API snellen_long_eval_options snellen_long_eval_options_default(void);
+/* Feeds samples through one session of any memory, piece by piece. Progress counts "tokens". *result, free with
+ * snellen_long_result_free(), is NULL after a failure; after SNELLEN_E_CANCELLED it holds the samples that were finished. */
+SNELLEN_API snellen_status snellen_long_eval(const snellen_model *model, const char *task,
+                                             const snellen_long_eval_options *options,
+                                             const snellen_progress *progress, snellen_long_result **result,
+                                             snellen_error *err);
+SNELLEN_API void snellen_long_result_free(snellen_long_result *result);
 
 /* ---- probe: representational collapse (arXiv 2406.04267, theorem 4.2 and figures 5, 10) ------------------------------- */
 

@@ -16,20 +16,27 @@ static bool task_named(const char *name, snellen_task_info *info)
 
 bool task_options_fit(const struct task_args *a, const snellen_task_info *info)
 {
-    bool symbols = *info->formats;
+    enum { WORDS = 1 << SNELLEN_TASK_WORDS, SYMBOLS = 1 << SNELLEN_TASK_SYMBOLS, LONG = 1 << SNELLEN_TASK_LONG };
+    static const char *const kinds[] = {"in words", "of symbols", "of long memory"};
     const struct {
         const char *name;
-        bool given, of_symbols;
+        bool given;
+        unsigned kinds;
     } options[] = {
-        {"style", a->style, false},      {"cure", a->cure, false},         {"bare", a->bare, false},
-        {"generate", a->generate, false}, {"max-new", a->max_new, false},  {"format", a->format, true},
-        {"pool", a->pool, true},         {"spacing", a->spacing, true},    {"cycle", a->cycle, true},
-        {"train", a->train, true},       {"forced", a->forced, true},      {"lanes", a->lanes, true},
+        {"style", a->style, WORDS},        {"cure", a->cure, WORDS},         {"bare", a->bare, WORDS},
+        {"generate", a->generate, WORDS},  {"max-new", a->max_new, WORDS},   {"format", a->format, SYMBOLS | LONG},
+        {"pool", a->pool, SYMBOLS | LONG}, {"spacing", a->spacing, SYMBOLS}, {"cycle", a->cycle, SYMBOLS},
+        {"train", a->train, SYMBOLS | LONG}, {"forced", a->forced, SYMBOLS}, {"lanes", a->lanes, SYMBOLS},
+        {"depths", a->depths, LONG},       {"within", a->within, LONG},      {"pairs", a->pairs, LONG},
+        {"every", a->every, LONG},         {"back", a->back, LONG},          {"digits", a->digits, LONG},
+        {"needle", a->needle, LONG},       {"question", a->question, LONG},  {"haystack", a->haystack, LONG},
+        {"vary", a->vary != snellen_long_options_default().vary, LONG},
     };
     for (size_t i = 0; i < COUNT_OF(options); i++) {
-        if (!options[i].given || options[i].of_symbols == symbols) continue;
-        ui_wrong("task: --%s is for tasks %s, %s is one %s", options[i].name, symbols ? "in words" : "of symbols",
-                 info->name, symbols ? "of symbols" : "in words");
+        unsigned wanted = options[i].kinds, kind = SNELLEN_TASK_WORDS;
+        if (!options[i].given || wanted >> info->kind & 1) continue;
+        while (!(wanted >> kind & 1)) kind++;
+        ui_wrong("task: --%s is for tasks %s, %s is one %s", options[i].name, kinds[kind], info->name, kinds[info->kind]);
         return false;
     }
     return true;
@@ -86,9 +93,10 @@ static int list_tasks(void)
         return ui_json(list ? json_pack("{s:o}", "tasks", list) : NULL) ? 0 : 1;
     }
     printf("%-17s %-22s %-22s %s\n", "task", "styles", "cures", "what is asked");
-    for (size_t i = 0; snellen_task_list(i, &t) && !*t.formats; i++)
+    for (size_t i = 0; snellen_task_list(i, &t) && t.kind == SNELLEN_TASK_WORDS; i++)
         printf("%-17s %-22s %-22s %s\n", t.name, t.styles, t.cures, t.summary);
     lines_list();
+    long_list();
     ui_note("look at one: snellen task show TASK; ask a model: snellen task eval TASK MODEL");
     return 0;
 }
@@ -138,7 +146,8 @@ static int show(const struct task_args *a, const char *task)
     snellen_error err;
     snellen_task_info info;
     if (task_named(task, &info) && !task_options_fit(a, &info)) return 2;
-    if (task_named(task, &info) && *info.formats) return lines_show(a, &info);
+    if (task_named(task, &info) && info.kind == SNELLEN_TASK_SYMBOLS) return lines_show(a, &info);
+    if (task_named(task, &info) && info.kind == SNELLEN_TASK_LONG) return long_show(a, &info);
     json_t *samples = ui.json ? json_array() : NULL;
     if (show_all(a, task, samples, &err)) {
         json_decref(samples);
@@ -268,8 +277,9 @@ static snellen_status ask_task(const snellen_model *model, const char *name, con
                                const struct task_args *a, snellen_recorder *recorder, snellen_error *err)
 {
     snellen_task_info info;
-    bool symbols = task_named(task, &info) && *info.formats;
-    return symbols ? lines_ask(a, &info, model, name, recorder, err) : ask(model, name, task, a, recorder, err);
+    if (!task_named(task, &info) || info.kind == SNELLEN_TASK_WORDS) return ask(model, name, task, a, recorder, err);
+    bool symbols = info.kind == SNELLEN_TASK_SYMBOLS;
+    return (symbols ? lines_ask : long_ask)(a, &info, model, name, recorder, err);
 }
 
 static snellen_status ask_and_record(const snellen_model *model, const char *name, const char *task,
@@ -332,15 +342,16 @@ static int act(const struct task_args *a, const char *const *args)
 
 static int run(int argc, char **argv)
 {
-    struct task_args a = {.common = common_opts_default()};
+    struct task_args a = {.common = common_opts_default(), .vary = snellen_long_options_default().vary};
     const char *args[3];
     const struct opt table[] = {
         OPT_GROUP("what is asked"),
-        OPT_INTS(0, "lengths", "LIST", &a.lengths, 1, 100000, "lengths of the sequences: 5,10,20 or 10..100:10",
+        OPT_INTS(0, "lengths", "LIST", &a.lengths, 1, SNELLEN_LONG_MAX, "lengths of the sequences: 5,10,20 or "
+                 "10..100:10; of long memory: tokens in all, 64 to 10000000",
                  .shown = "the paper's, as far as the context reaches; show: the shortest of them"),
         OPT_INT(0, "prompts", "N", &a.prompts, 1, 10000, "prompts for each length; more give narrower intervals and "
                 "take longer. In words the first is the paper's, further ones differ in what does not matter",
-                .shown = "20, of symbols 100; show: 3"),
+                .shown = "20, of symbols 100; show: 3, of long memory 1"),
         OPT_SEED(0, "seed", "N", &a.common.seed, "decides the prompts after the first; tasks of symbols: all of them"),
         OPT_GROUP("tasks of symbols"),
         OPT_TEXT(0, "format", "FORMAT", &a.format, "how the content is written; which formats a task has, `snellen "
@@ -354,6 +365,23 @@ static int run(int argc, char **argv)
         OPT_INT(0, "lanes", "N", &a.lanes, 1, SNELLEN_MAX_LANES, "eval: lines that are written side by side; more are "
                 "faster and take more memory", .shown = "64, or what takes 512 MB"),
         OPT_FLAG(0, "train", &a.train, "samples of the training set, not of the test set"),
+        OPT_GROUP("tasks of long memory"),
+        OPT_TEXT(0, "depths", "LIST", &a.depths, "passkey: where the key stands, 0 = at the start, 1 = right before the "
+                 "question: 0,0.5,1; each with each length", .shown = "anywhere, drawn for each sample"),
+        OPT_INT(0, "within", "N", &a.within, 1, SNELLEN_LONG_MAX, "passkey: the key ends within the first N tokens",
+                .shown = "anywhere"),
+        OPT_INT(0, "pairs", "N", &a.pairs, 1, 10000, "associative: pairs of a key and a value", .shown = "8"),
+        OPT_INT(0, "every", "N", &a.every, 1, 1000000, "stream: a question after every N lines", .shown = "10"),
+        OPT_INT(0, "back", "N", &a.back, 1, 1000000, "stream: the question is for the line N lines before the last",
+                .shown = "20"),
+        OPT_INT(0, "digits", "N", &a.digits, 1, 9, "digits of a key or value", .shown = "5, associative 1"),
+        OPT_REAL(0, "vary", "SHARE", &a.vary, 0, 1, "symbols: filler words that are not those of its pattern"),
+        OPT_TEXT(0, "needle", "TEXT", &a.needle, "passkey in words: what is said, {key} in the place of the digits",
+                 .shown = "the paper's sentence"),
+        OPT_TEXT(0, "question", "TEXT", &a.question, "passkey in words: what stands before the answer",
+                 .shown = "the paper's"),
+        OPT_TEXT(0, "haystack", "FILE", &a.haystack, "passkey in words: text that the filler comes from",
+                 .shown = "the paper's sentences"),
         OPT_GROUP("tasks in words"),
         OPT_TEXT(0, "style", "STYLE", &a.style, "plain, or as the task has them: step (step by step), examples (two "
                  "worked ones first)", .shown = "plain"),

@@ -1,4 +1,5 @@
-/* Inside the verb `task`: the options, and the two kinds of tasks (task.c: in words, task_lines.c: of symbols). */
+/* Inside the verb `task`: the options, and the kinds of tasks (task.c: in words, task_lines.c:
+ * of symbols, task_long.c: of long memory). */
 #ifndef CLI_TASK_H
 #define CLI_TASK_H
 
@@ -18,11 +19,15 @@ struct task_args {
     int64_t pool, spacing, cycle;
     int64_t lanes;
     bool train, forced;
+    /* tasks of long memory; 0 and NULL = as snellen_long_options says */
+    const char *depths, *needle, *question, *haystack;
+    int64_t within, pairs, every, back, digits;
+    double vary;
 };
 
 enum { TASK_SHOWN = 3 };   /* samples that `show` prints of a length */
 
-/* False, after a message, when an option of the other kind of tasks was given. */
+/* False, after a message, when an option of another kind of tasks was given. */
 bool task_options_fit(const struct task_args *a, const snellen_task_info *info);
 
 /* The actions on a task of symbols; they return the exit status. */
@@ -31,5 +36,11 @@ int lines_show(const struct task_args *a, const snellen_task_info *info);
 /* Lets the model write, prints and records; what was finished before an interruption too. recorder NULL = none. */
 snellen_status lines_ask(const struct task_args *a, const snellen_task_info *info, const snellen_model *model,
                          const char *name, snellen_recorder *recorder, snellen_error *err);
+
+/* The same for tasks of long memory. */
+void long_list(void);
+int long_show(const struct task_args *a, const snellen_task_info *info);
+snellen_status long_ask(const struct task_args *a, const snellen_task_info *info, const snellen_model *model,
+                        const char *name, snellen_recorder *recorder, snellen_error *err);
 
 #endif

@@ -9,7 +9,7 @@ void lines_list(void)
     snellen_task_info t;
     printf("\n%-17s %-38s %s\n", "task of symbols", "what is asked", "formats");
     for (size_t i = 0; snellen_task_list(i, &t); i++)
-        if (*t.formats) printf("%-17s %-38s %s\n", t.name, t.summary, t.formats);
+        if (t.kind == SNELLEN_TASK_SYMBOLS) printf("%-17s %-38s %s\n", t.name, t.summary, t.formats);
 }
 
 static snellen_line_options line_options(const struct task_args *a)

@@ -126,7 +126,7 @@ static void addition_write(const struct line_spec *spec, const struct content *c
 static const int64_t lengths[] = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
 
 const struct symbol_task addition_task = {
-    .info = {.name = "addition", .summary = "sum of two numbers, digit by digit",
+    .info = {.kind = SNELLEN_TASK_SYMBOLS, .name = "addition", .summary = "sum of two numbers, digit by digit",
              .source = "arXiv 2408.05506, addition; reversed, hints, spaced: arXiv 2402.09371", .cures = "",
              .styles = "", .frame = "", .lengths = lengths, .n_lengths = COUNT_OF(lengths), .n_prompts = UINT32_MAX,
              .formats = "plain mnemonic padded padded-mnemonic nonaligned reversed hints spaced"},

@@ -76,7 +76,8 @@ static void parity_write(const struct line_spec *spec, const struct content *con
 static const int64_t lengths[] = {10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60};
 
 const struct symbol_task parity_task = {
-    .info = {.name = "parity", .summary = "running parity of random bits", .source = "arXiv 2408.05506, parity",
+    .info = {.kind = SNELLEN_TASK_SYMBOLS, .name = "parity", .summary = "running parity of random bits",
+             .source = "arXiv 2408.05506, parity",
              .cures = "", .styles = "", .frame = "", .lengths = lengths, .n_lengths = COUNT_OF(lengths),
              .n_prompts = UINT32_MAX,
              .formats = "direct scratchpad interleaved mnemonic numeric constant nonaligned cyclic"},

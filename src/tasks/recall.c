@@ -151,7 +151,8 @@ static const int64_t lengths[] = {5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60}
 
 #define RECALL_TASK(name_, summary_, source_, formats_, words_, draw_, write_)                                         \
     {                                                                                                                  \
-        .info = {.name = name_, .summary = summary_, .source = source_, .cures = "", .styles = "", .frame = "",        \
+        .info = {.kind = SNELLEN_TASK_SYMBOLS, .name = name_, .summary = summary_, .source = source_, .cures = "",     \
+                 .styles = "", .frame = "",                                                                            \
                  .lengths = lengths, .n_lengths = COUNT_OF(lengths), .n_prompts = UINT32_MAX, .formats = formats_},    \
         .max_length = no_end, .words_needed = words_, .draw = draw_, .write = write_, .spacing_formats = "",           \
         .cycle_formats = ""                                                                                            \

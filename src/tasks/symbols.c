@@ -41,8 +41,8 @@ snellen_status line_spec_set(struct line_spec *spec, const char *task, const sne
     const struct symbol_task *t = symbol_task_find(task);
     snellen_task_info info;
     for (size_t i = 0; !t && snellen_task_list(i, &info); i++)
-        FAIL_IF(!strcmp(info.name, task), SNELLEN_E_USAGE, "task '%s' has prompts in words, not lines of symbols",
-                task);
+        FAIL_IF(!strcmp(info.name, task), SNELLEN_E_USAGE, "task '%s' %s, not lines of symbols", task,
+                info.kind == SNELLEN_TASK_LONG ? "is one of long memory" : "has prompts in words");
     if (!t) return task_unknown(task, err);
     const char *format = options->format;
     char name[32];

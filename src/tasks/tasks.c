@@ -1,5 +1,5 @@
 /* The registry of task families, and what needs no model: lists, prompts, names of styles and cures. */
-#include "tasks/symbols.h"
+#include "tasks/long.h"
 #include "tasks/tasks.h"
 
 #include <stdlib.h>
@@ -20,15 +20,21 @@ static const struct task *task_at(size_t i)
     return NULL;
 }
 
-/* Tasks in words, then tasks of symbols. */
+/* Tasks in words, of symbols, of long memory. */
 bool snellen_task_list(size_t i, snellen_task_info *info)
 {
-    size_t n_words = 0;
+    size_t n_words = 0, n_symbols = 0;
     while (task_at(n_words)) n_words++;
-    const struct symbol_task *symbols = i < n_words ? NULL : symbol_task_at(i - n_words);
-    if (i >= n_words && !symbols) return false;
-    *info = symbols ? symbols->info : task_at(i)->info;
-    if (!symbols) info->formats = "";
+    while (symbol_task_at(n_symbols)) n_symbols++;
+    if (i < n_words) {
+        *info = task_at(i)->info;
+        info->formats = "";
+        return true;
+    }
+    i -= n_words;
+    const struct long_task *task = i < n_symbols ? NULL : long_task_at(i - n_symbols);
+    if (i >= n_symbols && !task) return false;
+    *info = task ? task->info : symbol_task_at(i)->info;
     return true;
 }
 
@@ -51,6 +57,7 @@ snellen_status task_find(const char *name, const struct task **task, snellen_err
             return SNELLEN_OK;
         }
     FAIL_IF(symbol_task_find(name), SNELLEN_E_USAGE, "task '%s' has lines of symbols, not prompts in words", name);
+    FAIL_IF(long_task_find(name), SNELLEN_E_USAGE, "task '%s' is one of long memory, not one in words", name);
     return task_unknown(name, err);
 }
 
