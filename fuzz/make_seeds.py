@@ -146,10 +146,31 @@ def config_seeds(golden):
     yield "numbers", b"{\"a\":[" + b"1," * 9000 + b"1]}"
 
 
+def settings_seeds():
+    text = {
+        "tuned": "model: {from: smollm2}\ndata: {jsonl: a.jsonl, end: '<|im_end|>'}\n"
+                 "train: {steps: 500, lr: 2e-4, betas: [0.9, 0.95], lora: {rank: 16, targets: attn_q attn_v}}\nseeds: [1, 2, 3]\n",
+        "lines": "model:\n  arch: llama\n  vocab: task\n  init_std: 1e-1\ndata:\n  task: parity\n  lengths: [1, 20]\n"
+                 "  curriculum: 4\n  mix: {task: remember, share: .25}\neval: {exact: true}\n",
+        "blocks": "model: {arch: gemma3}\nmemory: {kind: xl, block: 8, window: 4}\ndata.text: \"a\\x07'b\"\n",
+        "dotted": "train.lr: 1\ntrain: {lr: 2}\n",
+        "unknown": "model: {from: a}\ntrain: {stepps: 3}\n",
+        "out-of-range": "train: {steps: -1}\n",
+        "no-yaml": "model: {from: [\n",
+        "anchors": "a: &a [*a]\nb: *a\n",
+        "deep": "[" * 300 + "]" * 300,
+        "list": "- model\n- data\n",
+        "empty": "",
+    }
+    for name, content in text.items():
+        yield name, content.encode()
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     golden = os.path.join(here, "..", "test", "golden")
-    for target, seeds in (("gguf", gguf_seeds()), ("safetensors", safetensors_seeds()), ("config", config_seeds(golden))):
+    for target, seeds in (("gguf", gguf_seeds()), ("safetensors", safetensors_seeds()), ("config", config_seeds(golden)),
+                          ("settings", settings_seeds())):
         folder = os.path.join(here, "seeds", target)
         os.makedirs(folder, exist_ok=True)
         for name, content in seeds:

@@ -1,8 +1,8 @@
 /* Study files: found by name, taken apart into what the study adds and the training file that is left. */
 #include "study/study.h"
+#include "train/yaml.h"
 
 #include <dirent.h>
-#include <libfyaml.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,6 +41,21 @@ static bool is_path(const char *study)
     return strchr(study, '/') || (n > 5 && !strcmp(study + n - 5, ".yaml"));
 }
 
+static snellen_status unknown_study(const char *study, snellen_error *err)
+{
+    snellen_study_info *list;
+    const char *names[MOST_STUDIES];
+    size_t n;
+    TRY(snellen_studies_list(&list, &n, err));
+    for (size_t i = 0; i < n; i++) names[i] = list[i].name;
+    const char *near = text_nearest(study, names, n);
+    snellen_status status = error_set(err, SNELLEN_E_USAGE, "study '%s' is not known%s%s%s `snellen study list` tells those "
+                                      "that are, a path ends in .yaml", study, near ? "; did you mean " : ";",
+                                      near ? near : "", near ? "?" : "");
+    snellen_free(list);
+    return status;
+}
+
 static snellen_status find_study(const char *study, struct arena *arena, const char **path, snellen_error *err)
 {
     const char *folders[MOST_PLACES];
@@ -52,7 +67,7 @@ static snellen_status find_study(const char *study, struct arena *arena, const c
         FAIL_IF(!*path, SNELLEN_E_MEMORY, "study: memory ran out");
         if (file_exists(*path)) return SNELLEN_OK;
     }
-    FAIL(SNELLEN_E_USAGE, "study '%s' is not known; `snellen study list` tells those that are, a path ends in .yaml", study);
+    return unknown_study(study, err);
 }
 
 /* ---- nodes to keys ------------------------------------------------------------------------------------------------------- */
@@ -157,10 +172,8 @@ static snellen_status read_file(struct study_file *f, snellen_error *err)
     char *text;
     size_t n;
     TRY(file_read(f->path, FILE_BYTES, &text, &n, err));
-    const struct fy_parse_cfg quiet = {.flags = FYPCF_QUIET};
-    struct fy_document *document = fy_document_build_from_string(&quiet, text, n);
-    snellen_status status = document ? SNELLEN_OK
-                                     : error_set(err, SNELLEN_E_USAGE, "%s: is no YAML", f->path);
+    struct fy_document *document = NULL;
+    snellen_status status = yaml_parse(f->path, true, text, n, &document, err);
     if (!status) status = read_root(f, fy_document_root(document), err);
     char *base = status ? NULL : fy_emit_document_to_string(document, FYECF_DEFAULT);
     f->base = base ? arena_text(&f->arena, base, strlen(base)) : NULL;

@@ -1,8 +1,8 @@
 /* Study files: YAML to settings and back, by the table of keys. libfyaml reads the YAML; here is what it means. */
 #include "train/keys.h"
+#include "train/yaml.h"
 
 #include <errno.h>
-#include <libfyaml.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -226,34 +226,18 @@ static snellen_status read_node(struct reader *r, const char *name, struct fy_no
 
 /* ---- YAML -------------------------------------------------------------------------------------------------------- */
 
-static snellen_status syntax_error(const struct reader *r, struct fy_diag *diag, snellen_error *err)
-{
-    void *at = NULL;
-    const struct fy_diag_error *e = fy_diag_errors_iterate(diag, &at);
-    if (r->override) FAIL(SNELLEN_E_USAGE, "%.300s: no YAML: %s", r->override, e ? e->msg : "it cannot be read");
-    if (!e) FAIL(SNELLEN_E_USAGE, "%s: no YAML", r->name);
-    FAIL(SNELLEN_E_USAGE, "%s:%d:%d: no YAML: %s", r->name, e->line, e->column, e->msg);
-}
-
 /* Reads a document as the value of the key or section `name` ("" = the whole file). */
 static snellen_status read_yaml(struct reader *r, const char *name, const char *text, size_t n, snellen_error *err)
 {
-    struct fy_diag_cfg diag_options;
-    fy_diag_cfg_default(&diag_options);
-    struct fy_diag *diag = fy_diag_create(&diag_options);
-    FAIL_IF(!diag, SNELLEN_E_MEMORY, "settings: memory ran out");
-    fy_diag_set_collect_errors(diag, true);
-    const struct fy_parse_cfg options = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG, .diag = diag};
-    struct fy_document *document = fy_document_build_from_string(&options, text, n);
-    struct fy_node *root = document ? fy_document_root(document) : NULL;
+    struct fy_document *document;
+    TRY(yaml_parse(r->override ? r->override : r->name, !r->override, text, n, &document, err));
+    struct fy_node *root = fy_document_root(document);
     snellen_status status = SNELLEN_OK;
-    if (!document) status = syntax_error(r, diag, err);
-    else if (root && !*name && !fy_node_is_mapping(root) && !fy_node_is_null(root))
+    if (root && !*name && !fy_node_is_mapping(root) && !fy_node_is_null(root))
         status = error_set(err, SNELLEN_E_USAGE, "%s: keys and values expected, such as `train: {lr: 1e-3}`", r->name);
     else if (root && !*name && fy_node_is_mapping(root)) status = read_mapping(r, "", root, err);
     else if (root && *name) status = read_node(r, name, root, err);
     fy_document_destroy(document);
-    fy_diag_destroy(diag);
     return status;
 }
 
