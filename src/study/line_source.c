@@ -3,14 +3,11 @@
  * one whenever the running mean of the loss is below a threshold. Lines of a second kind may be mixed in. */
 #include "study/line_source.h"
 
+#include "study/curriculum.h"
 #include "tasks/symbols.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const double loss_memory = 0.95;   /* share of the running mean that is kept at each step */
-enum { PATIENCE = 10 };                   /* least steps between two raises */
 
 /* Lines of one kind. */
 struct stream {
@@ -27,9 +24,7 @@ struct line_source {
     struct symbol_tokens tokens;
     struct line line;
     uint64_t n_drawn;
-    int64_t top;                          /* main's longest length now */
-    double mean_loss;                     /* NAN at first */
-    int64_t steps_at_top;
+    struct curriculum lengths;            /* of main */
 };
 
 static snellen_status check_context(const struct line_source *l, int64_t length, size_t n, snellen_error *err)
@@ -48,8 +43,9 @@ static snellen_status next_line(struct source *source, struct sample *s, snellen
     rng_seed(&rng, o->seed, ++l->n_drawn);
     bool mixed = l->n_streams > 1 && rng_uniform(&rng) < o->mixed_share;
     struct stream *stream = &l->streams[mixed];
-    int64_t shortest = stream->kind.shortest, longest = mixed ? stream->kind.longest : l->top;
-    int64_t length = shortest + (int64_t)rng_below(&rng, (uint64_t)(longest - shortest + 1));
+    const struct line_kind *kind = &stream->kind;
+    int64_t length = mixed ? kind->shortest + (int64_t)rng_below(&rng, (uint64_t)(kind->longest - kind->shortest + 1))
+                           : curriculum_draw(&l->lengths, &rng);
     TRY(line_make(&stream->spec, length, o->train, o->seed, stream->next_index[length]++, &l->line, err));
     s->n = 0;
     if (l->tokens.bos >= 0) TRY(sample_add(s, &l->tokens.bos, 1, 0, err));
@@ -63,11 +59,7 @@ static snellen_status next_line(struct source *source, struct sample *s, snellen
 
 static void learned(struct source *source, double loss)
 {
-    struct line_source *l = (struct line_source *)source;
-    l->mean_loss = isnan(l->mean_loss) ? loss : loss_memory * l->mean_loss + (1 - loss_memory) * loss;
-    if (l->top == l->options.main.longest || ++l->steps_at_top < PATIENCE || l->mean_loss >= l->options.raise_below) return;
-    l->top++;
-    l->steps_at_top = 0;
+    curriculum_learned(&((struct line_source *)source)->lengths, loss);
 }
 
 /* ---- where it stands --------------------------------------------------------------------------------------------------- */
@@ -85,9 +77,9 @@ static json_t *position(const struct source *source)
     const struct line_source *l = (const struct line_source *)source;
     json_t *streams = json_array();
     for (size_t i = 0; i < l->n_streams; i++) json_array_append_new(streams, position_of_stream(&l->streams[i]));
-    return json_pack("{s:I, s:I, s:o, s:I, s:o}", "drawn", (json_int_t)l->n_drawn, "top", (json_int_t)l->top, "mean_loss",
-                     isnan(l->mean_loss) ? json_null() : json_real(l->mean_loss), "steps_at_top",
-                     (json_int_t)l->steps_at_top, "streams", streams);
+    json_t *at = json_pack("{s:I, s:o}", "drawn", (json_int_t)l->n_drawn, "streams", streams);
+    if (at) curriculum_put(&l->lengths, at);
+    return at;
 }
 
 static snellen_status seek_stream(struct stream *stream, const json_t *lengths, snellen_error *err)
@@ -102,18 +94,14 @@ static snellen_status seek_stream(struct stream *stream, const json_t *lengths, 
 static snellen_status seek(struct source *source, const json_t *at, snellen_error *err)
 {
     struct line_source *l = (struct line_source *)source;
-    json_int_t drawn, top, steps;
-    json_t *mean, *streams;
-    int failed = json_unpack_ex((json_t *)(uintptr_t)at, NULL, 0, "{s:I, s:I, s:o, s:I, s:o}", "drawn", &drawn, "top",
-                                &top, "mean_loss", &mean, "steps_at_top", &steps, "streams", &streams);
-    FAIL_IF(failed || drawn < 0 || top < l->options.main.shortest || top > l->options.main.longest ||
-                !json_is_array(streams) || json_array_size(streams) != l->n_streams,
+    json_int_t drawn;
+    json_t *streams;
+    int failed = json_unpack_ex((json_t *)(uintptr_t)at, NULL, 0, "{s:I, s:o}", "drawn", &drawn, "streams", &streams);
+    FAIL_IF(failed || drawn < 0 || !json_is_array(streams) || json_array_size(streams) != l->n_streams,
             SNELLEN_E_FORMAT, "the place in the lines does not fit the task");
+    TRY(curriculum_take(&l->lengths, at, err));
     for (size_t i = 0; i < l->n_streams; i++) TRY(seek_stream(&l->streams[i], json_array_get(streams, i), err));
     l->n_drawn = (uint64_t)drawn;
-    l->top = top;
-    l->steps_at_top = steps;
-    l->mean_loss = json_is_real(mean) ? json_real_value(mean) : (double)NAN;
     return SNELLEN_OK;
 }
 
@@ -157,9 +145,9 @@ static snellen_status open_lines(struct line_source *l, const snellen_model *mod
     int64_t longest = 0;
     TRY(open_stream(l, &o->main, err));
     if (o->mixed.task) TRY(open_stream(l, &o->mixed, err));
-    FAIL_IF(o->first_longest && (o->first_longest < o->main.shortest || o->first_longest > o->main.longest),
-            SNELLEN_E_USAGE, "a curriculum from length %lld: %lld to %lld expected", (long long)o->first_longest,
-            (long long)o->main.shortest, (long long)o->main.longest);
+    l->lengths = (struct curriculum){.shortest = o->main.shortest, .longest = o->main.longest, .step = 1,
+                                     .raise_below = o->raise_below};
+    TRY(curriculum_start(&l->lengths, o->first_longest, err));
     for (size_t i = 0; i < l->n_streams; i++) {
         const struct stream *stream = &l->streams[i];
         words |= stream->spec.task->words_needed(&stream->spec, stream->kind.longest) > 0;
@@ -168,8 +156,6 @@ static snellen_status open_lines(struct line_source *l, const snellen_model *mod
     TRY(symbol_tokens_set(&l->tokens, model, words ? o->line.pool : 0, err));
     l->source.longest = MIN((int64_t)LINE_ROOM(longest), snellen_model_get_info(model)->n_context);
     for (size_t i = 0; i < l->n_streams; i++) TRY(check_longest(l, &l->streams[i], err));
-    l->top = o->first_longest ? o->first_longest : o->main.longest;
-    l->mean_loss = (double)NAN;
     return SNELLEN_OK;
 }
 

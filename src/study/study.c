@@ -143,10 +143,10 @@ static bool has_anchors(const struct settings *settings)
            strstr(format, "aligned");
 }
 
-/* The trained model writes; nothing where a best evaluation was not kept. */
-static snellen_status write_lines(struct study *s, struct study_run *run, enum study_way way, snellen_error *err)
+/* What a model writes on lines, as cells [n_lengths]. */
+static snellen_status write_lines(const struct study *s, const struct settings *settings, const snellen_model *model,
+                                  bool forced, struct study_cell *cells, snellen_error *err)
 {
-    const struct settings *settings = settings_of(s, run);
     snellen_lines_options o = snellen_lines_options_default();
     o.line.format = *settings->data.format ? settings->data.format : NULL;
     o.line.pool = (uint32_t)settings->data.pool;
@@ -155,22 +155,55 @@ static snellen_status write_lines(struct study *s, struct study_run *run, enum s
     o.lengths = settings->eval.lengths.v;
     o.n_lengths = settings->eval.lengths.n;
     o.n_samples = (uint32_t)settings->eval.lines;
-    o.forced = way == WAY_FORCED;
+    o.forced = forced;
     o.session.n_threads = s->options->n_threads;
-    snellen_model *model;
     snellen_lines_result *result = NULL;
-    TRY(trained_model(settings, run->folder, way == WAY_BEST, &model, err));
-    if (!model) return SNELLEN_OK;
     snellen_status status = snellen_lines_eval(model, settings->data.task, &o, s->progress, &result, err);
-    snellen_model_free(model);
-    if (!status) status = new_cells(s, run, way, err);
     for (size_t i = 0; !status && i < result->n_cells; i++) {
         const snellen_lines_cell *c = &result->cells[i];
-        run->cells[way][i] = (struct study_cell){.length = c->length, .n = c->n, .n_exact = c->n_exact,
-                                                 .n_answer = c->n_answer,
-                                                 .per_symbol = c->n_symbols ? (double)c->n_right / (double)c->n_symbols : 0};
+        cells[i] = (struct study_cell){.length = c->length, .n = c->n, .n_exact = c->n_exact, .n_answer = c->n_answer,
+                                       .per_symbol = c->n_symbols ? (double)c->n_right / (double)c->n_symbols : 0};
     }
     snellen_lines_result_free(result);
+    return status;
+}
+
+/* The same of its answers after samples of long memory; a length may be too short for a question. */
+static snellen_status write_answers(const struct study *s, const struct settings *settings, const snellen_model *model,
+                                    struct study_cell *cells, snellen_error *err)
+{
+    snellen_long_eval_options o = snellen_long_eval_options_default();
+    snellen_long_result *result = NULL;
+    TRY(evaluation_session(settings, s->options->n_threads, &o.session, err));
+    o.task = long_options_of(settings, false, 1);
+    o.lengths = settings->eval.lengths.v;
+    o.n_lengths = settings->eval.lengths.n;
+    o.n_samples = (uint32_t)settings->eval.lines;
+    for (size_t i = 0; i < o.n_lengths; i++) cells[i].length = o.lengths[i];
+    snellen_status status = snellen_long_eval(model, settings->data.task, &o, s->progress, &result, err);
+    for (size_t i = 0, k = 0; !status && i < result->n_cells; i++) {
+        const snellen_long_cell *c = &result->cells[i];
+        while (cells[k].length != c->length) k++;
+        cells[k++] = (struct study_cell){.length = c->length, .n = (int64_t)c->n, .n_exact = (int64_t)c->n_exact,
+                                         .n_answer = (int64_t)c->n_exact,
+                                         .per_symbol = (double)c->n_right / (double)c->n_tokens};
+    }
+    snellen_long_result_free(result);
+    return status;
+}
+
+/* The trained model writes; nothing where a best evaluation was not kept. */
+static snellen_status score(struct study *s, struct study_run *run, enum study_way way, snellen_error *err)
+{
+    const struct settings *settings = settings_of(s, run);
+    snellen_model *model;
+    TRY(trained_model(settings, run->folder, way == WAY_BEST, &model, err));
+    if (!model) return SNELLEN_OK;
+    snellen_status status = new_cells(s, run, way, err);
+    if (!status)
+        status = is_long_task(settings) ? write_answers(s, settings, model, run->cells[way], err)
+                                        : write_lines(s, settings, model, way == WAY_FORCED, run->cells[way], err);
+    snellen_model_free(model);
     return status;
 }
 
@@ -180,9 +213,9 @@ static snellen_status do_run(struct study *s, struct study_run *run, snellen_err
     TRY(load_scores(s, run, &found, err));
     if (found) return SNELLEN_OK;
     TRY(train(s, run, err));
-    TRY(write_lines(s, run, WAY_FREE, err));
-    if (has_anchors(settings_of(s, run))) TRY(write_lines(s, run, WAY_FORCED, err));
-    TRY(write_lines(s, run, WAY_BEST, err));
+    TRY(score(s, run, WAY_FREE, err));
+    if (has_anchors(settings_of(s, run))) TRY(score(s, run, WAY_FORCED, err));
+    TRY(score(s, run, WAY_BEST, err));
     return save_scores(s, run, err);
 }
 
@@ -202,6 +235,8 @@ static snellen_status read_settings(struct study *s, size_t variant, snellen_err
     s->n_settings++;
     FAIL_IF(!*s->settings[variant].data.task, SNELLEN_E_USAGE, "%s: data.task is missing: a study scores what a model writes",
             s->file.path);
+    snellen_session_options session;
+    if (is_long_task(&s->settings[variant])) TRY(evaluation_session(&s->settings[variant], 0, &session, err));
     FAIL_IF(s->settings[variant].seeds.n > STUDY_MAX_SEEDS, SNELLEN_E_USAGE, "%s: more than %d seeds", s->file.path,
             STUDY_MAX_SEEDS);
     return SNELLEN_OK;

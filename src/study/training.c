@@ -1,6 +1,7 @@
 /* The parts of a run from its settings. */
 #include "study/training.h"
 #include "study/line_source.h"
+#include "study/reader_source.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,19 @@ static struct data_options data_options_of(const struct training *t)
         .n_context = t->model->desc.n_context};
 }
 
+static snellen_status open_samples(const struct training *t, bool train, struct source **out, snellen_error *err)
+{
+    const struct settings *s = t->settings;
+    int64_t step = s->data.step ? s->data.step : s->memory.block ? s->memory.block : 1;
+    FAIL_IF(*s->data.mix.task || s->data.spacing || s->data.cycle, SNELLEN_E_USAGE,
+            "data.mix, data.spacing and data.cycle go with tasks of symbols, %s is one of long memory", s->data.task);
+    const struct reader_source_options o = {
+        .task = s->data.task, .sample = long_options_of(s, train, t->seed), .shortest = s->data.lengths.v[0],
+        .longest = s->data.lengths.v[1], .step = step, .first_longest = train ? s->data.curriculum : 0,
+        .raise_below = s->data.raise_below, .again = s->data.again};
+    return reader_source_open(&o, t->model, out, err);
+}
+
 /* Lines of the task; those of the test set for measuring, none of which is trained on. */
 static snellen_status open_lines(const struct training *t, bool train, struct source **out, snellen_error *err)
 {
@@ -46,6 +60,11 @@ static snellen_status open_lines(const struct training *t, bool train, struct so
     o.line.spacing = (uint32_t)s->data.spacing;
     o.line.cycle = (uint32_t)s->data.cycle;
     return line_source_open(&o, t->model, out, err);
+}
+
+static snellen_status open_task(const struct training *t, bool train, struct source **out, snellen_error *err)
+{
+    return (is_long_task(t->settings) ? open_samples : open_lines)(t, train, out, err);
 }
 
 static snellen_status measure_held_out(struct evaluator *evaluator, int64_t step, double *measure, json_t *numbers,
@@ -72,7 +91,7 @@ static snellen_status open_evaluator(struct training *t, snellen_error *err)
     o.text = or_null(s->eval.text);
     o.shuffle = false;
     if (o.jsonl || o.text) TRY(source_open(&o, &h->source, err));
-    else TRY(open_lines(t, false, &h->source, err));
+    else TRY(open_task(t, false, &h->source, err));
     h->evaluator.measure = measure_held_out;
     h->start = h->source->position(h->source);
     FAIL_IF(!h->start, SNELLEN_E_MEMORY, "evaluation: memory ran out");
@@ -153,7 +172,7 @@ static snellen_status open_parts(struct training *t, snellen_error *err)
     const struct settings *s = t->settings;
     TRY(training_model(s, t->seed, &t->model, err));
     const struct data_options data = data_options_of(t);
-    if (*s->data.task) TRY(open_lines(t, true, &t->train.source, err));
+    if (*s->data.task) TRY(open_task(t, true, &t->train.source, err));
     else TRY(source_open(&data, &t->train.source, err));
     TRY(open_params(t, err));
     t->train.options = train_options_of(s);

@@ -16,6 +16,11 @@
 #define FROM_FILE .when = "data.jsonl data.text"
 #define FROM_TASK .when = "data.task"
 #define MIXED .when = "data.mix.task"
+#define LONG_TASK .when = "data.task=passkey data.task=associative data.task=stream"
+#define PASSKEY .when = "data.task=passkey"
+#define ASSOCIATIVE .when = "data.task=associative"
+#define STREAM .when = "data.task=stream"
+#define LONGEST 1e7
 
 const struct key keys[] = {
     {"model.from", TEXT, AT(model.from),
@@ -57,10 +62,10 @@ const struct key keys[] = {
 
     {"data.jsonl", TEXT, AT(data.jsonl), .help = "samples to train on, a JSON object a line"},
     {"data.text", TEXT, AT(data.text), .help = "text to train on, packed to data.length"},
-    {"data.task", TEXT, AT(data.task), .help = "lines of a symbol task, as `snellen task list` names them"},
+    {"data.task", TEXT, AT(data.task), .help = "a task of symbols or of long memory, as `snellen task list` names them"},
     {"data.format", TEXT, AT(data.format), FROM_TASK, .help = "how the task is written; '' = its first format"},
-    {"data.lengths", .kind = KEY_INTS, .fallback = "[1, 20]", AT(data.lengths), RANGE(1, 10000), FROM_TASK,
-     .help = "shortest and longest length, drawn evenly"},
+    {"data.lengths", .kind = KEY_INTS, .fallback = "[1, 20]", AT(data.lengths), RANGE(1, LONGEST), FROM_TASK,
+     .help = "shortest and longest length, drawn evenly; of long memory: tokens in all"},
     {"data.pool", INT, .fallback = "128", AT(data.pool), RANGE(1, 240), FROM_TASK,
      .help = "words that anchors and keys are drawn from"},
     {"data.spacing", INT, .fallback = "0", AT(data.spacing), RANGE(0, 10000), FROM_TASK,
@@ -72,11 +77,30 @@ const struct key keys[] = {
     {"data.mix.lengths", .kind = KEY_INTS, .fallback = "[1, 20]", AT(data.mix.lengths), RANGE(1, 10000), MIXED,
      .help = "its shortest and longest length"},
     {"data.mix.share", REAL, .fallback = "0.5", AT(data.mix.share), RANGE(0, 1), MIXED, .help = "its share of the lines"},
-    {"data.curriculum", INT, .fallback = "0", AT(data.curriculum), RANGE(0, 10000), FROM_TASK,
-     .help = "longest length at first; it grows by one whenever the loss is below data.raise_below. 0 = all "
-             "lengths from the start"},
+    {"data.curriculum", INT, .fallback = "0", AT(data.curriculum), RANGE(0, LONGEST), FROM_TASK,
+     .help = "longest length at first; it grows by one, or by data.step, whenever the loss is below "
+             "data.raise_below. 0 = all lengths from the start"},
     {"data.raise_below", REAL, .fallback = "0.1", AT(data.raise_below), RANGE(0, 100), .when = "data.curriculum",
      .help = "running mean of the loss at which the curriculum goes on"},
+    {"data.step", INT, .fallback = "0", AT(data.step), RANGE(0, LONGEST), LONG_TASK,
+     .help = "tokens from one length to the next; 0 = memory.block, or 1 without blocks"},
+    {"data.depth", REAL, .fallback = "-1", AT(data.depth), RANGE(-1, 1), PASSKEY,
+     .help = "where the key stands: 0 = at the start, 1 = right before the question; below 0 = anywhere"},
+    {"data.within", INT, .fallback = "0", AT(data.within), RANGE(0, LONGEST), PASSKEY,
+     .help = "the key ends within so many tokens from the start; 0 = anywhere"},
+    {"data.pairs", INT, .fallback = "0", AT(data.pairs), RANGE(0, 10000), ASSOCIATIVE,
+     .help = "pairs of a key and a value; 0 = 8"},
+    {"data.every", INT, .fallback = "0", AT(data.every), RANGE(0, 1e6), STREAM,
+     .help = "a question after so many lines; 0 = 10"},
+    {"data.back", INT, .fallback = "0", AT(data.back), RANGE(0, 1e6), STREAM,
+     .help = "it is for the line so many lines before the last; 0 = 20"},
+    {"data.digits", INT, .fallback = "0", AT(data.digits), RANGE(0, 9), LONG_TASK,
+     .help = "digits of a key or value; 0 = 5, associative 1"},
+    {"data.vary", REAL, .fallback = "0.1", AT(data.vary), RANGE(0, 1), LONG_TASK,
+     .help = "share of the filler's words that are not those of its pattern"},
+    {"data.again", REAL, .fallback = "0", AT(data.again), RANGE(0, 100), PASSKEY,
+     .help = "weight in the loss of the key's repetition right after it is said; the answer has 1"},
+    {"data.haystack", TEXT, AT(data.haystack), PASSKEY, .help = "format words: a text file that the filler comes from"},
     {"data.length", INT, .fallback = "512", AT(data.length), RANGE(2, 16777216), FROM_FILE,
      .help = "tokens of a sequence; jsonl: the most that a sample may have"},
     {"data.cut", SWITCH, .fallback = "false", AT(data.cut), .when = "data.jsonl",
@@ -140,13 +164,19 @@ const struct key keys[] = {
      .when = "eval.jsonl eval.text data.task",
      .help = "stop early after this many evaluations without a better one; 0 = never"},
 
-    {"eval.lengths", .kind = KEY_INTS, .fallback = "[5, 10, 20, 30, 40, 50, 60]", AT(eval.lengths), RANGE(1, 10000),
+    {"eval.lengths", .kind = KEY_INTS, .fallback = "[5, 10, 20, 30, 40, 50, 60]", AT(eval.lengths), RANGE(1, LONGEST),
      FROM_TASK, .help = "lengths at which a study lets the trained model write"},
     {"eval.exact", SWITCH, .fallback = "false", AT(eval.exact), FROM_TASK,
      .help = "the measure of evaluations is the share of lines at eval.lengths that the model does not write "
              "exactly, instead of the loss on the test set"},
     {"eval.lines", INT, .fallback = "100", AT(eval.lines), RANGE(1, 1e6), FROM_TASK,
-     .help = "lines a length, none of them trained on"},
+     .help = "lines, or samples, a length, none of them trained on"},
+    {"eval.memory", .kind = KEY_CHOICE, .fallback = "''", AT(eval.memory), .choices = "full swa sink", LONG_TASK,
+     .help = "memory in which the trained model is asked; '' = that of the training"},
+    {"eval.window", INT, .fallback = "0", AT(eval.window), RANGE(0, MANY), .when = "eval.memory=swa eval.memory=sink",
+     .help = "tokens that it sees then; 0 = memory.window"},
+    {"eval.sinks", INT, .fallback = "4", AT(eval.sinks), RANGE(0, 65536), .when = "eval.memory=sink",
+     .help = "first tokens that stay"},
 
     {"seeds", .kind = KEY_INTS, .fallback = "[1]", AT(seeds), RANGE(0, ANY_SEED),
      .help = "one run each; new weights and the order of the data follow from it"},

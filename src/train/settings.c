@@ -277,7 +277,9 @@ static bool holds(const struct reader *r, const char *condition, size_t n)
     if (equals) *equals = 0;
     const struct key *key = key_named(name);
     struct strbuf value = {0};
-    write_value(r->settings, key, &value);
+    if (equals && key->kind == KEY_TEXT)   /* as it is, without quotes */
+        strbuf_puts(&value, *(const char *const *)((const char *)r->settings + key->offset));
+    else write_value(r->settings, key, &value);
     bool nothing = !value.text || !strcmp(value.text, "''") || !strcmp(value.text, "0");
     bool yes = equals ? value.text && !strcmp(value.text, equals + 1) : !nothing;
     strbuf_free(&value);

@@ -28,9 +28,10 @@ struct settings {
     } memory;
     struct {
         const char *jsonl, *text, *task, *format, *end;
-        int64_t length, pool, spacing, cycle, curriculum;
+        int64_t length, pool, spacing, cycle, curriculum, step, within, pairs, every, back, digits;
         struct int_row lengths;
-        double raise_below;
+        double raise_below, depth, vary, again;
+        const char *haystack;
         bool cut, shuffle, skip_bad_lines;
         struct {
             const char *task, *format;
@@ -51,8 +52,8 @@ struct settings {
         } lora;
     } train;
     struct {
-        const char *jsonl, *text;
-        int64_t every, samples, patience, lines;
+        const char *jsonl, *text, *memory;
+        int64_t every, samples, patience, lines, window, sinks;
         bool exact;
         struct int_row lengths;
     } eval;
