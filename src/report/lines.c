@@ -171,6 +171,15 @@ static void draw_series(cairo_t *cr, const struct plot_figure *f, size_t k, cons
 
 /* ---- rules and legend --------------------------------------------------------------------------------------------------- */
 
+static void draw_shade(cairo_t *cr, const struct plot_rule *r, const struct scale *x, struct box area)
+{
+    if (!r->vertical || !r->shaded || !(r->at > x->low)) return;
+    double right = scale_place(x, fmin(r->at, x->high));
+    draw_colour(cr, grey, 0.13);
+    cairo_rectangle(cr, area.left, area.top, right - area.left, area.bottom - area.top);
+    cairo_fill(cr);
+}
+
 static void draw_rule(cairo_t *cr, const struct plot_rule *r, const struct scale *x, const struct scale *y, struct box area)
 {
     static const double dashes[] = {2, 3};
@@ -356,6 +365,7 @@ void draw_lines(cairo_t *cr, const struct plot_figure *f, struct box sheet)
     cairo_save(cr);
     cairo_rectangle(cr, area.left, area.top - 6, area.right - area.left + 6, area.bottom - area.top + 12);
     cairo_clip(cr);
+    for (size_t i = 0; i < f->n_rules; i++) draw_shade(cr, &f->rules[i], &x, area);
     for (size_t i = 0; i < f->n_rules; i++) draw_rule(cr, &f->rules[i], &x, &y, area);
     for (size_t i = 0; i < f->n_series; i++) draw_series(cr, f, i, &x, &y, area);
     for (size_t i = 0; i < f->n_rules; i++) label_rule(cr, f, &f->rules[i], &x, &y, area);

@@ -33,6 +33,7 @@ struct plot_rule {
     bool vertical;
     double at;
     const char *label;
+    bool shaded;            /* vertical: what lies left of it has a light ground */
 };
 
 /* values [ny][nx], the first row at the bottom; NaN = no value. */

@@ -1,6 +1,7 @@
 /* A study drawn: right answers over length, one line a variant; attribution on the right tokens over length; a table of
  * all seeds; results.json. */
 #include "study/study.h"
+#include "study/training.h"
 #include "report/html.h"
 #include "store/store.h"
 
@@ -63,11 +64,30 @@ static snellen_status accuracy_lines(struct study *s, struct lines *lines, snell
 
 /* ---- figures ------------------------------------------------------------------------------------------------------------------ */
 
-/* Where the training lengths end: all variants have the same in the studies of the papers. */
-static struct plot_rule training_end(struct study *s)
+/* Lines across a figure: where the training lengths end (all variants have the same in the studies of the papers), and how
+ * far the widest window of a layer reaches. */
+struct rules {
+    struct plot_rule list[2];
+    size_t n;
+};
+
+static int64_t window_of(const struct settings *s)
 {
-    return (struct plot_rule){.vertical = true, .at = (double)s->settings[0].data.lengths.v[1],
-                              .label = "longest trained on"};
+    if (!strcmp(s->memory.kind, "full")) return 0;
+    return MAX(s->memory.window, s->memory.block * (s->memory.segments + 1));
+}
+
+static struct rules rules_of(const struct study *s)
+{
+    int64_t widest = 0;
+    for (size_t v = 0; v < s->n_settings; v++) widest = MAX(widest, window_of(&s->settings[v]));
+    struct rules r = {.n = 1};
+    r.list[0] = (struct plot_rule){.vertical = true, .at = (double)s->settings[0].data.lengths.v[1],
+                                   .label = "longest trained on", .shaded = !widest};
+    if (widest)
+        r.list[r.n++] = (struct plot_rule){.vertical = true, .at = (double)widest, .label = "widest window",
+                                           .shaded = true};
+    return r;
 }
 
 static const char *count_text(struct study *s)
@@ -80,18 +100,22 @@ static const char *count_text(struct study *s)
                         (long long)first->eval.lines);
 }
 
-static snellen_status draw_accuracy(struct study *s, const struct lines *lines, const struct plot_rule *rule,
+static snellen_status draw_accuracy(struct study *s, const struct lines *lines, const struct rules *rules,
                                     struct plot_figure *f, snellen_error *err)
 {
     *f = (struct plot_figure){.id = "accuracy", .title = s->file.title, .caption = count_text(s), .alt = "",
                               .command = s->options->command ? s->options->command : "",
                               .x = {.label = "length"}, .y = {.label = "right final answers", .low = 0, .high = 1},
-                              .series = lines->series, .n_series = lines->n, .rules = rule, .n_rules = 1};
+                              .series = lines->series, .n_series = lines->n, .rules = rules->list, .n_rules = rules->n};
+    if (is_long_task(&s->settings[0])) {
+        f->x = (struct plot_axis){.label = "tokens", .scale = PLOT_LOG};
+        f->y.label = "exact answers";
+    }
     FAIL_IF(!f->caption, SNELLEN_E_MEMORY, "figure: memory ran out");
     return plot_write_all(f, s->options->folder, err);
 }
 
-static snellen_status draw_mass(struct study *s, const struct lines *lines, const struct plot_rule *rule,
+static snellen_status draw_mass(struct study *s, const struct lines *lines, const struct rules *rules,
                                 struct plot_figure *f, snellen_error *err)
 {
     *f = (struct plot_figure){.id = "mass", .title = "Attribution on the two right tokens",
@@ -99,7 +123,7 @@ static snellen_status draw_mass(struct study *s, const struct lines *lines, cons
                                          "on the last parity; 1 is ideal.", .alt = "",
                               .command = s->options->command ? s->options->command : "",
                               .x = {.label = "length"}, .y = {.label = "share of the mass", .low = 0, .high = 1},
-                              .series = lines->series, .n_series = lines->n, .rules = rule, .n_rules = 1};
+                              .series = lines->series, .n_series = lines->n, .rules = rules->list, .n_rules = rules->n};
     return plot_write_all(f, s->options->folder, err);
 }
 
@@ -197,15 +221,15 @@ snellen_status study_draw(struct study *s, snellen_error *err)
     FAIL_IF(!lines || !mass, SNELLEN_E_MEMORY, "figure: memory ran out");
     struct plot_figure figures[2];
     const struct plot_figure *list[] = {&figures[0], &figures[1]};
-    struct plot_rule rule = training_end(s);
+    const struct rules rules = rules_of(s);
     struct report_finding findings[STUDY_MAX_VARIANTS];
     struct report_table table;
     char path[4200];
     size_t n_findings;
     TRY(accuracy_lines(s, lines, err));
     for (size_t v = 0; v < s->n_settings; v++) TRY(add_line(s, mass, v, -1, s->file.variants[v].name, err));
-    TRY(draw_accuracy(s, lines, &rule, &figures[0], err));
-    if (mass->n) TRY(draw_mass(s, mass, &rule, &figures[1], err));
+    TRY(draw_accuracy(s, lines, &rules, &figures[0], err));
+    if (mass->n) TRY(draw_mass(s, mass, &rules, &figures[1], err));
     TRY(all_runs(s, &table, err));
     TRY(findings_of(s, findings, &n_findings, err));
     TRY(write_results(s, err));
