@@ -243,6 +243,7 @@ static int run(int argc, char **argv)
         OPT_INT('r', "repeat", "N", &reps, 1, MAX_REPETITIONS,
                 "times each is measured, after a dry start; the median is told, with the least and the most"),
         OPTS_MEMORY(&common),
+        OPTS_ATTENTION(&common),
         OPTS_NUMBERS(&common),
         OPTS_THREADS(&common),
         OPTS_OUTPUT(),

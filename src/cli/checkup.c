@@ -71,6 +71,7 @@ static int run(int argc, char **argv)
         OPT_INT(0, "chunk", "N", &common.chunk, 1, 8192, "tokens processed at a time", .shown = "512"),
         OPTS_THREADS(&common),
         OPTS_SEED(&common),
+        OPTS_ATTENTION(&common),
         OPTS_OUTPUT(),
     };
     int status = opts_parse(&verb_checkup, table, COUNT_OF(table), argc, argv, args);

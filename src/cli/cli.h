@@ -42,7 +42,8 @@ const struct verb *verb_find(const char *name);
 
 struct common_opts {
     const char *memory, *precision, *cache;   /* names, as typed */
-    int64_t window, sinks, context, chunk, threads;   /* 0 = as snellen_session_options says */
+    int64_t window, sinks, context, chunk, threads, attn_log;   /* 0 = as snellen_session_options says */
+    double attn_temp;
     uint64_t seed;
 };
 
@@ -75,8 +76,16 @@ enum { CLI_MAX_TOKENS = 1 << 30 };
                "how keys and values are stored; f16 takes half the memory, and less time far into a text"),            \
     OPT_INT(0, "chunk", "N", &(c)->chunk, 1, 8192, "tokens processed at a time; 1 = token by token, slow",            \
             .shown = "512")
+/* How sharply tokens are looked at. */
+#define OPTS_ATTENTION(c)                                                                                              \
+    OPT_GROUP("attention"),                                                                                            \
+    OPT_REAL(0, "attn-temp", "T", &(c)->attn_temp, 0.001, 1000,                                                        \
+             "temperature of attention: products of queries and keys are divided by it; below 1 looks more sharply"),  \
+    OPT_INT(0, "attn-log", "N", &(c)->attn_log, 2, CLI_MAX_TOKENS,                                                     \
+            "a token at place t > N looks log(t) / log(N) times as sharply, for lengths above those that the "         \
+            "model was trained on", .shown = "not")
 /* All of a session's options. */
-#define OPTS_SESSION(c) OPTS_MEMORY(c), OPTS_CONTEXT(c), OPTS_NUMBERS(c)
+#define OPTS_SESSION(c) OPTS_MEMORY(c), OPTS_CONTEXT(c), OPTS_ATTENTION(c), OPTS_NUMBERS(c)
 #define OPTS_THREADS(c)                                                                                                \
     OPT_INT(0, "threads", "N", &(c)->threads, 1, 1024, "threads; the results do not depend on it",                     \
             .shown = "the cores this process may use")

@@ -11,6 +11,7 @@ struct common_opts common_opts_default(void)
         .precision = "f32",
         .cache = o.cache == SNELLEN_F16 ? "f16" : "f32",
         .sinks = o.sinks,
+        .attn_temp = o.attn_temp,
         .seed = 1,
     };
 }
@@ -34,6 +35,8 @@ snellen_status common_session(const struct common_opts *c, snellen_session_optio
     o.sinks = c->sinks;
     o.n_context = c->context;
     o.chunk = c->chunk;
+    o.attn_temp = c->attn_temp;
+    o.attn_log = c->attn_log;
     o.n_threads = (int)c->threads;
     o.precision = precision_parse(c->precision);
     o.cache = precision_parse(c->cache);

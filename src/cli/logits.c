@@ -139,6 +139,7 @@ static int run(int argc, char **argv)
         OPTS_MEMORY(&common),
         OPT_INT(0, "context", "N", &common.context, 1, CLI_MAX_TOKENS, "full: most tokens the session can hold",
                 .shown = "as many as are given, at most what the model was made for"),
+        OPTS_ATTENTION(&common),
         OPTS_NUMBERS(&common),
         OPTS_THREADS(&common),
         OPTS_OUTPUT(),

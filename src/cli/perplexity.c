@@ -234,6 +234,7 @@ static int run(int argc, char **argv)
                  "safetensors file with each token's value: nll [tokens] f32 (NaN where it was not scored), tokens "
                  "[tokens] i32"),
         OPTS_MEMORY(&common),
+        OPTS_ATTENTION(&common),
         OPTS_NUMBERS(&common),
         OPTS_THREADS(&common),
         OPTS_OUTPUT(),

@@ -181,6 +181,7 @@ static int run(int argc, char **argv)
                  "the rollout"),
         OPT_TEXT(0, "out", "FILE", &a.out, "safetensors file: attention [layers, heads, T, T], tokens [T], rollout [T, T]"),
         OPTS_THREADS(&a.common),
+        OPTS_ATTENTION(&a.common),
         OPTS_OUTPUT(),
     };
     int status = opts_parse(&probe_attention, table, COUNT_OF(table), argc, argv, args);

@@ -158,6 +158,7 @@ static int run(int argc, char **argv)
                  .shown = "the one of `snellen runs`"),
         OPT_INT(0, "chunk", "N", &a.common.chunk, 1, 8192, "tokens processed at a time", .shown = "512"),
         OPTS_THREADS(&a.common),
+        OPTS_ATTENTION(&a.common),
         OPTS_OUTPUT(),
     };
     int status = opts_parse(&probe_collapse, table, COUNT_OF(table), argc, argv, args);

@@ -394,6 +394,7 @@ static int run(int argc, char **argv)
                 .shown = "32, in style examples 192, in style step 384"),
         OPTS_MEMORY(&a.common),
         OPTS_CONTEXT(&a.common),
+        OPTS_ATTENTION(&a.common),
         OPTS_NUMBERS(&a.common),
         OPTS_THREADS(&a.common),
         OPTS_OUTPUT(),

@@ -8,6 +8,7 @@
  * result is rounded to the session's precision, which is no operation in f32. */
 #include "model/model.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- pieces --------------------------------------------------------------------------------------------------------- */
@@ -79,6 +80,20 @@ static void project_qkv(const struct snellen_model *model, int64_t layer, struct
     turn(model, rope, w, w->k, turns, n, d->n_kv_heads);
 }
 
+/* Scores are linear in the query, so that its factor is theirs. */
+static void temper_rows(const struct workspace *w, const struct batch *batch, float *q, int64_t width)
+{
+    const struct temper *t = &w->temper;
+    if ((t->temp == 0 || t->temp == 1) && !t->log_from) return;
+    for (int64_t i = 0; i < batch->n_rows; i++) {
+        double factor = t->temp > 0 ? 1 / t->temp : 1;
+        int64_t place = batch->positions[i] + 1;
+        if (t->log_from && place > t->log_from) factor *= log((double)place) / log((double)t->log_from);
+        scale_by(q + i * width, (float)factor, width);
+    }
+    round_to(q, w->rounding, batch->n_rows * width);
+}
+
 static void attend(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
                    struct memory *memory)
 {
@@ -86,6 +101,8 @@ static void attend(const struct snellen_model *model, int64_t layer, struct work
     int64_t n = batch->n_rows;
     const int64_t *shifted = memory->ops->query_positions(memory);
     project_qkv(model, layer, w, n, shifted != NULL);
+    temper_rows(w, batch, w->q, d->n_heads * d->head_dim);
+    if (shifted && w->q_shifted) temper_rows(w, batch, w->q_shifted, d->n_heads * d->head_dim);
     memory->ops->store(memory, layer, w->k, w->v);
     size_t n_spans = memory->ops->spans(memory, layer, w->spans);
     for (size_t i = 0; i < n_spans; i++)

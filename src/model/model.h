@@ -151,6 +151,13 @@ void session_watch(snellen_session *s, struct attn_watch *watch);
 /* ---- one layer (workspace.c, layer.c) ------------------------------------------------------------------------------------------------------ */
 
 /* Working memory for a batch of at most `rows` rows. */
+/* Temperature of attention at inference: queries are multiplied by 1 / temp, and at place t > log_from > 1 by log t /
+ * log log_from as well. */
+struct temper {
+    double temp;                /* 0 = 1: nothing to do */
+    int64_t log_from;           /* 0 = not by length */
+};
+
 struct workspace {
     int64_t rows;
     float *x, *h, *a;           /* [rows, d] residual stream, normed or mixed rows, attention's share */
@@ -171,6 +178,7 @@ struct workspace {
     enum rounding rounding;
     enum dtype kv_type;         /* how the memory holds keys and values */
     bool exact;                 /* products by matmul_exact() */
+    struct temper temper;
     struct attn_watch *watch;   /* or NULL */
     char *block;                /* all of the above lies in one block */
 };
@@ -184,6 +192,7 @@ struct workspace_shape {
     enum rounding rounding;
     enum dtype kv_type;
     bool exact;
+    struct temper temper;
 };
 /* Bytes that workspace_init() will take; false when the sum does not fit. */
 bool workspace_bytes(const struct snellen_model *model, const struct workspace_shape *shape, uint64_t *bytes);

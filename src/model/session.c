@@ -49,7 +49,7 @@ static const int64_t max_context = (int64_t)1 << 40;
 snellen_session_options snellen_session_options_default(void)
 {
     return (snellen_session_options){.memory = SNELLEN_MEMORY_FULL, .sinks = DEFAULT_SINKS, .precision = SNELLEN_F32,
-                                     .cache = SNELLEN_F32};
+                                     .cache = SNELLEN_F32, .attn_temp = 1};
 }
 
 snellen_status snellen_memory_parse(const char *name, snellen_memory_kind *kind, snellen_error *err)
@@ -106,6 +106,11 @@ snellen_status session_resolve(const snellen_model *model, snellen_session_optio
     FAIL_IF(!ops, SNELLEN_E_USAGE, "memory kind %d is not known", (int)o->memory);
     FAIL_IF((unsigned)o->precision > SNELLEN_F16, SNELLEN_E_USAGE, "precision is f32, bf16 or f16");
     FAIL_IF(o->cache != SNELLEN_F32 && o->cache != SNELLEN_F16, SNELLEN_E_USAGE, "cache is f32 or f16");
+    FAIL_IF(!(o->attn_temp >= 0 && o->attn_temp <= 1e6), SNELLEN_E_USAGE, "the temperature of attention is %g, more than 0 "
+            "expected (--attn-temp T)", o->attn_temp);
+    TRY(in_range(o->attn_log, 0, max_context, "the length from which attention is sharpened", err));
+    FAIL_IF(o->attn_log == 1, SNELLEN_E_USAGE, "attention is sharpened by log(t) / log(n): n = 1 has no logarithm to "
+            "divide by, 2 or more expected (--attn-log N)");
     TRY(resolve_window(model, ops, o, err));
     if (o->n_context == 0) o->n_context = model->desc.n_context;
     TRY(in_range(o->n_context, 1, max_context, "context", err));
@@ -139,7 +144,8 @@ struct workspace_shape session_workspace_shape(const struct memory_shape *m, con
     const struct memory_ops *ops = memory_find(o->memory);
     return (struct workspace_shape){.rows = o->chunk, .branches = ops->branches, .shifts = ops->shifts_positions,
                                     .n_threads = o->n_threads, .rounding = roundings[o->precision],
-                                    .kv_type = m->kv_type, .exact = o->exact};
+                                    .kv_type = m->kv_type, .exact = o->exact,
+                                    .temper = {o->attn_temp, o->attn_log}};
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------------------------- */

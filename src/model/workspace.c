@@ -24,6 +24,7 @@ static void lay_out(struct workspace *w, struct layout *l, const struct snellen_
     w->rounding = shape->rounding;
     w->kv_type = shape->kv_type;
     w->exact = shape->exact;
+    w->temper = shape->temper;
     w->logit_rows = MIN(rows, LOGIT_ROWS);
     w->max_spans = shape->branches ? (size_t)rows * 2 : MEMORY_MAX_SPANS;
     w->max_spans = MAX(w->max_spans, (size_t)shape->lanes * MEMORY_MAX_SPANS);
