@@ -41,6 +41,8 @@ snellen_status evaluation_session(const struct settings *s, int n_threads, snell
     snellen_status status = snellen_memory_parse(kind, &out->memory, err);
     if (status) return error_prefix(err, status, "eval.memory");
     out->n_threads = n_threads;
+    out->attn_temp = s->eval.attn_temp;
+    out->attn_log = s->eval.attn_log;
     if (out->memory == SNELLEN_MEMORY_FULL) return SNELLEN_OK;
     out->window = s->eval.window ? s->eval.window : s->memory.window;
     if (out->memory == SNELLEN_MEMORY_SINK) out->sinks = s->eval.sinks;

@@ -157,6 +157,8 @@ static snellen_status write_lines(const struct study *s, const struct settings *
     o.n_samples = (uint32_t)settings->eval.lines;
     o.forced = forced;
     o.session.n_threads = s->options->n_threads;
+    o.session.attn_temp = settings->eval.attn_temp;
+    o.session.attn_log = settings->eval.attn_log;
     snellen_lines_result *result = NULL;
     snellen_status status = snellen_lines_eval(model, settings->data.task, &o, s->progress, &result, err);
     for (size_t i = 0; !status && i < result->n_cells; i++) {
@@ -197,7 +199,7 @@ static snellen_status score(struct study *s, struct study_run *run, enum study_w
 {
     const struct settings *settings = settings_of(s, run);
     snellen_model *model;
-    TRY(trained_model(settings, run->folder, way == WAY_BEST, &model, err));
+    TRY(trained_model(settings, run->weights, way == WAY_BEST, &model, err));
     if (!model) return SNELLEN_OK;
     snellen_status status = new_cells(s, run, way, err);
     if (!status)
@@ -207,12 +209,33 @@ static snellen_status score(struct study *s, struct study_run *run, enum study_w
     return status;
 }
 
+/* A run before this one that was trained alike: the two differ only in how their weights are used. */
+static const struct study_run *trained_alike(const struct study *s, const struct study_run *run)
+{
+    const struct settings *now = settings_of(s, run);
+    for (size_t i = 0; i < s->n_runs && !now->eval.exact; i++) {   /* exact: what is written decides which weights are best */
+        const struct settings *before = settings_of(s, &s->runs[i]);
+        if (s->runs[i].seed == run->seed && before->train.steps == now->train.steps &&
+            !settings_same_run(now, before, NULL)) return &s->runs[i];
+    }
+    return NULL;
+}
+
 static snellen_status do_run(struct study *s, struct study_run *run, snellen_error *err)
 {
     bool found;
+    const struct study_run *alike = trained_alike(s, run);
+    run->weights = alike ? alike->weights : run->folder;
     TRY(load_scores(s, run, &found, err));
     if (found) return SNELLEN_OK;
-    TRY(train(s, run, err));
+    if (alike) {
+        run->steps = alike->steps;
+        run->loss = alike->loss;
+        run->seconds = alike->seconds;
+        TRY(folder_make(run->folder, err));
+    } else {
+        TRY(train(s, run, err));
+    }
     TRY(score(s, run, WAY_FREE, err));
     if (has_anchors(settings_of(s, run))) TRY(score(s, run, WAY_FORCED, err));
     TRY(score(s, run, WAY_BEST, err));

@@ -52,6 +52,7 @@ struct study_run {
     int64_t seed, steps;
     double loss, seconds;
     char folder[4096];
+    const char *weights;                  /* the folder that has them: its own, or that of a run that was trained alike */
     struct study_cell *cells[WAY_COUNT];  /* [n_lengths]; NULL = that way there is none */
     double *mass;                         /* [n_lengths] attribution on the right tokens; NULL = not asked for */
 };

@@ -127,7 +127,7 @@ static snellen_status map_run(struct map_work *w, struct study_run *run, bool dr
     run->mass = arena_alloc(&s->arena, MAX(lengths->n, 1) * sizeof *run->mass);
     FAIL_IF(!w->ids || !w->places.bits || !run->mass, SNELLEN_E_MEMORY, "maps: memory ran out");
     w->places.outputs = w->places.bits + LINE_ROOM(longest);
-    TRY(trained_model(w->settings, run->folder, false, &w->model, err));
+    TRY(trained_model(w->settings, run->weights, false, &w->model, err));
     bool words = w->spec.task->words_needed(&w->spec, longest) > 0;
     TRY(symbol_tokens_set(&w->tokens, w->model, words ? w->spec.pool : 0, err));
     for (size_t i = 0; i < lengths->n; i++) TRY(mass_at(w, lengths->v[i], &run->mass[i], err));

@@ -53,7 +53,8 @@ struct settings {
     } train;
     struct {
         const char *jsonl, *text, *memory;
-        int64_t every, samples, patience, lines, window, sinks;
+        int64_t every, samples, patience, lines, window, sinks, attn_log;
+        double attn_temp;
         bool exact;
         struct int_row lengths;
     } eval;
