@@ -239,8 +239,7 @@ typedef struct snellen_session_options {
     snellen_precision precision; /* rounds every activation and every cached key and value; default f32 */
     snellen_precision cache;     /* how keys and values are stored: f32 (default) or f16 (half the memory, faster at
                                     depth); bf16 precision always stores f32, which holds its values exactly */
-    double attn_temp;            /* attention's products of queries and keys are divided by this before the softmax: below
-                                    1 sharper; default 1. ALiBi's distances are not */
+    double attn_temp;            /* attention's scores are divided by this before the softmax: below 1 sharper; default 1 */
     int64_t attn_log;            /* n > 1: a token at place t > n also has them times log(t) / log(n), so that attention
                                     over more tokens stays as sharp as over n; 0 (default) = not */
     bool exact;                  /* products with quantised weights in f32: slower; for comparing vectors that differ

@@ -80,7 +80,7 @@ enum { CLI_MAX_TOKENS = 1 << 30 };
 #define OPTS_ATTENTION(c)                                                                                              \
     OPT_GROUP("attention"),                                                                                            \
     OPT_REAL(0, "attn-temp", "T", &(c)->attn_temp, 0.001, 1000,                                                        \
-             "temperature of attention: products of queries and keys are divided by it; below 1 looks more sharply"),  \
+             "temperature of attention: its scores are divided by this before the softmax; below 1 looks more sharply"), \
     OPT_INT(0, "attn-log", "N", &(c)->attn_log, 2, CLI_MAX_TOKENS,                                                     \
             "a token at place t > N looks log(t) / log(N) times as sharply, for lengths above those that the "         \
             "model was trained on", .shown = "not")

@@ -237,7 +237,8 @@ static void load_distances(const struct call *c, const struct item *it, struct w
     for (int64_t l = 0; l < n; l++) {
         bool exists = lane0 + l < it->lanes;
         int64_t row = it->row0 + (lane0 + l) / it->n_heads, head = it->head0 + (lane0 + l) % it->n_heads;
-        w->slopes[l] = exists ? (float)((double)c->shape->alibi[head] * LOG2E) : 0;
+        double factor = exists && c->shape->slope_factors ? (double)c->shape->slope_factors[row] : 1;
+        w->slopes[l] = exists ? (float)((double)c->shape->alibi[head] * factor * LOG2E) : 0;
         w->distances[l] = exists ? (float)((double)positions[row] - (double)s->first_position - (double)at) : 0;
     }
 }

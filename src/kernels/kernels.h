@@ -149,6 +149,7 @@ struct attn_shape {
     float scale;                 /* multiplies q.k */
     float soft_cap;              /* > 0: scores = cap * tanh(scores / cap) */
     const float *alibi;          /* [n_heads] slopes m: score -= m * |p - q|; NULL = none */
+    const float *slope_factors;  /* [n_rows] a row's slopes are multiplied by this as well; NULL = not */
     enum dtype kv_type;          /* DT_F32 or DT_F16 */
 };
 

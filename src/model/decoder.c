@@ -1,6 +1,7 @@
 /* The decoder: embedding, layers, final norm, logits, for a batch of rows. */
 #include "model/model.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- the way in ------------------------------------------------------------------------------------------------------ */
@@ -39,6 +40,16 @@ static void turn_rows(const struct snellen_model *model, struct workspace *w, co
     if (shifted) rope_angles(w->turns_shifted_local, shifted, n, local->inv_freq, local->half, local->scale);
 }
 
+static void sharpen_rows(struct workspace *w, const struct batch *batch)
+{
+    const struct temper *t = &w->temper;
+    for (int64_t i = 0; t->on && i < batch->n_rows; i++) {
+        int64_t place = batch->positions[i] + 1;
+        bool by_length = t->log_from && place > t->log_from;
+        w->sharpness[i] = (float)((by_length ? log((double)place) / log((double)t->log_from) : 1) / t->temp);
+    }
+}
+
 /* ---- through the layers ------------------------------------------------------------------------------------------------ */
 
 /* Infinities and NaN have all exponent bits set; integer arithmetic keeps the loop vectorised. */
@@ -75,6 +86,7 @@ snellen_status decoder_forward(const struct snellen_model *model, struct workspa
     memory->ops->begin(memory, batch);
     decoder_embed(model, w, batch);
     turn_rows(model, w, batch, memory);
+    sharpen_rows(w, batch);
     keep_hidden(out, 0, w->x, n);
     if (!all_finite(w->x, n)) return not_finite(model, w, 0, err);
     for (int64_t layer = 0; layer < n_layers; layer++) {

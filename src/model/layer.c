@@ -8,7 +8,6 @@
  * result is rounded to the session's precision, which is no operation in f32. */
 #include "model/model.h"
 
-#include <math.h>
 #include <string.h>
 
 /* ---- pieces --------------------------------------------------------------------------------------------------------- */
@@ -80,18 +79,11 @@ static void project_qkv(const struct snellen_model *model, int64_t layer, struct
     turn(model, rope, w, w->k, turns, n, d->n_kv_heads);
 }
 
-/* Scores are linear in the query, so that its factor is theirs. */
-static void temper_rows(const struct workspace *w, const struct batch *batch, float *q, int64_t width)
+/* Scores are linear in the query, so that its factor is theirs; ALiBi's slopes get it in attention. */
+static void sharpen_queries(const struct workspace *w, float *q, int64_t n_rows, int64_t width)
 {
-    const struct temper *t = &w->temper;
-    if ((t->temp == 0 || t->temp == 1) && !t->log_from) return;
-    for (int64_t i = 0; i < batch->n_rows; i++) {
-        double factor = t->temp > 0 ? 1 / t->temp : 1;
-        int64_t place = batch->positions[i] + 1;
-        if (t->log_from && place > t->log_from) factor *= log((double)place) / log((double)t->log_from);
-        scale_by(q + i * width, (float)factor, width);
-    }
-    round_to(q, w->rounding, batch->n_rows * width);
+    for (int64_t i = 0; i < n_rows; i++) scale_by(q + i * width, w->sharpness[i], width);
+    round_to(q, w->rounding, n_rows * width);
 }
 
 static void attend(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
@@ -101,8 +93,8 @@ static void attend(const struct snellen_model *model, int64_t layer, struct work
     int64_t n = batch->n_rows;
     const int64_t *shifted = memory->ops->query_positions(memory);
     project_qkv(model, layer, w, n, shifted != NULL);
-    temper_rows(w, batch, w->q, d->n_heads * d->head_dim);
-    if (shifted && w->q_shifted) temper_rows(w, batch, w->q_shifted, d->n_heads * d->head_dim);
+    if (w->sharpness) sharpen_queries(w, w->q, n, d->n_heads * d->head_dim);
+    if (w->sharpness && shifted && w->q_shifted) sharpen_queries(w, w->q_shifted, n, d->n_heads * d->head_dim);
     memory->ops->store(memory, layer, w->k, w->v);
     size_t n_spans = memory->ops->spans(memory, layer, w->spans);
     for (size_t i = 0; i < n_spans; i++)
@@ -110,6 +102,7 @@ static void attend(const struct snellen_model *model, int64_t layer, struct work
     struct attn_shape shape = {
         .n_heads = d->n_heads, .n_kv_heads = d->n_kv_heads, .head_dim = d->head_dim,
         .scale = (float)d->attn_scale, .soft_cap = (float)d->attn_soft_cap, .alibi = model->alibi,
+        .slope_factors = w->sharpness,
         .kv_type = w->kv_type,
     };
     if (w->watch) w->watch->see(w->watch, layer, w->q, batch, w->spans, n_spans, &shape);

@@ -151,10 +151,11 @@ void session_watch(snellen_session *s, struct attn_watch *watch);
 /* ---- one layer (workspace.c, layer.c) ------------------------------------------------------------------------------------------------------ */
 
 /* Working memory for a batch of at most `rows` rows. */
-/* Temperature of attention at inference: queries are multiplied by 1 / temp, and at place t > log_from > 1 by log t /
- * log log_from as well. */
+/* Temperature of attention at inference: scores are multiplied by 1 / temp, and at place t > log_from by
+ * log(t) / log(log_from) as well. */
 struct temper {
-    double temp;                /* 0 = 1: nothing to do */
+    bool on;                    /* false: scores as they are */
+    double temp;
     int64_t log_from;           /* 0 = not by length */
 };
 
@@ -164,6 +165,7 @@ struct workspace {
     float *q, *q_shifted, *mix; /* [rows, n_heads, head_dim]; q_shifted only for memories that shift positions */
     float *k, *v;               /* [rows, n_kv_heads, head_dim] */
     int64_t *positions;         /* [rows] */
+    float *sharpness;           /* [rows] what temper makes of a row's scores; NULL = as they are */
     float *gate, *up;           /* [rows, d_ff] */
     float *turns, *turns_local; /* [rows, half, 2] cos and sin of the rows' positions */
     float *turns_shifted, *turns_shifted_local;

@@ -106,7 +106,8 @@ snellen_status session_resolve(const snellen_model *model, snellen_session_optio
     FAIL_IF(!ops, SNELLEN_E_USAGE, "memory kind %d is not known", (int)o->memory);
     FAIL_IF((unsigned)o->precision > SNELLEN_F16, SNELLEN_E_USAGE, "precision is f32, bf16 or f16");
     FAIL_IF(o->cache != SNELLEN_F32 && o->cache != SNELLEN_F16, SNELLEN_E_USAGE, "cache is f32 or f16");
-    FAIL_IF(!(o->attn_temp >= 0 && o->attn_temp <= 1e6), SNELLEN_E_USAGE, "the temperature of attention is %g, more than 0 "
+    if (o->attn_temp == 0) o->attn_temp = 1;
+    FAIL_IF(!(o->attn_temp > 0 && o->attn_temp <= 1e6), SNELLEN_E_USAGE, "the temperature of attention is %g, more than 0 "
             "expected (--attn-temp T)", o->attn_temp);
     TRY(in_range(o->attn_log, 0, max_context, "the length from which attention is sharpened", err));
     FAIL_IF(o->attn_log == 1, SNELLEN_E_USAGE, "attention is sharpened by log(t) / log(n): n = 1 has no logarithm to "
@@ -145,7 +146,7 @@ struct workspace_shape session_workspace_shape(const struct memory_shape *m, con
     return (struct workspace_shape){.rows = o->chunk, .branches = ops->branches, .shifts = ops->shifts_positions,
                                     .n_threads = o->n_threads, .rounding = roundings[o->precision],
                                     .kv_type = m->kv_type, .exact = o->exact,
-                                    .temper = {o->attn_temp, o->attn_log}};
+                                    .temper = {o->attn_temp != 1 || o->attn_log, o->attn_temp, o->attn_log}};
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------------------------- */

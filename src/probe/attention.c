@@ -52,12 +52,14 @@ static bool sees(const struct attn_span *span, int64_t row, int64_t position, in
 
 /* q.k scale with cap and distance, as attention() has it */
 static double score_of(const struct attn_span *span, const struct attn_shape *shape, int64_t head, const float *q,
-                       int64_t j, int64_t distance)
+                       int64_t j, int64_t distance, int64_t row)
 {
     int64_t at = head / (shape->n_heads / shape->n_kv_heads) * span->head_stride + j * shape->head_dim;
     double cap = (double)shape->soft_cap, score = product_of(span, shape, q, at) * (double)shape->scale;
     if (cap > 0) score = cap * tanh(score / cap);
-    return shape->alibi ? score - (double)shape->alibi[head] * (double)distance : score;
+    if (!shape->alibi) return score;
+    double factor = shape->slope_factors ? (double)shape->slope_factors[row] : 1;
+    return score - (double)shape->alibi[head] * factor * (double)distance;
 }
 
 /* map [T, T] row `row`: the softmax over all keys that it sees; the others are 0. */
@@ -73,7 +75,7 @@ static void map_row(float *map, int64_t n_tokens, int64_t head, int64_t row, con
         for (int64_t j = 0; j < spans[s].n_keys; j++) {
             int64_t key = spans[s].first_position + j;
             if (!sees(&spans[s], row, position, key)) continue;
-            double score = score_of(&spans[s], shape, head, own, j, llabs(position - key));
+            double score = score_of(&spans[s], shape, head, own, j, llabs(position - key), row);
             out[key] = (float)score;
             top = fmax(top, score);
         }

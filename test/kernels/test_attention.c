@@ -94,6 +94,9 @@ static struct scene *scene_new(struct rng *r, int64_t n_rows, int64_t n_kv, int6
         float *slopes = own(s, (size_t)s->shape.n_heads * sizeof(float));
         for (int64_t h = 0; h < s->shape.n_heads; h++) slopes[h] = exp2f(-8 * (float)(h + 1) / (float)s->shape.n_heads);
         s->shape.alibi = slopes;
+        float *factors = own(s, (size_t)n_rows * sizeof(float));
+        for (int64_t i = 0; i < n_rows; i++) factors[i] = (float)(0.5 + rng_uniform(r));
+        if (rng_below(r, 2)) s->shape.slope_factors = factors;
     }
     s->q = random_values(s, r, n_rows * s->shape.n_heads * dim, false, 1);
     s->positions = own(s, (size_t)n_rows * sizeof(int64_t));
@@ -134,7 +137,8 @@ static double score(const struct scene *s, const struct attn_span *span, int64_t
     dot *= (double)a->scale;
     if (a->soft_cap > 0) dot = (double)a->soft_cap * tanh(dot / (double)a->soft_cap);
     const int64_t *positions = span->q_positions ? span->q_positions : s->positions;
-    if (a->alibi) dot -= (double)a->alibi[head] * fabs((double)(positions[row] - span->first_position - j));
+    double factor = a->slope_factors ? (double)a->slope_factors[row] : 1;
+    if (a->alibi) dot -= (double)a->alibi[head] * factor * fabs((double)(positions[row] - span->first_position - j));
     return dot;
 }
 
@@ -205,7 +209,9 @@ static void run(const struct scene *s, int64_t row0, int64_t n_rows, float *out,
         spans[n_spans++] = span;
     }
     omp_set_num_threads(n_threads);
-    attention(guarded + GUARD - 1, s->q + row0 * width, s->positions + row0, n_rows, spans, n_spans, &s->shape,
+    struct attn_shape shape = s->shape;
+    if (shape.slope_factors) shape.slope_factors += row0;
+    attention(guarded + GUARD - 1, s->q + row0 * width, s->positions + row0, n_rows, spans, n_spans, &shape,
               scratch + 4, bytes);
     for (int i = 0; i < GUARD - 1; i++) assert_true(guarded[i] == SENTINEL);
     for (int i = 0; i <= GUARD; i++) assert_true(guarded[GUARD - 1 + n + i] == SENTINEL);

@@ -397,22 +397,22 @@ static void test_attention(void **unused)
     (void)unused;
     static const float slopes[] = {0.5f, 0.25f, 0.1f, 0.02f, 0.3f, 0.01f};
     static const struct attention_case cases[] = {
-        {{4, 2, 8, 0.35f, 0, NULL, DT_F32}, {{.n_keys = 23, .rule = SPAN_CAUSAL}}, 1, 23, {0}},
-        {{6, 3, 16, 0.25f, 0, NULL, DT_F32}, {{.n_keys = 150, .rule = SPAN_BAND, .band = 40}}, 1, 150, {0}},
-        {{6, 6, 5, 0.4f, 0, slopes, DT_F32}, {{.n_keys = 70, .rule = SPAN_CAUSAL}}, 1, 70, {0}},
-        {{4, 1, 12, 1.5f, 2, NULL, DT_F32}, {{.n_keys = 30, .rule = SPAN_CAUSAL}}, 1, 30, {0}},
-        {{4, 2, 8, 0.35f, 0, slopes, DT_F32},
+        {{4, 2, 8, 0.35f, 0, NULL, NULL, DT_F32}, {{.n_keys = 23, .rule = SPAN_CAUSAL}}, 1, 23, {0}},
+        {{6, 3, 16, 0.25f, 0, NULL, NULL, DT_F32}, {{.n_keys = 150, .rule = SPAN_BAND, .band = 40}}, 1, 150, {0}},
+        {{6, 6, 5, 0.4f, 0, slopes, NULL, DT_F32}, {{.n_keys = 70, .rule = SPAN_CAUSAL}}, 1, 70, {0}},
+        {{4, 1, 12, 1.5f, 2, NULL, NULL, DT_F32}, {{.n_keys = 30, .rule = SPAN_CAUSAL}}, 1, 30, {0}},
+        {{4, 2, 8, 0.35f, 0, slopes, NULL, DT_F32},
          {{.n_keys = 140, .first_position = 3}, {.n_keys = 20, .first_position = 143, .rule = SPAN_CAUSAL}},
          2, 20, {0}},
-        {{4, 2, 6, 1.5f, 2, slopes, DT_F32}, {{.n_keys = 40, .rule = SPAN_BAND, .band = 9}}, 1, 40, {0}},
+        {{4, 2, 6, 1.5f, 2, slopes, NULL, DT_F32}, {{.n_keys = 40, .rule = SPAN_BAND, .band = 9}}, 1, 40, {0}},
         /* keys in pieces: some within a span, some of both */
-        {{3, 1, 4, 0.5f, 0, slopes, DT_F32},
+        {{3, 1, 4, 0.5f, 0, slopes, NULL, DT_F32},
          {{.n_keys = 1100}, {.n_keys = 130, .first_position = 1100, .rule = SPAN_CAUSAL}}, 2, 130, {0}},
-        {{2, 2, 5, 0.5f, 0, NULL, DT_F32},
+        {{2, 2, 5, 0.5f, 0, NULL, NULL, DT_F32},
          {{.n_keys = 900, .rule = SPAN_BAND, .band = 300}, {.n_keys = 199, .first_position = 900, .rule = SPAN_CAUSAL}},
          2, 199, {0}},
         /* rows that see nothing: their output and gradients are zero */
-        {{2, 1, 4, 0.5f, 0, NULL, DT_F32}, {{.n_keys = 5, .first_position = 4, .rule = SPAN_CAUSAL}}, 1, 9, {0}},
+        {{2, 1, 4, 0.5f, 0, NULL, NULL, DT_F32}, {{.n_keys = 5, .first_position = 4, .rule = SPAN_CAUSAL}}, 1, 9, {0}},
     };
     FOR_EACH_ISA(isa)
         for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
