@@ -36,7 +36,8 @@ bool task_options_fit(const struct task_args *a, const snellen_task_info *info)
         unsigned wanted = options[i].kinds, kind = SNELLEN_TASK_WORDS;
         if (!options[i].given || wanted >> info->kind & 1) continue;
         while (!(wanted >> kind & 1)) kind++;
-        ui_wrong("task: --%s is for tasks %s, %s is one %s", options[i].name, kinds[kind], info->name, kinds[info->kind]);
+        ui_wrong("task: --%s is for tasks %s, %s is one %s", options[i].name, kinds[kind], info->name,
+                 kinds[info->kind]);
         return false;
     }
     return true;
@@ -366,8 +367,8 @@ static int run(int argc, char **argv)
                 "faster and take more memory", .shown = "64, or what takes 512 MB"),
         OPT_FLAG(0, "train", &a.train, "samples of the training set, not of the test set"),
         OPT_GROUP("tasks of long memory"),
-        OPT_TEXT(0, "depths", "LIST", &a.depths, "passkey: where the key stands, 0 = at the start, 1 = right before the "
-                 "question: 0,0.5,1; each with each length", .shown = "anywhere, drawn for each sample"),
+        OPT_TEXT(0, "depths", "LIST", &a.depths, "passkey: where the key stands, 0 = at the start, 1 = right before "
+                 "the question: 0,0.5,1; each with each length", .shown = "anywhere, drawn for each sample"),
         OPT_INT(0, "within", "N", &a.within, 1, SNELLEN_LONG_MAX, "passkey: the key ends within the first N tokens",
                 .shown = "anywhere"),
         OPT_INT(0, "pairs", "N", &a.pairs, 1, 10000, "associative: pairs of a key and a value", .shown = "8"),

@@ -82,7 +82,7 @@ struct shown {
     json_t *ids, *answers;        /* NULL without JSON */
 };
 
-/* A run of tokens that are all of an answer, or none of them; answers stand in brackets. */
+/* A run of tokens that are all of an answer, or none of them; answers stand in brackets, their space before these. */
 static snellen_status show_run(struct shown *s, const int32_t *tokens, size_t n, bool answer, bool first,
                                snellen_error *err)
 {
@@ -92,8 +92,8 @@ static snellen_status show_run(struct shown *s, const int32_t *tokens, size_t n,
     if (!s->words ? !first : plain > text) strbuf_puts(&s->text, " ");
     strbuf_printf(&s->text, answer ? "[%s]" : "%s", plain);
     if (answer && s->answers)
-        json_array_append_new(s->answers, json_pack("{s:o, s:I}", "answer", cli_json_text(plain, strlen(plain)), "distance",
-                                                    (json_int_t)snellen_reader_distance(s->reader)));
+        json_array_append_new(s->answers, json_pack("{s:o, s:I}", "answer", cli_json_text(plain, strlen(plain)),
+                                                    "distance", (json_int_t)snellen_reader_distance(s->reader)));
     snellen_free(text);
     return SNELLEN_OK;
 }
@@ -134,8 +134,8 @@ static snellen_status show_sample(snellen_reader *reader, const struct task_args
                 index, a->train ? "training" : "test");
     snellen_status status = show_pieces(&s, err);
     if (samples && !status)
-        json_array_append_new(samples, json_pack("{s:I, s:o, s:I, s:o, s:O, s:O}", "length", (json_int_t)length, "depth",
-                                                 depth_json(depth), "index", (json_int_t)index, "text",
+        json_array_append_new(samples, json_pack("{s:I, s:o, s:I, s:o, s:O, s:O}", "length", (json_int_t)length,
+                                                 "depth", depth_json(depth), "index", (json_int_t)index, "text",
                                                  cli_json_text(s.text.text ? s.text.text : "", s.text.n), "answers",
                                                  s.answers, "ids", s.ids));
     else if (!status) printf("\n\n");
@@ -175,8 +175,8 @@ int long_show(const struct task_args *a, const snellen_task_info *info)
         return ui_fail(&err);
     }
     if (!ui.json) {
-        ui_note("[in brackets]: what the model has to write; without a model's tokenizer a token is a symbol, or in words "
-                "a byte");
+        ui_note("[in brackets]: what the model has to write; without a model's tokenizer a token is a symbol, or in "
+                "words a byte");
         return 0;
     }
     json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:o}", "task", info->name, "format", format_of(a, info, buffer), "set",
@@ -204,8 +204,9 @@ static json_t *recalled_json(const snellen_recalled *a)
 {
     return json_pack("{s:I, s:o, s:I, s:I, s:b, s:I, s:I, s:o, s:o}", "length", (json_int_t)a->length, "depth",
                      depth_json(a->depth), "index", (json_int_t)a->index, "distance", (json_int_t)a->distance, "exact",
-                     (int)a->exact, "tokens", (json_int_t)a->n_tokens, "tokens_right", (json_int_t)a->n_right, "expected",
-                     cli_json_text(a->expected, strlen(a->expected)), "text", cli_json_text(a->text, strlen(a->text)));
+                     (int)a->exact, "tokens", (json_int_t)a->n_tokens, "tokens_right", (json_int_t)a->n_right,
+                     "expected", cli_json_text(a->expected, strlen(a->expected)), "text",
+                     cli_json_text(a->text, strlen(a->text)));
 }
 
 static void print_json(const snellen_long_result *r, const struct task_args *a, const snellen_task_info *info,
@@ -216,8 +217,8 @@ static void print_json(const snellen_long_result *r, const struct task_args *a, 
     for (size_t i = 0; i < r->n_cells; i++) json_array_append_new(cells, cell_json(&r->cells[i]));
     for (size_t i = 0; i < r->n_recalled; i++) json_array_append_new(answers, recalled_json(&r->recalled[i]));
     ui_json(json_pack("{s:s, s:o, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:f}", "task", info->name, "model",
-                      cli_json_text(model, strlen(model)), "format", format_of(a, info, buffer), "memory", memory, "set",
-                      a->train ? "train" : "test", "seed", (json_int_t)a->common.seed, "tokens_read",
+                      cli_json_text(model, strlen(model)), "format", format_of(a, info, buffer), "memory", memory,
+                      "set", a->train ? "train" : "test", "seed", (json_int_t)a->common.seed, "tokens_read",
                       (json_int_t)r->n_tokens, "cells", cells, "answers", answers, "seconds", seconds));
 }
 

@@ -42,8 +42,8 @@ snellen_status curriculum_take(struct curriculum *c, const json_t *object, snell
 {
     json_int_t top, steps;
     json_t *mean;
-    int failed = json_unpack_ex((json_t *)(uintptr_t)object, NULL, 0, "{s:I, s:o, s:I}", "top", &top, "mean_loss", &mean,
-                                "steps_at_top", &steps);
+    int failed = json_unpack_ex((json_t *)(uintptr_t)object, NULL, 0, "{s:I, s:o, s:I}", "top", &top, "mean_loss",
+                                &mean, "steps_at_top", &steps);
     FAIL_IF(failed || top < c->shortest || top > c->longest || steps < 0, SNELLEN_E_FORMAT,
             "the place in the curriculum does not fit the lengths");
     c->top = top;

@@ -1,5 +1,5 @@
-/* curriculum: the longest length that is trained on grows as the model learns: one step more whenever the running mean of
- * the loss is below a threshold, but not twice within a few steps. */
+/* curriculum: the longest length that is trained on grows as the model learns: one step more whenever the running mean
+ * of the loss is below a threshold, but not twice within a few steps. */
 #ifndef STUDY_CURRICULUM_H
 #define STUDY_CURRICULUM_H
 

@@ -1,5 +1,5 @@
-/* Samples of long memory as a source: sample i has a length drawn from (seed, i) and is the i-th of its length. Loss lies
- * on answers, and a little, if asked for, on what is said again right after it was said. */
+/* Samples of long memory as a source: sample i has a length drawn from (seed, i) and is the i-th of its length. Loss
+ * lies on answers, and a little, if asked for, on what is said again right after it was said. */
 #include "study/reader_source.h"
 
 #include "study/curriculum.h"

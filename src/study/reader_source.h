@@ -9,7 +9,7 @@ struct reader_source_options {
     snellen_long_options sample;    /* set and seed too */
     int64_t shortest, longest;      /* tokens in all: shortest, shortest + step, .. up to longest, drawn evenly */
     int64_t step;
-    int64_t first_longest;          /* curriculum: the longest at first, which grows by step; 0 = longest from the start */
+    int64_t first_longest;          /* curriculum: the longest at first, which grows by step; 0 = longest at once */
     double raise_below;             /* curriculum: .. whenever the mean loss falls below this */
     double again;                   /* weight of the key's repetition in the loss; answers have 1, the rest 0 */
 };

@@ -49,8 +49,8 @@ snellen_status trained_model(const struct settings *s, const char *folder, bool 
 /* Is data.task one of long memory? How its samples are to be. */
 bool is_long_task(const struct settings *s);
 snellen_long_options long_options_of(const struct settings *s, bool train, uint64_t seed);
-/* The memory in which trained models are asked: eval.memory, else that of the training. SNELLEN_E_USAGE where sessions do
- * not have it. */
+/* The memory in which trained models are asked: eval.memory, else that of the training. SNELLEN_E_USAGE where sessions
+ * do not have it. */
 snellen_status evaluation_session(const struct settings *s, int n_threads, snellen_session_options *out,
                                   snellen_error *err);
 

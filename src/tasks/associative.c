@@ -38,8 +38,8 @@ static snellen_status make_room(struct snellen_reader *r, struct pairs *p, snell
     int64_t words = (int64_t)r->options.pool - FILLER_WORDS;
     p->n = r->options.pairs;
     p->n_keys = r->format == REWRITE ? MIN(MAX(p->n / 2, 1), words) : p->n;
-    FAIL_IF(p->n_keys > words, SNELLEN_E_USAGE, "task associative: %lld pairs need as many different words, the pool has "
-            "%lld beside the filler's; fewer pairs, a larger pool (at most %d), or the format rewrite",
+    FAIL_IF(p->n_keys > words, SNELLEN_E_USAGE, "task associative: %lld pairs need as many different words, the pool "
+            "has %lld beside the filler's; fewer pairs, a larger pool (at most %d), or the format rewrite",
             (long long)p->n, (long long)words, SYMBOL_MAX_POOL);
     if (p->keys) return SNELLEN_OK;
     TRY(NEW_ARRAY(&p->keys, p->n, "keys", err));

@@ -1,8 +1,8 @@
 /* Filler: what stands between the things of a sample.
  *
- * Symbols: a pattern of FILLER_WORDS words, over and over, as the sentences of the paper are; the sample begins at a place
- * of it that is drawn, and a share of the words (`vary`) is drawn from among them. Words: the paper's sentences, in such a
- * phase that each stretch ends with the end of a sentence; or a text file, from a place that is drawn. */
+ * Symbols: a pattern of FILLER_WORDS words, over and over, as the sentences of the paper are; the sample begins at a
+ * place of it that is drawn, and a share of the words (`vary`) is drawn from among them. Words: the paper's sentences,
+ * in such a phase that each stretch ends with the end of a sentence; or a text file, from a place that is drawn. */
 #include "tasks/long.h"
 
 #include <string.h>

@@ -3,8 +3,8 @@
  *     sample = things at their places, filler between them
  *
  * A task plans things: short rows of tokens (a key that is said, a pair, a question with its answer), each at a place
- * counted in tokens from the sample's start. The reader gives them in order and fills what is free between them, so that
- * nothing is held but the things of the plan and one piece of filler.
+ * counted in tokens from the sample's start. The reader gives them in order and fills what is free between them, so
+ * that nothing is held but the things of the plan and one piece of filler.
  *
  *   reader.c        samples piece by piece; the registry; options; what snellen.h says of readers
  *   filler.c        what stands between: a pattern of words, the paper's sentences, a text file
@@ -25,8 +25,8 @@ struct long_task {
     size_t state_bytes;           /* of reader->state, zeroed once when the reader is made */
     /* Begins a sample: draws what it is about. */
     snellen_status (*begin)(struct snellen_reader *r, snellen_error *err);
-    /* Plans the next things, at places from r->made on; called whenever all planned ones have been given. None: the rest
-     * is filler. */
+    /* Plans the next things, at places from r->made on; called whenever all planned ones have been given. None: the
+     * rest is filler. */
     snellen_status (*plan)(struct snellen_reader *r, snellen_error *err);
     void (*release)(struct snellen_reader *r);  /* what the state owns; NULL = nothing */
 };

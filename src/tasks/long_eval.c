@@ -1,5 +1,5 @@
-/* Feeds samples of a task of long memory to a model, piece by piece, and lets it write the answers: greedily, and what it
- * wrote is what it reads on, right or wrong.
+/* Feeds samples of a task of long memory to a model, piece by piece, and lets it write the answers: greedily, and what
+ * it wrote is what it reads on, right or wrong.
  *
  * Invariant: `unread` are the tokens that are settled and not yet in the session. */
 #include "tasks/long.h"

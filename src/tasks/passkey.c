@@ -12,8 +12,8 @@
 
 enum passkey_format { SYMBOLS, ONCE, WORDS };
 
-static const char intro[] = "There is an important info hidden inside a lot of irrelevant text. Find it and memorize it. "
-                            "I will quiz you about the important information there.";
+static const char intro[] = "There is an important info hidden inside a lot of irrelevant text. Find it and memorize "
+                            "it. I will quiz you about the important information there.";
 static const char paper_needle[] = "The pass key is {key}. Remember it. {key} is the pass key.";
 static const char paper_question[] = "What is the pass key? The pass key is";
 static const char place_of_key[] = "{key}";
@@ -32,7 +32,8 @@ static snellen_status put_sentence(struct snellen_reader *r, const char *text, s
 static snellen_status put_needle(struct snellen_reader *r, uint32_t key, snellen_error *err)
 {
     const char *needle = r->options.needle ? r->options.needle : paper_needle, *p = needle, *place;
-    FAIL_IF(!strstr(p, place_of_key), SNELLEN_E_USAGE, "needle '%.100s': {key} expected where the digits are to stand", p);
+    FAIL_IF(!strstr(p, place_of_key), SNELLEN_E_USAGE, "needle '%.100s': {key} expected where the digits are to stand",
+            p);
     for (; (place = strstr(p, place_of_key)); p = place + strlen(place_of_key)) {
         bool first = p == needle;
         size_t n = (size_t)(place - p);

@@ -1,7 +1,7 @@
 /* Readers: a sample of a task of long memory, made piece by piece; the registry of these tasks and their options.
  *
- * Invariant: `made` tokens of the sample have gone into pieces, and every thing of the plan that is not yet made has its
- * place at `made` or behind it. A piece ends behind a question, so that `distance` is that of the last one given. */
+ * Invariant: `made` tokens of the sample have gone into pieces, and every thing of the plan that is not yet made has
+ * its place at `made` or behind it. A piece ends behind a question, so that `distance` is that of the last one given. */
 #include "tasks/long.h"
 #include "tasks/tasks.h"
 
@@ -110,11 +110,32 @@ snellen_status reader_text(struct snellen_reader *r, const char *text, size_t n,
     return status;
 }
 
+static bool has_digit(const struct snellen_reader *r, int32_t id)
+{
+    size_t n = 0;
+    const char *bytes = r->model ? snellen_token_bytes(r->model, id, &n) : NULL;
+    if (!r->model) return id >= '0' && id <= '9';
+    for (size_t i = 0; bytes && i < n; i++)
+        if (bytes[i] >= '0' && bytes[i] <= '9') return true;
+    return false;
+}
+
+/* Where the space before a number is a token of its own, it is none of the digits. */
+static snellen_status put_number_text(struct snellen_reader *r, const char *digits, unsigned marks, snellen_error *err)
+{
+    size_t first = r->planned.n;
+    unsigned space = marks & SNELLEN_MARK_ANSWER ? SNELLEN_MARK_QUESTION : 0;
+    TRY(reader_text(r, digits, strlen(digits), marks, err));
+    for (size_t i = first; i < r->planned.n && !has_digit(r, r->planned.ids[i]); i++)
+        r->planned.marks[i] = (uint8_t)space;
+    return SNELLEN_OK;
+}
+
 snellen_status reader_number(struct snellen_reader *r, uint64_t value, int64_t n, unsigned marks, snellen_error *err)
 {
     char digits[32];
-    int length = snprintf(digits, sizeof digits, " %0*llu", (int)n, (unsigned long long)value);
-    if (r->words) return reader_text(r, digits, (size_t)length, marks, err);
+    snprintf(digits, sizeof digits, " %0*llu", (int)n, (unsigned long long)value);
+    if (r->words) return put_number_text(r, digits, marks, err);
     for (const char *d = digits + 1; *d; d++) TRY(reader_symbol(r, SYMBOL_NUMBER + (*d - '0'), marks, err));
     return SNELLEN_OK;
 }
@@ -180,8 +201,8 @@ static snellen_status make_piece(struct snellen_reader *r, snellen_error *err)
 snellen_status snellen_reader_start(struct snellen_reader *r, int64_t length, uint64_t index, snellen_error *err)
 {
     FAIL_IF(length < SNELLEN_LONG_MIN || length > SNELLEN_LONG_MAX, SNELLEN_E_USAGE,
-            "task %s: length is %lld, %d to %d tokens expected", r->task->info.name, (long long)length, SNELLEN_LONG_MIN,
-            SNELLEN_LONG_MAX);
+            "task %s: length is %lld, %d to %d tokens expected", r->task->info.name, (long long)length,
+            SNELLEN_LONG_MIN, SNELLEN_LONG_MAX);
     r->length = length;
     r->made = 0;
     r->index = index;

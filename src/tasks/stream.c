@@ -4,8 +4,8 @@
  *     symbols    + A B 4 2 7 1 9    === A B 4 2 7 1 9
  *     words      "\nThe value of door-glass is 42719."    "\nWhat is the value of door-glass? It is 42719."
  *
- * Line i follows from seed, sample and i alone: its name is the i-th of a random order of all pairs of words, so that no
- * name comes twice before all have come, and nothing has to be kept for the questions but places. */
+ * Line i follows from seed, sample and i alone: its name is the i-th of a random order of all pairs of words, so that
+ * no name comes twice before all have come, and nothing has to be kept for the questions but places. */
 #include "tasks/long.h"
 
 #include <stdlib.h>
@@ -64,7 +64,7 @@ static snellen_status put_words(struct snellen_reader *r, const struct stream_li
     return reader_text(r, ".", 1, 0, err);
 }
 
-/* Line i, or (about >= 0) the question for it, at a place, up to *end; not planned when the sample ends before it does. */
+/* Line i, or (about >= 0) the question for it, at a place, up to *end; not planned when the sample ends before it. */
 static snellen_status put_line(struct snellen_reader *r, int64_t i, int64_t at, int64_t about, int64_t *end,
                                snellen_error *err)
 {
@@ -106,9 +106,10 @@ static snellen_status plan(struct snellen_reader *r, snellen_error *err)
 static const int64_t lengths[] = {1024, 4096, 16384, 65536};
 
 const struct long_task stream_task = {
-    .info = {.kind = SNELLEN_TASK_LONG, .name = "stream", .summary = "again and again, the value of a line some lines back",
-             .source = "StreamEval, arXiv 2309.17453; wording and symbols: ours", .formats = "symbols words", .cures = "",
-             .styles = "", .frame = "", .lengths = lengths, .n_lengths = COUNT_OF(lengths), .n_prompts = UINT32_MAX},
+    .info = {.kind = SNELLEN_TASK_LONG, .name = "stream",
+             .summary = "again and again, the value of a line some lines back",
+             .source = "StreamEval, arXiv 2309.17453; wording and symbols: ours", .formats = "symbols words",
+             .cures = "", .styles = "", .frame = "", .lengths = lengths, .n_lengths = COUNT_OF(lengths), .n_prompts = UINT32_MAX},
     .word_formats = "words", .options = "every back pool", .digits = 5, .state_bytes = sizeof(struct stream),
     .begin = begin, .plan = plan, .release = release,
 };

@@ -62,7 +62,8 @@ const struct key keys[] = {
 
     {"data.jsonl", TEXT, AT(data.jsonl), .help = "samples to train on, a JSON object a line"},
     {"data.text", TEXT, AT(data.text), .help = "text to train on, packed to data.length"},
-    {"data.task", TEXT, AT(data.task), .help = "a task of symbols or of long memory, as `snellen task list` names them"},
+    {"data.task", TEXT, AT(data.task),
+     .help = "a task of symbols or of long memory, as `snellen task list` names them"},
     {"data.format", TEXT, AT(data.format), FROM_TASK, .help = "how the task is written; '' = its first format"},
     {"data.lengths", .kind = KEY_INTS, .fallback = "[1, 20]", AT(data.lengths), RANGE(1, LONGEST), FROM_TASK,
      .help = "shortest and longest length, drawn evenly; of long memory: tokens in all"},
