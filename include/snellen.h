@@ -102,10 +102,45 @@ typedef struct snellen_tensor_info {
     uint64_t n_bytes;
 } snellen_tensor_info;
 
+/* Which stretches of the text a token sees, and what is carried on. */
+typedef enum snellen_memory_kind {
+    SNELLEN_MEMORY_FULL, /* every token sees all before it (layers with a window of their own see that window) */
+    SNELLEN_MEMORY_SWA,  /* every layer sees at most the last `window` tokens; cache of fixed size */
+    SNELLEN_MEMORY_SINK, /* the first `sinks` tokens and the last `window`; positions counted inside the cache */
+    SNELLEN_MEMORY_BSWA, /* block sliding window attention: own block of `block` tokens, and all of the `segments` before */
+    SNELLEN_MEMORY_XL,   /* the same, but of the blocks before only the last `window` tokens */
+    SNELLEN_MEMORY_FAM,  /* feedback attention memory (arXiv 2404.09173): bswa, and `fam` rows a layer into which that layer
+                            compresses each block that is complete */
+} snellen_memory_kind;
+
+/* Where the rows of a feedback memory stand: on the last places of the block they were made from, between that block and
+ * the next, or all at 0. */
+typedef enum snellen_fam_positions { SNELLEN_FAM_LAST, SNELLEN_FAM_FLOAT, SNELLEN_FAM_ZERO } snellen_fam_positions;
+
+/* The memory that a model was trained with. */
+typedef struct snellen_model_memory {
+    snellen_memory_kind kind;             /* full = none of its own */
+    int64_t block, segments, window, fam;
+    int64_t fam_blocks;                   /* memories of so many blocks are seen; 0 = 1 */
+    snellen_fam_positions fam_positions;
+    const float *prompt;                  /* [prompt_rows, d_model] NULL = none. fam rows: the learned prompt, which runs up
+                                             through the layers; n_layers * fam rows: each layer's first memory */
+    int64_t prompt_rows;
+} snellen_model_memory;
+
 /* Loads a model: a GGUF file, a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or a name that
  * snellen_models_list() gives and that has been fetched. Weights are mapped read-only where they can be.
  * A model without a tokenizer loads; functions on text then fail with SNELLEN_E_UNSUPPORTED. */
 SNELLEN_API snellen_status snellen_model_load(const char *path, snellen_model **model, snellen_error *err);
+
+/* Never NULL; lives as long as the model, or until it is set anew. */
+SNELLEN_API const snellen_model_memory *snellen_model_get_memory(const snellen_model *model);
+/* The prompt is copied. SNELLEN_E_USAGE where its rows do not fit the layers. Not while sessions of the model live. */
+SNELLEN_API snellen_status snellen_model_set_memory(snellen_model *model, const snellen_model_memory *memory,
+                                                    snellen_error *err);
+/* Takes the tensor fam.prompt of a safetensors file, [fam, d_model] or [n_layers, fam, d_model], as the model's prompt;
+ * `fam` becomes the number of its rows. */
+SNELLEN_API snellen_status snellen_model_load_prompt(snellen_model *model, const char *path, snellen_error *err);
 
 /* A new model with random weights. Start from snellen_model_design_default(). */
 typedef struct snellen_model_design {
@@ -221,18 +256,16 @@ SNELLEN_API snellen_status snellen_chat_format(const snellen_model *model, const
 
 typedef struct snellen_session snellen_session;
 
-typedef enum snellen_memory_kind {
-    SNELLEN_MEMORY_FULL, /* every token sees all before it (layers with a window of their own see that window) */
-    SNELLEN_MEMORY_SWA,  /* every layer sees at most the last `window` tokens; cache of fixed size */
-    SNELLEN_MEMORY_SINK, /* the first `sinks` tokens and the last `window`; positions counted inside the cache */
-} snellen_memory_kind;
-
 typedef enum snellen_precision { SNELLEN_F32, SNELLEN_BF16, SNELLEN_F16 } snellen_precision;
 
 typedef struct snellen_session_options {
     snellen_memory_kind memory;  /* default: full */
     int64_t window;              /* swa, sink: tokens; 0 = the model's own window, or 1024 for sink */
     int64_t sinks;               /* sink: first tokens that stay; default 4 */
+    int64_t block;               /* bswa, xl, fam: tokens of a block; 0 = the model's own, else 1024 */
+    int64_t segments;            /* blocks before its own that a token sees; -1 (default) = the model's own, else 3 */
+    int64_t fam;                 /* fam: rows of the memory; 0 = the model's own, else 64 */
+    int64_t fam_blocks;          /* fam: memories of so many blocks are seen; 0 = the model's own, else 1 */
     int64_t n_context;           /* full: most tokens the session can hold; 0 = the model's n_context */
     int64_t chunk;               /* tokens processed at a time; 0 = 512; 1 = token by token */
     int n_threads;               /* 0 = snellen_default_threads() */

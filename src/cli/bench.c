@@ -255,8 +255,9 @@ static int run(int argc, char **argv)
     if (train && of_sessions(&common, &prompts, &depths, n_decode))
         return ui_wrong("bench: --train takes -r and --threads; prompts, depths, memory and numbers are those of sessions");
     if (common_session(&common, &options, &err)) return ui_fail(&err);
-    snellen_model *model = cli_load(args[0], &status);
+    snellen_model *model = common_load(args[0], &common, &status);
     if (!model) return status;
+    common_own_memory(&common, model, &options);
     struct bench b = { .model = model, .info = snellen_model_get_info(model) };
     const struct int_list p = prompts.n ? prompts : (struct int_list){ standard_prompt, 1 };
     const struct int_list d = depths.n ? depths : (struct int_list){ standard_depth, 1 };

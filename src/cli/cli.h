@@ -42,7 +42,9 @@ const struct verb *verb_find(const char *name);
 
 struct common_opts {
     const char *memory, *precision, *cache;   /* names, as typed */
+    const char *fam_positions, *fam_prompt;   /* NULL = the model's own */
     int64_t window, sinks, context, chunk, threads, attn_log;   /* 0 = as snellen_session_options says */
+    int64_t block, segments, fam, fam_blocks;                   /* segments: -1 */
     double attn_temp;
     uint64_t seed;
 };
@@ -50,19 +52,38 @@ struct common_opts {
 struct common_opts common_opts_default(void);
 /* To the options of a session; fails (SNELLEN_E_USAGE) where two of them contradict each other. */
 snellen_status common_session(const struct common_opts *c, snellen_session_options *options, snellen_error *err);
+/* After it: a model that was trained with a memory of its own has that where --memory was not given. */
+void common_own_memory(struct common_opts *c, const snellen_model *model, snellen_session_options *options);
+/* cli_load() with the memory prompt and positions of the options. */
+snellen_model *common_load(const char *path, const struct common_opts *c, int *status);
 
 enum { CLI_MAX_TOKENS = 1 << 30 };
 
 /* Which tokens a row may see. */
 #define OPTS_MEMORY(c)                                                                                                 \
     OPT_GROUP("memory"),                                                                                               \
-    OPT_CHOICE(0, "memory", "KIND", &(c)->memory, "full swa sink",                                                     \
-               "full: every token sees all before it, the context is an end. swa: each layer sees the last --window "  \
-               "tokens, text without end in fixed space. sink: the same and the first --sinks tokens, which keeps "    \
-               "models fluent that lean on the start"),                                                                \
-    OPT_INT(0, "window", "N", &(c)->window, 1, CLI_MAX_TOKENS, "swa, sink: tokens that are seen; smaller is faster",   \
-            .shown = "the model's own window, or 1024 for sink"),                                                      \
-    OPT_INT(0, "sinks", "N", &(c)->sinks, 0, 65536, "sink: first tokens that stay")
+    OPT_CHOICE(0, "memory", "KIND", &(c)->memory, "full swa sink bswa xl fam",                                         \
+               "full: every token sees all before it, the context is an end. The others read without end in fixed "    \
+               "space. swa: each layer sees the last --window tokens. sink: the same and the first --sinks tokens, "   \
+               "which keeps models fluent that lean on the start. bswa: blocks of --block tokens, a token sees its "   \
+               "own and the --segments before. xl: of these the last --window tokens. fam: bswa, and a feedback "      \
+               "memory of --fam rows that each block is compressed into",                                              \
+               .shown = "the model's own, or full"),                                                                   \
+    OPT_INT(0, "window", "N", &(c)->window, 1, CLI_MAX_TOKENS, "swa, sink, xl: tokens that are seen; smaller is "      \
+            "faster", .shown = "the model's own window, or 1024 for sink, a block for xl"),                            \
+    OPT_INT(0, "sinks", "N", &(c)->sinks, 0, 65536, "sink: first tokens that stay"),                                   \
+    OPT_INT(0, "block", "B", &(c)->block, 1, 1 << 24, "bswa, xl, fam: tokens of a block",                              \
+            .shown = "the model's own, or 1024"),                                                                      \
+    OPT_INT(0, "segments", "M", &(c)->segments, 0, 65536, "bswa, xl, fam: blocks before its own that a token sees",    \
+            .shown = "the model's own, or 3"),                                                                         \
+    OPT_INT(0, "fam", "F", &(c)->fam, 1, 65536, "fam: rows of the memory", .shown = "the model's own, or 64"),         \
+    OPT_INT(0, "fam-blocks", "K", &(c)->fam_blocks, 1, 8, "fam: memories of so many blocks are seen",                  \
+            .shown = "the model's own, or 1"),                                                                         \
+    OPT_CHOICE(0, "fam-positions", "WHERE", &(c)->fam_positions, "last float zero",                                    \
+               "fam: its rows stand on the last places of their block, between it and the next, or at 0",              \
+               .shown = "the model's own, or last"),                                                                   \
+    OPT_TEXT(0, "fam-prompt", "FILE", &(c)->fam_prompt, "fam: safetensors file whose tensor fam.prompt the memory "    \
+             "begins with", .shown = "the model's own")
 #define OPTS_CONTEXT(c)                                                                                                \
     OPT_INT(0, "context", "N", &(c)->context, 1, CLI_MAX_TOKENS,                                                       \
             "full: most tokens the session can hold; their keys and values are taken from memory at the start",       \

@@ -3,14 +3,17 @@
 
 #include <string.h>
 
+static const char no_memory_given[] = "full";   /* told from the word by where it lies */
+
 struct common_opts common_opts_default(void)
 {
     snellen_session_options o = snellen_session_options_default();
     return (struct common_opts){
-        .memory = snellen_memory_name(o.memory),
+        .memory = no_memory_given,
         .precision = "f32",
         .cache = o.cache == SNELLEN_F16 ? "f16" : "f32",
         .sinks = o.sinks,
+        .segments = o.segments,
         .attn_temp = o.attn_temp,
         .seed = 1,
     };
@@ -21,18 +24,37 @@ static snellen_precision precision_parse(const char *name)
     return !strcmp(name, "bf16") ? SNELLEN_BF16 : !strcmp(name, "f16") ? SNELLEN_F16 : SNELLEN_F32;
 }
 
+/* Options of another memory than the one in use. */
+static snellen_status fits_memory(const struct common_opts *c, snellen_memory_kind kind, snellen_error *err)
+{
+    bool own = c->memory == no_memory_given;   /* which may be any */
+    bool full = kind == SNELLEN_MEMORY_FULL, fam = kind == SNELLEN_MEMORY_FAM;
+    bool blocks = fam || kind == SNELLEN_MEMORY_BSWA || kind == SNELLEN_MEMORY_XL;
+    FAIL_IF(c->window && (full || (blocks && kind != SNELLEN_MEMORY_XL)), SNELLEN_E_USAGE,
+            "--window %lld: %s memory has no window; --memory swa, sink or xl expected", (long long)c->window, c->memory);
+    FAIL_IF(c->context && !full, SNELLEN_E_USAGE,
+            "--context %lld: %s memory has no end; --window sets what is seen", (long long)c->context, c->memory);
+    FAIL_IF(c->sinks != snellen_session_options_default().sinks && kind != SNELLEN_MEMORY_SINK, SNELLEN_E_USAGE,
+            "--sinks %lld: only sink memory keeps first tokens; --memory sink expected", (long long)c->sinks);
+    FAIL_IF((c->block || c->segments >= 0) && !blocks && !own, SNELLEN_E_USAGE,
+            "--block, --segments: %s memory has no blocks; --memory bswa, xl or fam expected", c->memory);
+    FAIL_IF((c->fam || c->fam_blocks || c->fam_positions || c->fam_prompt) && !fam && !own, SNELLEN_E_USAGE,
+            "--fam, --fam-blocks, --fam-positions, --fam-prompt: %s memory has no rows of its own; --memory fam expected",
+            c->memory);
+    return SNELLEN_OK;
+}
+
 snellen_status common_session(const struct common_opts *c, snellen_session_options *options, snellen_error *err)
 {
     snellen_session_options o = snellen_session_options_default();
     TRY(snellen_memory_parse(c->memory, &o.memory, err));
-    FAIL_IF(c->window && o.memory == SNELLEN_MEMORY_FULL, SNELLEN_E_USAGE,
-            "--window %lld: full memory has no window; --memory swa or --memory sink expected", (long long)c->window);
-    FAIL_IF(c->context && o.memory != SNELLEN_MEMORY_FULL, SNELLEN_E_USAGE,
-            "--context %lld: %s memory has no end; --window sets what is seen", (long long)c->context, c->memory);
-    FAIL_IF(c->sinks != o.sinks && o.memory != SNELLEN_MEMORY_SINK, SNELLEN_E_USAGE,
-            "--sinks %lld: only sink memory keeps first tokens; --memory sink expected", (long long)c->sinks);
+    TRY(fits_memory(c, o.memory, err));
     o.window = c->window;
     o.sinks = c->sinks;
+    o.block = c->block;
+    o.segments = c->segments;
+    o.fam = c->fam;
+    o.fam_blocks = c->fam_blocks;
     o.n_context = c->context;
     o.chunk = c->chunk;
     o.attn_temp = c->attn_temp;
@@ -51,5 +73,35 @@ snellen_model *cli_load(const char *path, int *status)
     ui_begin_work();
     if (!snellen_model_load(path, &model, &err)) return model;
     *status = ui_fail(&err);
+    return NULL;
+}
+
+void common_own_memory(struct common_opts *c, const snellen_model *model, snellen_session_options *options)
+{
+    if (!model || c->memory != no_memory_given) return;   /* none where only samples are shown */
+    const snellen_model_memory *own = snellen_model_get_memory(model);
+    if (own->kind == SNELLEN_MEMORY_FULL || c->context) return;
+    options->memory = own->kind;
+    c->memory = snellen_memory_name(own->kind);
+}
+
+static snellen_status set_fam(const struct common_opts *c, snellen_model *model, snellen_error *err)
+{
+    static const char *const names[] = {"last", "float", "zero"};
+    if (c->fam_prompt) TRY(snellen_model_load_prompt(model, c->fam_prompt, err));
+    if (!c->fam_positions) return SNELLEN_OK;
+    snellen_model_memory memory = *snellen_model_get_memory(model);
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(names[i], c->fam_positions)) memory.fam_positions = (snellen_fam_positions)i;
+    return snellen_model_set_memory(model, &memory, err);
+}
+
+snellen_model *common_load(const char *path, const struct common_opts *c, int *status)
+{
+    snellen_error err;
+    snellen_model *model = cli_load(path, status);
+    if (!model || !set_fam(c, model, &err)) return model;
+    *status = ui_fail(&err);
+    snellen_model_free(model);
     return NULL;
 }

@@ -151,8 +151,9 @@ static int run(int argc, char **argv)
     snellen_error err;
     snellen_session_options options;
     if (common_session(&common, &options, &err) || cli_check_output(out, &err)) return ui_fail(&err);
-    snellen_model *model = cli_load(args[0], &status);
+    snellen_model *model = common_load(args[0], &common, &status);
     if (!model) return status;
+    common_own_memory(&common, model, &options);
     status = 0;
     if (logits(model, tokens, &options, out, hidden, &err)) {
         status = ui_fail(&err);

@@ -244,8 +244,9 @@ static int run(int argc, char **argv)
     snellen_error err;
     snellen_perplexity_options options = { .context = context };
     if (common_session(&common, &options.session, &err) || (nll && cli_check_output(nll, &err))) return ui_fail(&err);
-    snellen_model *model = cli_load(args[0], &status);
+    snellen_model *model = common_load(args[0], &common, &status);
     if (!model) return status;
+    common_own_memory(&common, model, &options.session);
     status = perplexity(model, file, &options, nll, &err) ? ui_fail(&err) : 0;
     snellen_model_free(model);
     return status;

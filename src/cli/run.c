@@ -205,8 +205,9 @@ static int run(int argc, char **argv)
     if (from_terminal && !conversation) ui_note("reading standard input; Ctrl-D ends it");
     snellen_error err;
     if (common_session(&r.common, &r.options, &err)) return ui_fail(&err);
-    snellen_model *model = cli_load(args[0], &status);
+    snellen_model *model = common_load(args[0], &r.common, &status);
     if (!model) return status;
+    common_own_memory(&r.common, model, &r.options);
     r.model = model;
     r.info = snellen_model_get_info(model);
     status = work(&r, &s, conversation);

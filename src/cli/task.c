@@ -48,6 +48,8 @@ static snellen_status task_options(const struct task_args *a, const snellen_mode
 {
     *o = snellen_task_options_default(model);
     TRY(common_session(&a->common, &o->session, err));
+    struct common_opts own = a->common;
+    common_own_memory(&own, model, &o->session);
     o->lengths = a->lengths.n ? a->lengths.v : NULL;
     o->n_lengths = a->lengths.n;
     if (a->prompts) o->n_prompts = (uint32_t)a->prompts;
@@ -316,7 +318,7 @@ static int eval(const struct task_args *a, const char *task, const char *path)
         path = swap;
     }
     if (task_named(task, &info) && !task_options_fit(a, &info)) return 2;
-    snellen_model *model = cli_load(path, &status);
+    snellen_model *model = common_load(path, &a->common, &status);
     if (!model) return status;
     status = ask_and_record(model, path, task, a, &err) ? ui_fail(&err) : 0;
     snellen_model_free(model);

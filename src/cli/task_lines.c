@@ -212,6 +212,8 @@ snellen_status lines_ask(const struct task_args *a, const snellen_task_info *inf
     snellen_lines_result *r = NULL;
     double start = ui_seconds();
     TRY(common_session(&a->common, &o.session, err));
+    struct common_opts own = a->common;
+    common_own_memory(&own, model, &o.session);
     o.line = line_options(a);
     o.lengths = a->lengths.n ? a->lengths.v : NULL;
     o.n_lengths = a->lengths.n;

@@ -263,6 +263,8 @@ snellen_status long_ask(const struct task_args *a, const snellen_task_info *info
     struct depths depths;
     double start = ui_seconds();
     TRY(common_session(&a->common, &o.session, err));
+    struct common_opts own = a->common;
+    common_own_memory(&own, model, &o.session);
     TRY(parse_depths(a->depths, &depths, err));
     o.task = long_options(a);
     o.depths = depths.v;

@@ -105,6 +105,9 @@ void activate_gated(float *gate, const float *up, enum activation act, int64_t n
  * computed in double so that position ten million is as exact as position ten. `scale` multiplies both (yarn). */
 void rope_angles(float *cos_sin, const int64_t *positions, int64_t n_rows, const double *inv_freq, int64_t half,
                  float scale);
+/* The same at places between the tokens. */
+void rope_angles_between(float *cos_sin, const double *positions, int64_t n_rows, const double *inv_freq, int64_t half,
+                         float scale);
 /* Turns the first 2*half elements of each head of y [n_rows, n_heads, head_dim] by cos_sin [n_rows, half, 2].
  * Pairs are (i, i + half), or (2i, 2i + 1) when interleaved. */
 void rope_apply(float *y, const float *cos_sin, int64_t n_rows, int64_t n_heads, int64_t head_dim, int64_t half,

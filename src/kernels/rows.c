@@ -78,20 +78,30 @@ void round_to(float *x, enum rounding to, int64_t n)
 
 /* ---- rotary positions -------------------------------------------------------------------------------------------- */
 
+static void angles_at(float *to, double position, const double *inv_freq, int64_t half, float scale)
+{
+    for (int64_t i = 0; i < half; i++) {
+        double s, c;
+        sincos(position * inv_freq[i], &s, &c);
+        to[2 * i] = (float)(c * (double)scale);
+        to[2 * i + 1] = (float)(s * (double)scale);
+    }
+}
+
 void rope_angles(float *cos_sin, const int64_t *positions, int64_t n_rows, const double *inv_freq, int64_t half,
                  float scale)
 {
     /* a sine costs as much as a dozen elements elsewhere */
 #pragma omp parallel for schedule(static) if (n_rows * half * 16 >= SERIAL_ELEMENTS)
-    for (int64_t row = 0; row < n_rows; row++) {
-        float *to = cos_sin + row * half * 2;
-        for (int64_t i = 0; i < half; i++) {
-            double s, c;
-            sincos((double)positions[row] * inv_freq[i], &s, &c);
-            to[2 * i] = (float)(c * (double)scale);
-            to[2 * i + 1] = (float)(s * (double)scale);
-        }
-    }
+    for (int64_t row = 0; row < n_rows; row++)
+        angles_at(cos_sin + row * half * 2, (double)positions[row], inv_freq, half, scale);
+}
+
+void rope_angles_between(float *cos_sin, const double *positions, int64_t n_rows, const double *inv_freq, int64_t half,
+                         float scale)
+{
+    for (int64_t row = 0; row < n_rows; row++)
+        angles_at(cos_sin + row * half * 2, positions[row], inv_freq, half, scale);
 }
 
 void rope_apply(float *y, const float *cos_sin, int64_t n_rows, int64_t n_heads, int64_t head_dim, int64_t half,

@@ -1,9 +1,10 @@
 /* The memories: one file each, one line here. */
 #include "model/memory.h"
 
-extern const struct memory_ops memory_full, memory_swa, memory_sink;
+extern const struct memory_ops memory_full, memory_swa, memory_sink, memory_bswa, memory_xl, memory_fam;
 
-static const struct memory_ops *const memories[] = {&memory_full, &memory_swa, &memory_sink};
+static const struct memory_ops *const memories[] = {&memory_full, &memory_swa, &memory_sink, &memory_bswa, &memory_xl,
+                                                    &memory_fam};
 
 const struct memory_ops *memory_list(size_t i)
 {

@@ -40,7 +40,7 @@ static void turn_rows(const struct snellen_model *model, struct workspace *w, co
     if (shifted) rope_angles(w->turns_shifted_local, shifted, n, local->inv_freq, local->half, local->scale);
 }
 
-static void sharpen_rows(struct workspace *w, const struct batch *batch)
+void sharpen_rows(struct workspace *w, const struct batch *batch)
 {
     const struct temper *t = &w->temper;
     for (int64_t i = 0; t->on && i < batch->n_rows; i++) {
@@ -83,6 +83,7 @@ snellen_status decoder_forward(const struct snellen_model *model, struct workspa
                                struct memory *memory, const struct batch_outputs *out, snellen_error *err)
 {
     int64_t n = batch->n_rows * model->desc.d_model, n_layers = model->desc.n_layers;
+    feedback_forward(model, w, memory);
     memory->ops->begin(memory, batch);
     decoder_embed(model, w, batch);
     turn_rows(model, w, batch, memory);

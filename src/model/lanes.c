@@ -65,6 +65,8 @@ snellen_status snellen_lanes_new(const snellen_model *model, const snellen_sessi
     TRY(session_resolve(model, &o, err));
     FAIL_IF(n_lanes < 1 || n_lanes > SNELLEN_MAX_LANES, SNELLEN_E_USAGE, "lanes are %lld, 1 to %d expected",
             (long long)n_lanes, SNELLEN_MAX_LANES);
+    FAIL_IF(memory_find(o.memory)->room, SNELLEN_E_UNSUPPORTED, "lanes have no memory of blocks (%s): full, swa or sink "
+            "expected", memory_find(o.memory)->name);
     o.chunk = MIN(o.chunk, LANE_ROWS);
     snellen_lanes *l = calloc(1, sizeof *l);
     FAIL_IF(!l, SNELLEN_E_MEMORY, "memory ran out");

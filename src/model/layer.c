@@ -56,9 +56,8 @@ static void turn(const struct snellen_model *model, const struct rope *rope, con
 
 /* ---- attention ------------------------------------------------------------------------------------------------------- */
 
-/* q, k, v of the batch's rows from the normed rows in w->h. Queries for spans whose positions have shifted (sink) are
- * turned a second time, into w->q_shifted. */
-static void project_qkv(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, bool shifted)
+/* q, k and v of the normed rows in w->h, not turned yet. */
+static void project_qkv(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n)
 {
     const struct model_desc *d = &model->desc;
     const struct layer_weights *lw = &model->layers[layer];
@@ -67,7 +66,14 @@ static void project_qkv(const struct snellen_model *model, int64_t layer, struct
     linear_forward(&lw->v, w->v, w->h, n, w);
     if (lw->q_norm.weight) norm_forward(model, &lw->q_norm, w->q, w->q, n * d->n_heads, d->head_dim, w);
     if (lw->k_norm.weight) norm_forward(model, &lw->k_norm, w->k, w->k, n * d->n_kv_heads, d->head_dim, w);
-    if (model->desc.positions != POSITION_ROTARY) return;
+}
+
+/* To the rows' positions. Queries for spans whose positions have shifted (sink) are turned a second time, into
+ * w->q_shifted. */
+static void turn_qk(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, bool shifted)
+{
+    const struct model_desc *d = &model->desc;
+    if (d->positions != POSITION_ROTARY) return;
     bool local = model_layer_windowed(model, layer);
     const struct rope *rope = local ? &model->rope_local : &model->rope;
     if (shifted) {
@@ -86,19 +92,13 @@ static void sharpen_queries(const struct workspace *w, float *q, int64_t n_rows,
     round_to(q, w->rounding, n_rows * width);
 }
 
-static void attend(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
-                   struct memory *memory)
+/* w->mix = what the queries in w->q get from the spans */
+static void mix_spans(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
+                      size_t n_spans)
 {
     const struct model_desc *d = &model->desc;
-    int64_t n = batch->n_rows;
-    const int64_t *shifted = memory->ops->query_positions(memory);
-    project_qkv(model, layer, w, n, shifted != NULL);
-    if (w->sharpness) sharpen_queries(w, w->q, n, d->n_heads * d->head_dim);
-    if (w->sharpness && shifted && w->q_shifted) sharpen_queries(w, w->q_shifted, n, d->n_heads * d->head_dim);
-    memory->ops->store(memory, layer, w->k, w->v);
-    size_t n_spans = memory->ops->spans(memory, layer, w->spans);
-    for (size_t i = 0; i < n_spans; i++)
-        if (w->spans[i].q_positions) w->spans[i].q = w->q_shifted; /* NULL without turns: the rows' own queries */
+    int64_t n = batch->n_rows, width = d->n_heads * d->head_dim;
+    if (w->sharpness) sharpen_queries(w, w->q, n, width);
     struct attn_shape shape = {
         .n_heads = d->n_heads, .n_kv_heads = d->n_kv_heads, .head_dim = d->head_dim,
         .scale = (float)d->attn_scale, .soft_cap = (float)d->attn_soft_cap, .alibi = model->alibi,
@@ -107,8 +107,23 @@ static void attend(const struct snellen_model *model, int64_t layer, struct work
     };
     if (w->watch) w->watch->see(w->watch, layer, w->q, batch, w->spans, n_spans, &shape);
     attention(w->mix, w->q, batch->positions, n, w->spans, n_spans, &shape, w->scratch, w->scratch_bytes);
-    round_to(w->mix, w->rounding, n * d->n_heads * d->head_dim);
-    linear_forward(&model->layers[layer].output, w->a, w->mix, n, w);
+    round_to(w->mix, w->rounding, n * width);
+}
+
+static void attend(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
+                   struct memory *memory)
+{
+    int64_t n = batch->n_rows;
+    const int64_t *shifted = memory->ops->query_positions(memory);
+    project_qkv(model, layer, w, n);
+    turn_qk(model, layer, w, n, shifted != NULL);
+    memory->ops->store(memory, layer, w->k, w->v);
+    size_t n_spans = memory->ops->spans(memory, layer, w->spans);
+    for (size_t i = 0; i < n_spans; i++)
+        if (w->spans[i].q_positions) w->spans[i].q = w->q_shifted; /* NULL without turns: the rows' own queries */
+    if (w->sharpness && shifted && w->q_shifted)
+        sharpen_queries(w, w->q_shifted, n, model->desc.n_heads * model->desc.head_dim);
+    mix_spans(model, layer, w, batch, n_spans);
 }
 
 /* ---- feed-forward ------------------------------------------------------------------------------------------------------ */
@@ -133,21 +148,52 @@ static void feed_forward(const struct snellen_model *model, int64_t layer, struc
 
 /* ---- the layer ----------------------------------------------------------------------------------------------------------- */
 
+/* From attention's result in w->mix to the layer's: x = x + .., or without the rows' own x: x = 0 + .. */
+static void finish(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, bool with_x)
+{
+    const struct layer_weights *lw = &model->layers[layer];
+    int64_t d = model->desc.d_model;
+    bool parallel = model->desc.parallel_residual;
+
+    linear_forward(&lw->output, w->a, w->mix, n, w);
+    if (lw->post_attn_norm.weight) norm_forward(model, &lw->post_attn_norm, w->a, w->a, n, d, w);
+    if (parallel) norm_forward(model, &lw->ffn_norm, w->h, w->x, n, d, w);
+    if (!with_x) memset(w->x, 0, (size_t)(n * d) * sizeof *w->x);
+    residual(w, w->a, n * d);
+
+    if (!parallel) norm_forward(model, &lw->ffn_norm, w->h, w->x, n, d, w);
+    feed_forward(model, layer, w, n);
+    if (lw->post_ffn_norm.weight) norm_forward(model, &lw->post_ffn_norm, w->h, w->h, n, d, w);
+    residual(w, w->h, n * d);
+}
+
 void layer_forward(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
                    struct memory *memory)
 {
-    const struct layer_weights *lw = &model->layers[layer];
-    int64_t n = batch->n_rows, d = model->desc.d_model;
-    bool parallel = model->desc.parallel_residual;
-
-    norm_forward(model, &lw->attn_norm, w->h, w->x, n, d, w);
+    norm_forward(model, &model->layers[layer].attn_norm, w->h, w->x, batch->n_rows, model->desc.d_model, w);
     attend(model, layer, w, batch, memory);
-    if (lw->post_attn_norm.weight) norm_forward(model, &lw->post_attn_norm, w->a, w->a, n, d, w);
-    if (!parallel) residual(w, w->a, n * d);
+    finish(model, layer, w, batch->n_rows, true);
+}
 
-    norm_forward(model, &lw->ffn_norm, w->h, w->x, n, d, w);
-    feed_forward(model, layer, w, n);
-    if (lw->post_ffn_norm.weight) norm_forward(model, &lw->post_ffn_norm, w->h, w->h, n, d, w);
-    if (parallel) residual(w, w->a, n * d);
-    residual(w, w->h, n * d);
+/* ---- a memory's own rows ------------------------------------------------------------------------------------------------- */
+
+void layer_project(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, float *queries)
+{
+    norm_forward(model, &model->layers[layer].attn_norm, w->h, w->x, n, model->desc.d_model, w);
+    project_qkv(model, layer, w, n);
+    memcpy(queries, w->q, (size_t)(n * model->desc.n_heads * model->desc.head_dim) * sizeof *queries);
+    turn_qk(model, layer, w, n, false);
+}
+
+void layer_attend(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *rows,
+                  const float *queries, size_t n_spans, bool with_x)
+{
+    const struct model_desc *d = &model->desc;
+    bool local = model_layer_windowed(model, layer);
+    memcpy(w->q, queries, (size_t)(rows->n_rows * d->n_heads * d->head_dim) * sizeof *queries);
+    if (d->positions == POSITION_ROTARY)
+        turn(model, local ? &model->rope_local : &model->rope, w, w->q, local ? w->turns_local : w->turns, rows->n_rows,
+             d->n_heads);
+    mix_spans(model, layer, w, rows, n_spans);
+    finish(model, layer, w, rows->n_rows, with_x);
 }

@@ -7,6 +7,9 @@
  *                     spans(layer, list)        what the batch's rows may see, the new keys included
  *     end(memory)                               the batch is part of the past now
  *
+ * A memory may have rows of its own, which go through the layers when it begins and when a block is complete, before the
+ * next batch: struct memory_feedback.
+ *
  * The decoder knows no memory by name; src/memory implements this header, one file a memory. */
 #ifndef MODEL_MEMORY_H
 #define MODEL_MEMORY_H
@@ -31,6 +34,7 @@ struct batch {
     size_t n_groups;
 };
 
+struct memory;
 /* The sizes that a memory is made for. */
 struct memory_shape {
     int64_t n_layers, n_kv_heads, head_dim;
@@ -40,12 +44,40 @@ struct memory_shape {
     int64_t n_context;          /* full: most tokens */
     int64_t max_position;       /* positions the model has at all (learned ones); INT64_MAX = no end */
     int64_t chunk;              /* most rows of a batch */
-    int64_t window, sinks;      /* swa, sink */
+    int64_t window, sinks;      /* swa, sink; window: xl */
+    int64_t block, segments;    /* bswa, xl, fam */
+    int64_t fam, fam_blocks;    /* fam: rows, and how many blocks' rows are seen */
+    snellen_fam_positions fam_positions;
+    int64_t n_heads, d_model;   /* of the rows */
+    const float *prompt;        /* [fam, d_model] or [n_layers, fam, d_model] where prompt_each_layer */
+    bool prompt_each_layer;
 };
 
-enum { MEMORY_MAX_SPANS = 3 };  /* spans a memory lists for a batch without groups */
+/* Spans a memory lists for a batch without groups. */
+enum { MEMORY_MAX_FAM_BLOCKS = 8, MEMORY_MAX_SPANS = 3 + MEMORY_MAX_FAM_BLOCKS };
 
-struct memory;
+/* A memory's own rows (fam, arXiv 2404.09173): each layer's are the layer's result for them at the block before. */
+enum memory_work {
+    MEMORY_NOTHING,
+    MEMORY_START_PROMPT,        /* rows(0) hold the prompt, which runs up: the input of layer l is its first memory */
+    MEMORY_START_ROWS,          /* each layer's rows are there: only their queries, keys and values are wanted */
+    MEMORY_UPDATE,              /* a block is complete: each layer's rows see themselves and it */
+};
+struct memory_feedback {
+    enum memory_work (*work)(const struct memory *m);
+    int64_t (*n_rows)(const struct memory *m);
+    float *(*rows)(struct memory *m, int64_t layer);     /* [n_rows, d_model] to be read and replaced */
+    float *(*queries)(struct memory *m, int64_t layer);  /* [n_rows, n_heads * head_dim] not turned; the same */
+    /* Where the rows stand that this work makes, [n_rows]; queries and keys are turned to it. */
+    const double *(*positions)(const struct memory *m);
+    /* What the rows see: their own keys as they were kept last, then the block. At most two spans. */
+    size_t (*spans)(const struct memory *m, int64_t layer, struct attn_span *spans);
+    /* Keys and values [n_rows, n_kv_heads, head_dim] of the rows: the layer's newest memory. */
+    void (*keep)(struct memory *m, int64_t layer, const float *k, const float *v);
+    bool (*carries)(const struct memory *m);             /* an update adds to the rows; false: it replaces them */
+    void (*done)(struct memory *m);
+};
+
 struct memory_ops {
     const char *name;
     snellen_memory_kind kind;
@@ -65,6 +97,9 @@ struct memory_ops {
     /* Positions that spans with q_positions want the batch's queries turned to; NULL = none in this batch. */
     const int64_t *(*query_positions)(const struct memory *m);
     void (*end)(struct memory *m);
+    /* Most rows that the next batch may have, at least 1; NULL = no limit of its own. */
+    int64_t (*room)(const struct memory *m);
+    const struct memory_feedback *feedback;  /* NULL: no rows of its own */
     /* Forget all but the first n tokens; false when some of what those rows may see is gone. */
     bool (*truncate)(struct memory *m, int64_t n);
 };

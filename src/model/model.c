@@ -126,6 +126,7 @@ void snellen_model_free(snellen_model *model)
     params_free(model->params);
     tokenizer_free(model->tokenizer);
     model_file_close(model->file);
+    mem_free(model->memory_prompt);
     arena_free(&model->arena);
     free(model);
 }

@@ -77,6 +77,9 @@ struct snellen_model {
     struct rope rope, rope_local;    /* rope_local: layers with a window */
     float *alibi;                    /* [n_heads] slopes or NULL */
     struct arena arena;              /* everything above that is not mapped */
+    snellen_model_memory memory;     /* its prompt is memory_prompt */
+    float *memory_prompt;            /* [prompt_rows, d]; by mem_free() */
+    float *memory_dprompt;           /* its gradient while it is trained; else NULL */
     struct params *params;           /* what is trained; NULL = nothing */
     int64_t lora_rank;               /* largest of its factors; 0 = none */
     snellen_model_info info;
@@ -165,6 +168,7 @@ struct workspace {
     float *q, *q_shifted, *mix; /* [rows, n_heads, head_dim]; q_shifted only for memories that shift positions */
     float *k, *v;               /* [rows, n_kv_heads, head_dim] */
     int64_t *positions;         /* [rows] */
+    int64_t *row_positions;     /* [rows] of a memory's own rows */
     float *sharpness;           /* [rows] what temper makes of a row's scores; NULL = as they are */
     float *gate, *up;           /* [rows, d_ff] */
     float *turns, *turns_local; /* [rows, half, 2] cos and sin of the rows' positions */
@@ -205,6 +209,17 @@ void workspace_free(struct workspace *w);
 /* x [batch rows, d] of w through layer `layer`, against what `memory` shows. */
 void layer_forward(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
                    struct memory *memory);
+/* Rows of a memory of this layer, w->x [n, d]: their queries [n, n_heads * head_dim], not turned, and w->k, w->v, turned to
+ * w->turns. */
+void layer_project(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, float *queries);
+/* The rest of the layer for these rows: queries, turned to w->turns, see the first n_spans of w->spans. w->x becomes x +
+ * what the layer adds, or that alone where not with_x. */
+void layer_attend(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *rows,
+                  const float *queries, size_t n_spans, bool with_x);
+/* w->sharpness of the batch's rows, where temper is on. */
+void sharpen_rows(struct workspace *w, const struct batch *batch);
+/* feedback.c: the rows of a memory that is to be begun or has a whole block before it. */
+void feedback_forward(const struct snellen_model *model, struct workspace *w, struct memory *memory);
 /* y = norm(x); the model's kind of norm. In place allowed. */
 void norm_forward(const struct snellen_model *model, const struct norm *norm, float *y, const float *x, int64_t n_rows,
                   int64_t n, const struct workspace *w);

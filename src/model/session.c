@@ -43,12 +43,14 @@ int snellen_default_threads(void)
 
 /* ---- options ------------------------------------------------------------------------------------------------------------- */
 
-enum { DEFAULT_CHUNK = 512, MAX_CHUNK = 8192, DEFAULT_SINKS = 4, DEFAULT_SINK_WINDOW = 1024, MAX_THREADS = 1024 };
+enum { DEFAULT_CHUNK = 512, MAX_CHUNK = 8192, DEFAULT_SINKS = 4, DEFAULT_SINK_WINDOW = 1024, MAX_THREADS = 1024,
+       DEFAULT_BLOCK = 1024, DEFAULT_SEGMENTS = 3, DEFAULT_FAM = 64 };
 static const int64_t max_context = (int64_t)1 << 40;
 
 snellen_session_options snellen_session_options_default(void)
 {
-    return (snellen_session_options){.memory = SNELLEN_MEMORY_FULL, .sinks = DEFAULT_SINKS, .precision = SNELLEN_F32,
+    return (snellen_session_options){.memory = SNELLEN_MEMORY_FULL, .sinks = DEFAULT_SINKS, .segments = -1,
+                                     .precision = SNELLEN_F32,
                                      .cache = SNELLEN_F32, .attn_temp = 1};
 }
 
@@ -82,6 +84,33 @@ static snellen_status in_range(int64_t value, int64_t low, int64_t high, const c
     return SNELLEN_OK;
 }
 
+/* bswa, xl, fam: what is not given is the model's own, then the paper's. */
+static snellen_status resolve_blocks(const snellen_model *model, snellen_session_options *o, snellen_error *err)
+{
+    const snellen_model_memory *own = &model->memory;
+    bool fam = o->memory == SNELLEN_MEMORY_FAM;
+    if (o->block == 0) o->block = own->block ? own->block : DEFAULT_BLOCK;
+    if (o->segments < 0) o->segments = own->block ? own->segments : DEFAULT_SEGMENTS;
+    if (o->fam == 0) o->fam = own->fam ? own->fam : DEFAULT_FAM;
+    if (o->fam_blocks == 0) o->fam_blocks = own->fam_blocks ? own->fam_blocks : 1;
+    if (o->memory == SNELLEN_MEMORY_XL && o->window == 0) o->window = own->window ? own->window : o->block;
+    TRY(in_range(o->block, 1, 1 << 24, "block", err));
+    TRY(in_range(o->segments, 0, 1 << 16, "segments", err));
+    if (o->memory == SNELLEN_MEMORY_XL) TRY(in_range(o->window, 1, max_context, "window", err));
+    if (!fam) return SNELLEN_OK;
+    TRY(in_range(o->fam, 1, 1 << 16, "fam", err));
+    TRY(in_range(o->fam_blocks, 1, MEMORY_MAX_FAM_BLOCKS, "fam_blocks", err));
+    FAIL_IF(!own->prompt, SNELLEN_E_USAGE, "memory fam: the model has no memory prompt; one is learnt in training "
+            "(--fam-prompt FILE takes the tensor fam.prompt of a file)");
+    FAIL_IF(own->fam != o->fam, SNELLEN_E_USAGE, "memory fam: %lld rows wanted, the model's memory prompt has %lld",
+            (long long)o->fam, (long long)own->fam);
+    FAIL_IF(o->fam > o->block, SNELLEN_E_USAGE, "memory fam: %lld rows are more than the %lld tokens of a block",
+            (long long)o->fam, (long long)o->block);
+    FAIL_IF(own->fam_positions != SNELLEN_FAM_LAST && model->desc.positions == POSITION_ALIBI, SNELLEN_E_UNSUPPORTED,
+            "memory fam: with ALiBi its rows stand on the last places of a block");
+    return SNELLEN_OK;
+}
+
 static snellen_status resolve_window(const snellen_model *model, const struct memory_ops *ops, snellen_session_options *o,
                                      snellen_error *err)
 {
@@ -89,6 +118,7 @@ static snellen_status resolve_window(const snellen_model *model, const struct me
         o->window = 0;
         return SNELLEN_OK;
     }
+    if (ops->room) return resolve_blocks(model, o, err);
     if (o->window == 0) o->window = model->desc.window;
     if (o->window == 0 && ops->shifts_positions) o->window = DEFAULT_SINK_WINDOW;
     FAIL_IF(o->window == 0, SNELLEN_E_USAGE, "memory swa: the model has no window of its own, give one (--window W)");
@@ -135,6 +165,10 @@ struct memory_shape session_memory_shape(const snellen_model *model, const snell
         .n_context = o->n_context,
         .max_position = model->desc.positions == POSITION_LEARNED ? d->n_context : INT64_MAX,
         .chunk = o->chunk, .window = o->window, .sinks = o->sinks,
+        .block = o->block, .segments = o->segments, .fam = o->memory == SNELLEN_MEMORY_FAM ? o->fam : 0,
+        .fam_blocks = o->fam_blocks, .fam_positions = model->memory.fam_positions, .n_heads = d->n_heads,
+        .d_model = d->d_model, .prompt = model->memory_prompt,
+        .prompt_each_layer = model->memory.prompt_rows > model->memory.fam,
     };
 }
 
@@ -143,7 +177,7 @@ struct workspace_shape session_workspace_shape(const struct memory_shape *m, con
     static const enum rounding roundings[] = {[SNELLEN_F32] = ROUND_NONE, [SNELLEN_BF16] = ROUND_BF16,
                                               [SNELLEN_F16] = ROUND_F16};
     const struct memory_ops *ops = memory_find(o->memory);
-    return (struct workspace_shape){.rows = o->chunk, .branches = ops->branches, .shifts = ops->shifts_positions,
+    return (struct workspace_shape){.rows = MAX(o->chunk, m->fam), .branches = ops->branches, .shifts = ops->shifts_positions,
                                     .n_threads = o->n_threads, .rounding = roundings[o->precision],
                                     .kv_type = m->kv_type, .exact = o->exact,
                                     .temper = {o->attn_temp != 1 || o->attn_log, o->attn_temp, o->attn_log}};
@@ -348,7 +382,9 @@ static snellen_status feed_chunks(snellen_session *s, const int32_t *tokens, siz
 {
     while (f->at < n_tokens) {
         TRY(report(s, f->at, n_tokens, err));
-        int64_t n = (int64_t)MIN(n_tokens - f->at, (size_t)s->options.chunk), last = n - 1;
+        int64_t n = (int64_t)MIN(n_tokens - f->at, (size_t)s->options.chunk);
+        if (s->memory->ops->room) n = MIN(n, s->memory->ops->room(s->memory));
+        int64_t last = n - 1;
         const int32_t *chunk = tokens + f->at;
         if (f->out->nll)
             f->out->nll[f->at] = s->has_logits ? cross_entropy(s->last_logits, s->model->desc.n_vocab, chunk[0]) : NAN;

@@ -47,6 +47,7 @@ static void lay_out(struct workspace *w, struct layout *l, const struct snellen_
     w->low = model->lora_rank ? layout_rows(l, rows, model->lora_rank) : NULL;
     w->sharpness = shape->temper.on ? layout_rows(l, rows, 1) : NULL;
     w->positions = layout_place(l, (uint64_t)rows, sizeof *w->positions);
+    w->row_positions = layout_place(l, (uint64_t)rows, sizeof *w->row_positions);
     w->spans = layout_place(l, w->max_spans, sizeof *w->spans);
     w->scratch_bytes = shape->exact ? matmul_exact_scratch_bytes(shape->n_threads)
                                     : matmul_scratch_bytes(rows, widest_input(d), shape->n_threads);
