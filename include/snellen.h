@@ -598,8 +598,8 @@ SNELLEN_API void snellen_lines_result_free(snellen_lines_result *result);
 
 /* A sample is a row of tokens, most of them filler, with things that are said and, later, asked for. `passkey`: a key of
  * digits is said once (after arXiv 2305.16300; formats `symbols`, and `words` for real models); `associative`: pairs of a
- * key and a value all over the filler, then one key is asked for (formats `remember`, keys all different, and `rewrite`, the
- * last value of a key counts); `stream`: a line with a name and a value after the other, and every few lines a question for an
+ * key and a value all over the filler, then one key is asked for (formats `remember`, keys all different, `rewrite`, the last
+ * value of a key counts, and both with `-multi`, where all keys are asked for); `stream`: a line with a name and a value after the other, and every few lines a question for an
  * earlier one (StreamEval, arXiv 2309.17453; formats `symbols`, `words`).
  * In formats of symbols a token is a symbol (snellen_symbol_name()) of a model that was made for them, or whose tokenizer has
  * each of them as one token. */

@@ -54,7 +54,7 @@ static bool is_filler(int32_t symbol)
 static const struct {
     const char *task, *format;
 } cases[] = {{"passkey", "symbols"}, {"passkey", "once"},   {"passkey", "words"},  {"associative", "remember"},
-             {"associative", "rewrite"}, {"stream", "symbols"}, {"stream", "words"}};
+             {"associative", "rewrite"}, {"associative", "rewrite-multi"}, {"stream", "symbols"}, {"stream", "words"}};
 
 static void test_pieces_of_any_size_are_the_same_sample(void **state)
 {
@@ -262,6 +262,47 @@ static void test_pairs_are_spread_and_the_last_value_counts(void **state)
     for (size_t i = 0; i < COUNT_OF(pairs); i++) check_pairs(false, pairs[i]), check_pairs(true, pairs[i]);
 }
 
+/* Every key once, each with its last value, in an order that differs from sample to sample. */
+static void test_multi_asks_for_every_key(void **state)
+{
+    (void)state;
+    enum { N = 400, PAIRS = 12 };
+    int32_t first_asked = -1;
+    bool orders_differ = false;
+    for (int rewrite = 0; rewrite < 2; rewrite++) {
+        snellen_long_options o = snellen_long_options_default();
+        o.format = rewrite ? "rewrite-multi" : "remember-multi";
+        o.pairs = PAIRS;
+        snellen_reader *r = open_reader("associative", &o);
+        for (uint64_t index = 0; index < 30; index++) {
+            int32_t last[SYMBOL_COUNT], place = 0;
+            int64_t keys = 0, asked = 0;
+            for (size_t i = 0; i < COUNT_OF(last); i++) last[i] = -1;
+            read_sample(r, N, index, 4096, tokens, marks);
+            for (int32_t i = 0; i < N; i++) {
+                if (is_filler(tokens[i])) continue;
+                int32_t *value = &last[tokens[i + 1]];
+                if (tokens[i] == SYMBOL_PLUS) {
+                    keys += *value < 0;
+                    *value = digit(tokens[i + 2]);
+                } else {
+                    assert_int_equal(digit(tokens[i + 2]), *value);
+                    assert_int_equal(marks[i + 2], SNELLEN_MARK_ANSWER);
+                    *value = -1;   /* not again */
+                    if (!asked++) place = i;
+                }
+                i += 2;
+            }
+            assert_int_equal(asked, keys);
+            assert_int_equal(place, N - 3 * asked);
+            orders_differ |= first_asked >= 0 && tokens[place + 1] != first_asked;
+            first_asked = tokens[place + 1];
+        }
+        snellen_reader_free(r);
+    }
+    assert_true(orders_differ);
+}
+
 /* ---- stream ------------------------------------------------------------------------------------------------------------ */
 
 static void test_stream_asks_for_the_line_some_lines_back(void **state)
@@ -451,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_keys_of_training_and_test_differ),
         cmocka_unit_test(test_needle_and_haystack_of_the_users),
         cmocka_unit_test(test_pairs_are_spread_and_the_last_value_counts),
+        cmocka_unit_test(test_multi_asks_for_every_key),
         cmocka_unit_test(test_stream_asks_for_the_line_some_lines_back),
         cmocka_unit_test(test_answers_are_those_of_the_definition),
         cmocka_unit_test(test_an_interruption_keeps_finished_samples),
