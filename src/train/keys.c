@@ -20,6 +20,7 @@
 #define PASSKEY .when = "data.task=passkey"
 #define ASSOCIATIVE .when = "data.task=associative"
 #define STREAM .when = "data.task=stream"
+#define EVAL_BLOCKS .when = "eval.memory=bswa eval.memory=xl eval.memory=fam"
 #define LONGEST 1e7
 
 const struct key keys[] = {
@@ -172,14 +173,18 @@ const struct key keys[] = {
              "exactly, instead of the loss on the test set"},
     {"eval.lines", INT, .fallback = "100", AT(eval.lines), RANGE(1, 1e6), FROM_TASK,
      .help = "lines, or samples, a length, none of them trained on"},
-    {"eval.memory", .kind = KEY_CHOICE, .fallback = "''", AT(eval.memory), .choices = "full swa sink", LONG_TASK,
-     .may_change = true,
+    {"eval.memory", .kind = KEY_CHOICE, .fallback = "''", AT(eval.memory),
+     .choices = "full swa sink bswa xl fam", LONG_TASK, .may_change = true,
      .help = "memory in which the trained model is asked; '' = that of the training"},
-    {"eval.window", INT, .fallback = "0", AT(eval.window), RANGE(0, MANY), .when = "eval.memory=swa eval.memory=sink",
-     .may_change = true,
+    {"eval.window", INT, .fallback = "0", AT(eval.window), RANGE(0, MANY),
+     .when = "eval.memory=swa eval.memory=sink eval.memory=xl", .may_change = true,
      .help = "tokens that it sees then; 0 = memory.window"},
     {"eval.sinks", INT, .fallback = "4", AT(eval.sinks), RANGE(0, 65536), .when = "eval.memory=sink", .may_change = true,
      .help = "first tokens that stay"},
+    {"eval.block", INT, .fallback = "0", AT(eval.block), RANGE(0, MANY), EVAL_BLOCKS, .may_change = true,
+     .help = "tokens of a block then; 0 = memory.block"},
+    {"eval.segments", INT, .fallback = "-1", AT(eval.segments), RANGE(-1, 1e6), EVAL_BLOCKS, .may_change = true,
+     .help = "blocks before its own that a token sees then; -1 = memory.segments"},
     {"eval.attn_temp", REAL, .fallback = "1", AT(eval.attn_temp), RANGE(0.001, 1000), FROM_TASK, .may_change = true,
      .help = "temperature of attention when the trained model writes for the study; below 1 it looks more sharply"},
     {"eval.attn_log", INT, .fallback = "0", AT(eval.attn_log), RANGE(0, MANY), FROM_TASK, .may_change = true,

@@ -53,7 +53,7 @@ struct settings {
     } train;
     struct {
         const char *jsonl, *text, *memory;
-        int64_t every, samples, patience, lines, window, sinks, attn_log;
+        int64_t every, samples, patience, lines, window, sinks, block, segments, attn_log;
         double attn_temp;
         bool exact;
         struct int_row lengths;
