@@ -41,7 +41,8 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     bool rotary = d->positions == POSITION_ROTARY;
     int64_t widest = MAX(MAX(d->d_model, d->d_ff), width_q);
     struct attn_shape shape = {.n_heads = d->n_heads, .n_kv_heads = d->n_kv_heads, .head_dim = d->head_dim};
-    int64_t most_keys = (g->options.segments + 1) * g->block_each;
+    int64_t fam = g->options.fam, most_keys = (g->options.segments + 1) * g->block_each + g->options.fam_blocks * fam;
+    int64_t n_lists = fam ? 2 * g->options.n_seqs : g->options.n_seqs;
     s->t1 = layout_rows(l, rows, d->d_model);
     s->t2 = layout_rows(l, rows, d->d_model);
     s->dh = layout_rows(l, rows, d->d_model);
@@ -55,8 +56,11 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     s->positions = layout_place(l, (uint64_t)rows, sizeof *s->positions);
     s->turns = rotary ? layout_rows(l, rows, 2 * half) : NULL;
     s->turns_local = rotary && d->window > 0 ? layout_rows(l, rows, 2 * half) : NULL;
-    s->sequences = layout_place(l, (uint64_t)g->options.n_seqs, sizeof *s->sequences);
-    s->spans = layout_place(l, (uint64_t)(g->options.n_seqs * (g->options.segments + 1)), sizeof *s->spans);
+    s->key_turns = fam && rotary ? layout_rows(l, rows, 2 * half) : s->turns;
+    s->key_turns_local = fam && s->turns_local ? layout_rows(l, rows, 2 * half) : s->turns_local;
+    s->places = layout_place(l, (uint64_t)fam, sizeof *s->places);
+    s->sequences = layout_place(l, (uint64_t)n_lists, sizeof *s->sequences);
+    s->spans = layout_place(l, (uint64_t)(n_lists * grad_spans_each(&g->options)), sizeof *s->spans);
     s->attention = layout_place(l, attention_backward_scratch_bytes(&shape, rows, most_keys, g->options.n_threads), 1);
     s->panel = layout_place(l, matmul_backward_scratch_bytes(widest), 1);
     g->w.low = s->low;
@@ -69,10 +73,26 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
 static void lay_out_kv(struct grad *g, struct layout *l, struct grad_kv *kv)
 {
     int64_t width = g->model->desc.n_kv_heads * g->model->desc.head_dim;
-    kv->k = layout_rows(l, g->total_rows, width);
-    kv->v = layout_rows(l, g->total_rows, width);
-    kv->dk = layout_rows(l, g->total_rows, width);
-    kv->dv = layout_rows(l, g->total_rows, width);
+    int64_t rows = g->total_rows + g->options.fam;
+    kv->k = layout_rows(l, rows, width);
+    kv->v = layout_rows(l, rows, width);
+    kv->dk = layout_rows(l, rows, width);
+    kv->dv = layout_rows(l, rows, width);
+}
+
+static void lay_out_fam(struct grad *g, struct layout *l)
+{
+    int64_t d = g->model->desc.d_model, n_layers = g->model->desc.n_layers, fam = g->options.fam;
+    if (!fam) return;
+    g->raised = layout_rows(l, g->block_rows, d);
+    g->starts = layout_place(l, (uint64_t)n_layers, sizeof *g->starts);
+    for (int64_t i = 0; i < n_layers; i++) {
+        float *rows = layout_rows(l, fam, d);
+        if (g->starts) g->starts[i] = rows;
+    }
+    lay_out_tape(g, l, &g->start_tape);
+    g->dmemory = layout_rows(l, n_layers * g->group * fam, d);
+    g->memory_rows = layout_rows(l, n_layers * fam, d);
 }
 
 /* The list of all arrays: in the first pass the tables of pointers do not exist yet. */
@@ -95,6 +115,7 @@ static void lay_out(struct grad *g, struct layout *l)
         if (i == 0 || !g->one_kv) lay_out_kv(g, l, &kv);
         if (g->kv) g->kv[i] = kv;
     }
+    lay_out_fam(g, l);
     g->x = layout_rows(l, g->block_rows, d);
     g->dx = g->options.inputs_only ? NULL : layout_rows(l, g->total_rows, d);
     g->logits = g->options.inputs_only ? NULL : layout_rows(l, g->slice, g->model->desc.n_vocab);
@@ -107,6 +128,23 @@ static void lay_out(struct grad *g, struct layout *l)
     g->losses = layout_rows(l, g->slice, 1);
     g->picks = layout_place(l, (uint64_t)g->block_rows, sizeof *g->picks);
     g->tokens = layout_place(l, (uint64_t)g->block_rows, sizeof *g->tokens);
+}
+
+static snellen_status check_fam(const struct snellen_model *model, struct grad_options *o, snellen_error *err)
+{
+    const snellen_model_memory *own = &model->memory;
+    if (!o->fam) o->fam_blocks = 0;
+    if (!o->fam) return SNELLEN_OK;
+    if (!o->fam_blocks) o->fam_blocks = 1;
+    FAIL_IF(o->fam < 0 || o->fam_blocks < 0 || o->fam_blocks > MEMORY_MAX_FAM_BLOCKS || !o->block || o->fam > o->block ||
+                o->inputs_only, SNELLEN_E_USAGE, "a feedback memory of %lld rows, %lld blocks of it: 1 to %d blocks, and rows "
+            "as many as a block has tokens at most (%lld)", (long long)o->fam, (long long)o->fam_blocks,
+            MEMORY_MAX_FAM_BLOCKS, (long long)o->block);
+    FAIL_IF(!own->prompt || own->fam != o->fam, SNELLEN_E_USAGE, "a feedback memory of %lld rows: the model's prompt has %lld",
+            (long long)o->fam, (long long)own->fam);
+    FAIL_IF(o->fam_positions != SNELLEN_FAM_LAST && model->desc.positions == POSITION_ALIBI, SNELLEN_E_UNSUPPORTED,
+            "feedback memory: with ALiBi its rows stand on the last places of a block");
+    return SNELLEN_OK;
 }
 
 static snellen_status resolve(const struct snellen_model *model, const struct grad_options *options, struct grad *g,
@@ -123,6 +161,7 @@ static snellen_status resolve(const struct snellen_model *model, const struct gr
     FAIL_IF(!o->block && (o->segments || o->block_window || o->stop_gradient), SNELLEN_E_USAGE,
             "segments, block window and stopped gradients belong to blocks");
     FAIL_IF(o->block && o->window, SNELLEN_E_USAGE, "a window and blocks exclude each other");
+    TRY(check_fam(model, o, err));
     if (!o->n_threads) o->n_threads = snellen_default_threads();
     if (!o->block) o->block = o->n_tokens;
     g->block_each = o->block = MIN(o->block, o->n_tokens);
@@ -132,8 +171,8 @@ static snellen_status resolve(const struct snellen_model *model, const struct gr
             "attribution takes one sequence in one block");
     int64_t fit = MAX(1, GROUP_ROWS / g->block_each), groups = (o->n_seqs + fit - 1) / fit;
     g->group = (o->n_seqs + groups - 1) / groups;
-    g->block_rows = g->group * g->block_each;
-    g->total_rows = g->group * o->n_tokens;
+    g->block_rows = g->group * (g->block_each + o->fam);
+    g->total_rows = g->group * (o->n_tokens + g->n_blocks * o->fam);
     int64_t slice = SLICE_BYTES / (int64_t)sizeof(float) / model->desc.n_vocab;
     g->slice = MIN(MAX(MIN(slice, MOST_SLICE), LEAST_SLICE), g->block_rows);
     g->one_kv = g->n_blocks == 1 && o->checkpoint;
@@ -193,25 +232,27 @@ static int64_t blocks_of(const struct grad *g)
 
 static struct grad_block block_at(const struct grad *g, int64_t index)
 {
-    int64_t before = index * g->block_each, each = MIN(g->block_each, g->n_tokens - before);
-    return (struct grad_block){.index = index, .row0 = before * g->n_seqs, .n_rows = each * g->n_seqs,
-                               .rows_each = each, .position = g->position + before};
+    int64_t before = index * g->block_each, each = MIN(g->block_each, g->n_tokens - before), fam = g->options.fam;
+    return (struct grad_block){.index = index, .row0 = (before + index * fam) * g->n_seqs,
+                               .n_rows = (each + fam) * g->n_seqs, .rows_each = each, .n_tokens = each * g->n_seqs,
+                               .position = g->position + before, .bare = fam && index == 0 && !g->memory_start};
 }
 
 /* Tokens, positions and turns of a block, before its rows go up or down. */
 static void enter_block(struct grad *g, const struct grad_block *b, const int32_t *tokens)
 {
     const struct snellen_model *model = g->model;
-    for (int64_t i = 0; i < b->n_rows; i++) {
+    for (int64_t i = 0; i < b->n_tokens; i++) {
         int64_t seq = i / b->rows_each, at = i % b->rows_each;
         g->s.positions[i] = b->position + at;
         g->tokens[i] = tokens[seq * g->stride + b->index * g->block_each + at];
     }
     if (g->s.turns)
-        rope_angles(g->s.turns, g->s.positions, b->n_rows, model->rope.inv_freq, model->rope.half, model->rope.scale);
+        rope_angles(g->s.turns, g->s.positions, b->n_tokens, model->rope.inv_freq, model->rope.half, model->rope.scale);
     if (g->s.turns_local)
-        rope_angles(g->s.turns_local, g->s.positions, b->n_rows, model->rope_local.inv_freq, model->rope_local.half,
+        rope_angles(g->s.turns_local, g->s.positions, b->n_tokens, model->rope_local.inv_freq, model->rope_local.half,
                     model->rope_local.scale);
+    if (g->options.fam) fam_enter_block(g, b);
 }
 
 static struct tape *tape_of(struct grad *g, const struct grad_block *b, int64_t layer)
@@ -233,7 +274,8 @@ static struct tape *remember(struct grad *g, const struct grad_block *b, int64_t
 static void clear_kv_gradients(struct grad *g, int64_t layer)
 {
     int64_t width = g->model->desc.n_kv_heads * g->model->desc.head_dim;
-    size_t bytes = (size_t)(g->n_seqs * g->n_tokens * width) * sizeof(float);
+    int64_t rows = g->options.fam ? g->total_rows + g->options.fam : g->n_seqs * g->n_tokens;
+    size_t bytes = (size_t)(rows * width) * sizeof(float);
     memset(g->kv[layer].dk, 0, bytes);
     memset(g->kv[layer].dv, 0, bytes);
 }
@@ -242,7 +284,7 @@ static void clear_kv_gradients(struct grad *g, int64_t layer)
 
 static void embed(struct grad *g, const struct grad_block *b, float *x)
 {
-    const struct batch batch = {.tokens = g->tokens, .positions = g->s.positions, .n_rows = b->n_rows};
+    const struct batch batch = {.tokens = g->tokens, .positions = g->s.positions, .n_rows = b->n_tokens};
     g->w.x = x;
     g->w.h = g->s.t1;
     decoder_embed(g->model, &g->w, &batch);
@@ -255,7 +297,7 @@ static void add_rows(float *table, const float *dx, float scale, const struct gr
     int64_t d = g->model->desc.d_model;
     #pragma omp parallel for schedule(static)
     for (int64_t j = 0; j < d; j += COLUMNS)
-        for (int64_t i = 0; i < b->n_rows; i++) {
+        for (int64_t i = 0; i < b->n_tokens; i++) {
             float *to = table + (by_position ? g->s.positions[i] : g->tokens[i]) * d;
             for (int64_t c = j; c < MIN(j + COLUMNS, d); c++) to[c] += scale * dx[i * d + c];
         }
@@ -269,11 +311,11 @@ static void embed_backward(struct grad *g, const struct grad_block *b, float *dx
     if (norm->weight) {
         struct snellen_model bare = *model;   /* the same without the norm gives the norm's input */
         bare.embedding_norm.weight = NULL;
-        const struct batch batch = {.tokens = g->tokens, .positions = g->s.positions, .n_rows = b->n_rows};
+        const struct batch batch = {.tokens = g->tokens, .positions = g->s.positions, .n_rows = b->n_tokens};
         g->w.x = g->s.t2;
         g->w.h = g->s.t1;
         decoder_embed(&bare, &g->w, &batch);
-        norm_backward(g, norm, g->s.t1, dx, g->s.t2, b->n_rows, model->desc.d_model);
+        norm_backward(g, norm, g->s.t1, dx, g->s.t2, b->n_tokens, model->desc.d_model);
         dx = g->s.t1;
     }
     if (model->embedding.dweight)
@@ -329,8 +371,8 @@ static void loss_of_block(struct grad *g, const struct grad_block *b, struct ste
 {
     int64_t d = g->model->desc.d_model, n = 0;
     float *dx = g->dx + b->row0 * d;
-    if (step->scale != 0) memset(dx, 0, (size_t)(b->n_rows * d) * sizeof *dx);
-    for (int64_t i = 0; i < b->n_rows; i++) {
+    if (step->scale != 0) memset(dx, 0, (size_t)(b->n_tokens * d) * sizeof *dx);
+    for (int64_t i = 0; i < b->n_tokens; i++) {
         int64_t target = target_of(g, b, i);
         if (target >= 0 && step->weights[target] != 0) g->picks[n++] = i;
     }
@@ -354,7 +396,8 @@ static void block_forward(struct grad *g, const struct grad_block *b)
     embed(g, b, tape_of(g, b, 0)->x);
     for (int64_t layer = 0; layer < n_layers; layer++) {
         float *next = layer + 1 < n_layers ? g->inputs[b->index * n_layers + layer + 1] : g->x;
-        grad_layer_forward(g, layer, b, tape_of(g, b, layer), next);
+        grad_layer_forward(g, layer, b, tape_of(g, b, layer), g->options.fam ? g->raised : next);
+        if (g->options.fam) fam_pass_on(g, layer, b, g->raised);
     }
 }
 
@@ -363,7 +406,9 @@ static void block_backward(struct grad *g, const struct grad_block *b)
     float *dx = g->dx + b->row0 * g->model->desc.d_model;
     for (int64_t layer = g->model->desc.n_layers - 1; layer >= 0; layer--) {
         if (g->one_kv) clear_kv_gradients(g, layer);
+        if (g->options.fam) fam_take_back(g, layer, b, dx);
         grad_layer_backward(g, layer, b, remember(g, b, layer), dx);
+        if (g->options.fam) fam_hand_back(g, layer, b, dx);
     }
     embed_backward(g, b, dx);
 }
@@ -392,13 +437,13 @@ static snellen_status begin(struct grad *g, const int32_t *tokens, int64_t n_seq
  * token of all of them moves no loss and is left out, so a batch that is sorted by length has little filling. */
 static void choose_group(struct grad *g, const struct step *step, int64_t n_left)
 {
-    int64_t longest = 1, n = 0;
+    int64_t longest = 1, n = 0, fam = g->options.fam;
     for (; n < n_left; n++) {
         const float *weights = step->weights + n * g->stride;
         int64_t length = g->stride;
-        while (length > longest && weights[length - 1] == 0) length--;
-        int64_t each = MIN(g->block_each, length);
-        if (n && ((n + 1) * each > g->block_rows || (n + 1) * length > g->total_rows)) break;
+        while (length > longest && weights[length - 1] == 0 && !fam) length--;   /* a memory is made of all */
+        int64_t each = MIN(g->block_each, length) + fam, blocks = (length + g->block_each - 1) / g->block_each;
+        if (n && ((n + 1) * each > g->block_rows || (n + 1) * (length + blocks * fam) > g->total_rows)) break;
         longest = length;
     }
     g->n_seqs = n;
@@ -408,6 +453,7 @@ static void choose_group(struct grad *g, const struct step *step, int64_t n_left
 /* Forward and backward of g->n_seqs sequences. */
 static void step_of_group(struct grad *g, struct step *step)
 {
+    if (g->options.fam) fam_start(g);
     for (int64_t t = 0; t < blocks_of(g); t++) {
         struct grad_block b = block_at(g, t);
         enter_block(g, &b, step->tokens);
@@ -416,11 +462,15 @@ static void step_of_group(struct grad *g, struct step *step)
     }
     if (step->scale == 0) return;
     for (int64_t layer = 0; layer < g->model->desc.n_layers && !g->one_kv; layer++) clear_kv_gradients(g, layer);
+    if (g->options.fam)
+        memset(g->dmemory, 0, (size_t)(g->model->desc.n_layers * g->group * g->options.fam * g->model->desc.d_model) *
+                                  sizeof *g->dmemory);
     for (int64_t last = blocks_of(g) - 1, t = last; t >= 0; t--) {
         struct grad_block b = block_at(g, t);
         if (t < last) enter_block(g, &b, step->tokens);   /* the last one is entered already */
         block_backward(g, &b);
     }
+    if (g->options.fam) fam_start_backward(g);
 }
 
 snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *weights, int64_t n_seqs, int64_t n_tokens,
@@ -435,6 +485,7 @@ snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *wei
         step.weights = weights + seq * n_tokens;
         step.nll = nll ? nll + seq * n_tokens : NULL;
         choose_group(g, &step, n_seqs - seq);
+        g->first_group = seq == 0;
         step_of_group(g, &step);
     }
     *loss = step.loss;

@@ -65,6 +65,9 @@ struct grad_options {
                                    all of the `segments` blocks before it */
     int64_t block_window;       /* > 0: the blocks before are seen only as far as the last block_window keys (xl) */
     bool stop_gradient;         /* no gradient flows into the blocks before */
+    int64_t fam, fam_blocks;    /* fam > 0: feedback attention memory of so many rows (arXiv 2404.09173); the memories of the
+                                   last fam_blocks blocks are seen. The model has the prompt that it begins with */
+    snellen_fam_positions fam_positions;
     bool checkpoint;            /* keep only each layer's input and run the layer again in the backward pass */
     bool inputs_only;           /* for grad_inputs(): no gradients of weights; needs a single sequence and block */
     int n_threads;              /* 0 = snellen_default_threads() */
@@ -85,6 +88,12 @@ void grad_free(struct grad *g);
  * weight is. */
 snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *weights, int64_t n_seqs, int64_t n_tokens,
                          int64_t position, double scale, double *loss, double *weight, float *nll, snellen_error *err);
+
+/* fam: what the next steps' memories begin with, [n_layers, fam, d_model], for all sequences and without a gradient; NULL:
+ * the model's prompt. The array is read in the steps. */
+void grad_set_memory(struct grad *g, const float *rows);
+/* The memories after the last step's first sequence, as far as its blocks were complete; [n_layers, fam, d_model]. */
+const float *grad_memory(const struct grad *g);
 
 /* Gradients by the embedded input (after embedding scale and norm, before positions are added): for seed i the logit of
  * token ids[i] at row rows[i] of tokens [n]. gradients [n_seeds, n, d_model], embedded [n, d_model] (may be NULL). The
@@ -111,13 +120,17 @@ struct tape {
 
 /* Keys and values of one layer for all blocks, and what has come back to them: [total rows, n_kv_heads*head_dim]. */
 struct grad_kv {
-    float *k, *v, *dk, *dv;
+    float *k, *v, *dk, *dv;     /* fam: behind all blocks' come [fam] rows of block -1 */
 };
 
 /* A block of a group of sequences: rows [row0, row0 + n_rows) of the group, sequence by sequence. */
+/* fam: behind the tokens' rows come those of the memories, sequence by sequence. Block -1 has no tokens: there the prompt
+ * goes up. */
 struct grad_block {
-    int64_t index, row0, n_rows, rows_each;  /* rows_each: of one sequence */
+    int64_t index, row0, n_rows, rows_each;  /* rows_each: tokens of one sequence */
+    int64_t n_tokens;                        /* rows of tokens, of all sequences */
     int64_t position;                        /* of the first row of each sequence */
+    bool bare;                               /* the memory's rows are a learned prompt, which is not added to */
 };
 
 /* The temporary arrays of a layer's forward and backward, [rows of a block, ..]. */
@@ -130,8 +143,10 @@ struct grad_scratch {
     float *low, *dlow;          /* [lora rank] */
     int64_t *positions;         /* [rows] */
     float *turns, *turns_local; /* [half, 2] */
-    struct grad_sequence *sequences;  /* [group] */
-    struct grad_span *spans;    /* [group, segments + 1] */
+    float *key_turns, *key_turns_local;  /* fam: of keys, where a memory's differ from its queries; else the same arrays */
+    double *places;             /* [fam] */
+    struct grad_sequence *sequences;  /* [group], fam: and as many again for the memories */
+    struct grad_span *spans;    /* of each, segments + 1 + fam_blocks */
     void *attention;            /* of attention_forward() and attention_backward() */
     void *panel;                /* of matmul_backward_input() */
 };
@@ -152,6 +167,13 @@ struct grad {
     struct tape *tapes;                  /* [blocks, layers], or one with checkpoint */
     struct grad_kv *kv;                  /* [layers] */
     float *x;                            /* [block rows, d] what the last layer gives */
+    float *raised;                       /* fam: [block rows, d] what a layer gives, before its rows part */
+    float **starts;                      /* fam: [layers] -> [fam, d] input of block -1 */
+    struct tape start_tape;
+    float *dmemory;                      /* fam: [layers, group, fam, d] by what this block's memory rows became */
+    float *memory_rows;                  /* fam: [layers, fam, d] the first sequence's newest */
+    const float *memory_start;           /* see grad_set_memory() */
+    bool first_group;
     float *dx;                           /* [total rows, d] its gradient, block by block; not for inputs_only */
     float *logits, *capped;              /* [slice, n_vocab]; capped only where the model has a soft cap */
     float *picked, *normed, *dpicked, *dnormed;  /* [slice, d] */
@@ -161,11 +183,26 @@ struct grad {
     char *memory;                        /* all of the above lies in one block */
 };
 
+/* Most spans of a list. */
+static inline int64_t grad_spans_each(const struct grad_options *o)
+{
+    return o->segments + 1 + o->fam_blocks;
+}
 /* tape->x is set; fills the rest and leaves the layer's result in x [rows, d] (NULL: only the tape is wanted). */
 void grad_layer_forward(struct grad *g, int64_t layer, const struct grad_block *b, struct tape *t, float *x);
 /* dx [rows, d]: gradient by the layer's result -> by its input. Adds to the weights' gradients and to those of the keys
  * and values that the block's rows saw. */
 void grad_layer_backward(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t, float *dx);
+/* The memory's share of a step (grad_fam.c): before the first block, between blocks, and after the first one's backward. */
+void fam_enter_block(struct grad *g, const struct grad_block *b);
+void fam_start(struct grad *g);
+/* x [rows, d] of the layer: tokens go to the next layer, the memory to the same layer at the next block. */
+void fam_pass_on(struct grad *g, int64_t layer, const struct grad_block *b, const float *x);
+/* The same way back: before a layer's backward the memory's part of dx is what the next block gave, after it is that for
+ * the block before. */
+void fam_take_back(struct grad *g, int64_t layer, const struct grad_block *b, float *dx);
+void fam_hand_back(struct grad *g, int64_t layer, const struct grad_block *b, const float *dx);
+void fam_start_backward(struct grad *g);
 /* dx (+)= dy W, and the gradients of W, its bias and its factors; dx NULL: not wanted. */
 void linear_backward(struct grad *g, const struct linear *linear, float *dx, bool add, const float *dy, const float *x,
                      int64_t n_rows);

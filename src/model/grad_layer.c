@@ -75,6 +75,37 @@ static struct grad_span span_at(const struct grad *g, const struct grad_kv *kv, 
 /* Of two windows, 0 = none. */
 static int64_t narrower(int64_t a, int64_t b) { return a > 0 && b > 0 ? MIN(a, b) : MAX(a, b); }
 
+/* The memories that were there at the last `most` blocks, this one's last. */
+static size_t list_memories(const struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq, int64_t most,
+                            struct grad_span *spans)
+{
+    int64_t fam = g->options.fam, each = g->block_each;
+    size_t n = 0;
+    for (int64_t t = MAX(0, b->index - most + 1); fam && t <= b->index; t++, n++) {
+        int64_t row0 = t * g->n_seqs * (each + fam), tokens = t == b->index ? b->n_tokens : g->n_seqs * each;
+        int64_t position = b->position - (b->index - t) * each - fam;
+        spans[n] = span_at(g, &g->kv[layer], row0 + tokens + seq * fam, fam, position, true);
+        spans[n].rule = SPAN_ALL;
+    }
+    return n;
+}
+
+/* What a memory's rows see: the memory, and the whole block. */
+static size_t list_for_memory(const struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq,
+                              struct grad_span *spans)
+{
+    const struct grad_kv *kv = &g->kv[layer];
+    if (b->index < 0) {
+        spans[0] = span_at(g, kv, b->row0, g->options.fam, b->position - g->options.fam, true);
+        spans[0].rule = SPAN_ALL;
+        return 1;
+    }
+    size_t n = list_memories(g, layer, b, seq, 1, spans);
+    spans[n] = span_at(g, kv, b->row0 + seq * b->rows_each, b->rows_each, b->position, true);
+    spans[n].rule = SPAN_ALL;
+    return n + 1;
+}
+
 /* The blocks before that a block's rows see, and the block itself. */
 static size_t list_spans(struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq,
                          struct grad_span *spans)
@@ -85,39 +116,57 @@ static size_t list_spans(struct grad *g, int64_t layer, const struct grad_block 
     int64_t each = o->block, window = narrower(own, o->window), band = narrower(window, o->block_window);
     size_t n = 0;
     for (int64_t t = MAX(0, b->index - o->segments); t < b->index; t++, n++) {
-        int64_t row = (t * g->n_seqs + seq) * each, position = b->position - (b->index - t) * each;
+        int64_t row = t * g->n_seqs * (each + o->fam) + seq * each, position = b->position - (b->index - t) * each;
         spans[n] = span_at(g, kv, row, each, position, !o->stop_gradient);
         spans[n].rule = band > 0 ? SPAN_BAND : SPAN_ALL;
         spans[n].band = band;
     }
+    n += list_memories(g, layer, b, seq, o->fam_blocks, spans + n);
     spans[n] = span_at(g, kv, b->row0 + seq * b->rows_each, b->rows_each, b->position, true);
     spans[n].rule = window > 0 ? SPAN_BAND : SPAN_CAUSAL;
     spans[n].band = window;
     return n + 1;
 }
 
-static void list_sequences(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t,
-                           const float *dout, float *dq)
+static struct grad_sequence sequence_at(const struct grad *g, const struct tape *t, int64_t row, int64_t n_rows,
+                                        const float *dout, float *dq)
 {
     const struct model_desc *d = &g->model->desc;
     int64_t width = d->n_heads * d->head_dim;
-    for (int64_t seq = 0; seq < g->n_seqs; seq++) {
-        int64_t row = seq * b->rows_each;
-        struct grad_span *spans = g->s.spans + seq * (g->options.segments + 1);
-        g->s.sequences[seq] = (struct grad_sequence){
-            .q = t->q + row * width, .out = t->mix + row * width, .lse = t->lse + row * d->n_heads,
-            .dout = dout ? dout + row * width : NULL, .dq = dq ? dq + row * width : NULL,
-            .positions = g->s.positions + row, .n_rows = b->rows_each, .spans = spans,
-            .n_spans = list_spans(g, layer, b, seq, spans)};
+    return (struct grad_sequence){
+        .q = t->q + row * width, .out = t->mix + row * width, .lse = t->lse + row * d->n_heads,
+        .dout = dout ? dout + row * width : NULL, .dq = dq ? dq + row * width : NULL,
+        .positions = g->s.positions + row, .n_rows = n_rows};
+}
+
+/* Tokens first, then memories: the two add to the same keys' gradients, so each are a call of their own. */
+static void list_sequences(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t,
+                           const float *dout, float *dq, size_t *n_tokens, size_t *n_memories)
+{
+    int64_t fam = g->options.fam, most = grad_spans_each(&g->options);
+    *n_tokens = b->index < 0 ? 0 : (size_t)g->n_seqs;
+    *n_memories = !fam ? 0 : b->index < 0 ? 1 : (size_t)g->n_seqs;
+    struct grad_sequence *s = g->s.sequences;
+    struct grad_span *spans = g->s.spans;
+    for (int64_t seq = 0; seq < (int64_t)*n_tokens; seq++, s++, spans += most) {
+        *s = sequence_at(g, t, seq * b->rows_each, b->rows_each, dout, dq);
+        s->spans = spans;
+        s->n_spans = list_spans(g, layer, b, seq, spans);
+    }
+    for (int64_t seq = 0; seq < (int64_t)*n_memories; seq++, s++, spans += most) {
+        *s = sequence_at(g, t, b->n_tokens + seq * fam, fam, dout, dq);
+        s->spans = spans;
+        s->n_spans = list_for_memory(g, layer, b, seq, spans);
     }
 }
 
 /* ---- attention --------------------------------------------------------------------------------------------------- */
 
-static const float *turns_of(const struct grad *g, int64_t layer, const struct rope **rope)
+static const float *turns_of(const struct grad *g, int64_t layer, const struct rope **rope, const float **key_turns)
 {
     bool local = model_layer_windowed(g->model, layer);
     *rope = local ? &g->model->rope_local : &g->model->rope;
+    *key_turns = local ? g->s.key_turns_local : g->s.key_turns;
     return local ? g->s.turns_local : g->s.turns;
 }
 
@@ -134,9 +183,9 @@ static void project_qkv(struct grad *g, int64_t layer, const struct grad_block *
     if (lw->k_norm.weight) norm_forward(g->model, &lw->k_norm, k, t->k_raw, n * d->n_kv_heads, d->head_dim, &g->w);
     if (d->positions != POSITION_ROTARY) return;
     const struct rope *rope;
-    const float *turns = turns_of(g, layer, &rope);
+    const float *key_turns, *turns = turns_of(g, layer, &rope, &key_turns);
     rope_apply(t->q, turns, n, d->n_heads, d->head_dim, rope->half, d->rope_interleaved);
-    rope_apply(k, turns, n, d->n_kv_heads, d->head_dim, rope->half, d->rope_interleaved);
+    rope_apply(k, key_turns, n, d->n_kv_heads, d->head_dim, rope->half, d->rope_interleaved);
 }
 
 static void attend(struct grad *g, int64_t layer, const struct grad_block *b, struct tape *t)
@@ -145,8 +194,9 @@ static void attend(struct grad *g, int64_t layer, const struct grad_block *b, st
     int64_t at = b->row0 * d->n_kv_heads * d->head_dim;
     struct attn_shape shape = attention_shape(d, g->model->alibi);
     project_qkv(g, layer, b, t, g->kv[layer].k + at, g->kv[layer].v + at);
-    list_sequences(g, layer, b, t, NULL, NULL);
-    attention_forward(g->s.sequences, (size_t)g->n_seqs, &shape, g->options.n_threads, g->s.attention);
+    size_t n_tokens, n_memories;
+    list_sequences(g, layer, b, t, NULL, NULL, &n_tokens, &n_memories);
+    attention_forward(g->s.sequences, n_tokens + n_memories, &shape, g->options.n_threads, g->s.attention);
     linear_forward(&g->model->layers[layer].output, t->a, t->mix, b->n_rows, &g->w);
 }
 
@@ -161,13 +211,15 @@ static void attend_backward(struct grad *g, int64_t layer, const struct grad_blo
     float *dk = g->kv[layer].dk + at, *dv = g->kv[layer].dv + at;
     struct attn_shape shape = attention_shape(d, g->model->alibi);
     linear_backward(g, &lw->output, s->dmix, false, da, t->mix, n);
-    list_sequences(g, layer, b, t, s->dmix, s->dq);
-    attention_backward(s->sequences, (size_t)g->n_seqs, &shape, g->options.n_threads, s->attention);
+    size_t n_tokens, n_memories;
+    list_sequences(g, layer, b, t, s->dmix, s->dq, &n_tokens, &n_memories);
+    attention_backward(s->sequences, n_tokens, &shape, g->options.n_threads, s->attention);
+    attention_backward(s->sequences + n_tokens, n_memories, &shape, g->options.n_threads, s->attention);
     if (d->positions == POSITION_ROTARY) {
         const struct rope *rope;
-        const float *turns = turns_of(g, layer, &rope);
+        const float *key_turns, *turns = turns_of(g, layer, &rope, &key_turns);
         rope_backward(s->dq, turns, n, d->n_heads, d->head_dim, rope->half, d->rope_interleaved);
-        rope_backward(dk, turns, n, d->n_kv_heads, d->head_dim, rope->half, d->rope_interleaved);
+        rope_backward(dk, key_turns, n, d->n_kv_heads, d->head_dim, rope->half, d->rope_interleaved);
     }
     /* dmix is free again: the gradients before the QK norms go there, one after the other */
     const float *dq_raw = s->dq, *dk_raw = dk;
@@ -228,6 +280,13 @@ static const float *share_of(struct grad *g, const struct norm *post, const floa
     return to;
 }
 
+/* The rows of a learned prompt carry nothing of the text: what the layer makes of them replaces them. */
+static void drop_bare(const struct grad *g, const struct grad_block *b, float *rows)
+{
+    int64_t d = g->model->desc.d_model;
+    if (b->bare) memset(rows + b->n_tokens * d, 0, (size_t)((b->n_rows - b->n_tokens) * d) * sizeof *rows);
+}
+
 void grad_layer_forward(struct grad *g, int64_t layer, const struct grad_block *b, struct tape *t, float *x)
 {
     const struct layer_weights *lw = &g->model->layers[layer];
@@ -240,6 +299,7 @@ void grad_layer_forward(struct grad *g, int64_t layer, const struct grad_block *
     const float *a = share_of(g, &lw->post_attn_norm, t->a, n, g->s.t1);
     if (!parallel) {
         memcpy(t->x_mid, t->x, bytes);
+        drop_bare(g, b, t->x_mid);
         add_to(t->x_mid, a, n * d);
     }
     norm_forward(g->model, &lw->ffn_norm, t->h2, parallel ? t->x : t->x_mid, n, d, &g->w);
@@ -247,6 +307,7 @@ void grad_layer_forward(struct grad *g, int64_t layer, const struct grad_block *
     if (!x) return;
     const float *f = share_of(g, &lw->post_ffn_norm, t->f, n, g->s.t2);
     if (x != t->x) memcpy(x, parallel ? t->x : t->x_mid, bytes);
+    if (parallel) drop_bare(g, b, x);
     if (parallel) add_to(x, a, n * d);
     add_to(x, f, n * d);
 }
@@ -275,6 +336,7 @@ void grad_layer_backward(struct grad *g, int64_t layer, const struct grad_block 
     }
     attend_backward(g, layer, b, t, da, s->dh);
     norm_backward(g, &lw->attn_norm, s->t2, s->dh, t->x, n, d);
+    drop_bare(g, b, dx);
     add_to(dx, s->t2, n * d);
     if (parallel) add_to(dx, s->t1, n * d);
 }

@@ -77,8 +77,8 @@ struct snellen_model {
     struct rope rope, rope_local;    /* rope_local: layers with a window */
     float *alibi;                    /* [n_heads] slopes or NULL */
     struct arena arena;              /* everything above that is not mapped */
-    snellen_model_memory memory;     /* its prompt is memory_prompt */
-    float *memory_prompt;            /* [prompt_rows, d]; by mem_free() */
+    snellen_model_memory memory;     /* its prompt is memory_prompt, or lies in params */
+    float *memory_prompt;            /* [prompt_rows, d] as it was set; by mem_free() */
     float *memory_dprompt;           /* its gradient while it is trained; else NULL */
     struct params *params;           /* what is trained; NULL = nothing */
     int64_t lora_rank;               /* largest of its factors; 0 = none */

@@ -60,6 +60,22 @@ static struct param *params_add(struct params *params, const char *name, const c
     return p;
 }
 
+/* The memory's prompt is trained with whatever else is: it has no weight decay. */
+static uint64_t prompt_size(const struct snellen_model *model)
+{
+    return model->memory.prompt ? (uint64_t)(model->memory.prompt_rows * model->desc.d_model) : 0;
+}
+
+static void add_prompt(struct snellen_model *model, struct params *params)
+{
+    if (!model->memory.prompt) return;
+    struct param *p = params_add(params, "fam.prompt", "", 2, model->memory.prompt_rows, model->desc.d_model);
+    p->matrix = false;
+    memcpy(p->value, model->memory.prompt, (size_t)p->n * sizeof *p->value);
+    model->memory.prompt = p->value;
+    model->memory_dprompt = p->grad;
+}
+
 /* ---- all weights ------------------------------------------------------------------------------------------------- */
 
 snellen_status params_full(struct snellen_model *model, struct params **out, snellen_error *err)
@@ -70,7 +86,7 @@ snellen_status params_full(struct snellen_model *model, struct params **out, sne
     uint64_t n_values = 0;
     for (size_t i = 0; weights_next(model, &i, &e); n++) n_values += (uint64_t)(e.shape[0] * e.shape[1]);
     struct params *params;
-    TRY(params_new(model, n, n_values, &params, err));
+    TRY(params_new(model, n + 1, n_values + prompt_size(model), &params, err));
     for (size_t i = 0; weights_next_place(model, &i, &e, &place);) {
         struct param *p = params_add(params, e.name, "", e.n_dims, e.shape[0], e.shape[1]);
         #pragma omp parallel for schedule(static)
@@ -79,6 +95,7 @@ snellen_status params_full(struct snellen_model *model, struct params **out, sne
         else *place.matrix = (struct weight){DT_F32, p->value, e.shape[0], e.shape[1]};
         *place.gradient = p->grad;
     }
+    add_prompt(model, params);
     if (model->desc.tied_output) {
         model->output.weight = model->embedding.weight;
         model->output.dweight = model->embedding.dweight;
@@ -161,12 +178,13 @@ snellen_status params_lora(struct snellen_model *model, const struct lora_option
     struct lora *factors = arena_alloc(&model->arena, n * sizeof *factors);
     FAIL_IF(!factors, SNELLEN_E_MEMORY, "LoRA: memory ran out");
     struct params *params;
-    TRY(params_new(model, 2 * n, n_values, &params, err));
+    TRY(params_new(model, 2 * n + 1, n_values + prompt_size(model), &params, err));
     params->lora = true;
     struct rng rng;
     rng_seed(&rng, o->seed, 0);
     for (size_t i = 0; next_target(model, targets, &i, &e, &place);)
         lora_attach(params, &e, place.map, factors++, o, &rng);
+    add_prompt(model, params);
     model->lora_rank = o->rank;
     *out = params;
     return SNELLEN_OK;
@@ -189,6 +207,11 @@ snellen_status lora_merge(struct snellen_model *model, snellen_error *err)
         gemm(merged, true, b, false, lora->a, false, n_out, n_in, lora->rank);
         *place.matrix = (struct weight){DT_F32, merged, n_out, n_in};
         place.map->lora = NULL;
+    }
+    if (model->memory.prompt) {   /* it lives in the params, and outlives them */
+        memcpy(model->memory_prompt, model->memory.prompt, (size_t)prompt_size(model) * sizeof(float));
+        model->memory.prompt = model->memory_prompt;
+        model->memory_dprompt = NULL;
     }
     params_free(model->params);
     model->params = NULL;

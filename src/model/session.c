@@ -167,7 +167,7 @@ struct memory_shape session_memory_shape(const snellen_model *model, const snell
         .chunk = o->chunk, .window = o->window, .sinks = o->sinks,
         .block = o->block, .segments = o->segments, .fam = o->memory == SNELLEN_MEMORY_FAM ? o->fam : 0,
         .fam_blocks = o->fam_blocks, .fam_positions = model->memory.fam_positions, .n_heads = d->n_heads,
-        .d_model = d->d_model, .prompt = model->memory_prompt,
+        .d_model = d->d_model, .prompt = model->memory.prompt,
         .prompt_each_layer = model->memory.prompt_rows > model->memory.fam,
     };
 }

@@ -132,7 +132,7 @@ static void check_gradients(const char *folder, const struct params *params, con
         if (!(worst <= tolerance * largest + 1e-7))
             fail_msg("%s: %s: %.3g off, largest entry %.3g", folder, e.name, worst, largest);
     }
-    assert_int_equal(p, params->n);
+    assert_int_equal(p, params->n - (strcmp(params->list[params->n - 1].name, "fam.prompt") == 0));
     snellen_model_free(right);
 }
 
@@ -203,6 +203,92 @@ static void test_blocks(void **state)
         double loss = step(model, &p, &o, 0);
         assert_true(fabs(loss - (double)*(const float *)raw(expected, "loss", &bytes)) < 1e-5);
         check_gradients("fam", params, expected);
+        snellen_model_free(model);
+        safetensors_close(expected);
+        safetensors_close(inputs);
+    }
+}
+
+static void check_close(const char *what, const float *got, const float *want, size_t n)
+{
+    double worst = 0, largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        double difference = fabs((double)got[i] - (double)want[i]);
+        largest = fmax(largest, fabs((double)want[i]));
+        worst = difference > worst || isnan(difference) ? difference : worst;
+    }
+    if (!(worst <= tolerance * largest + 1e-7)) fail_msg("%s: %.3g off, largest entry %.3g", what, worst, largest);
+}
+
+static snellen_model *load_with_prompt(const char *folder, snellen_fam_positions positions)
+{
+    char path[4200];
+    snellen_model *model = load(folder);
+    snprintf(path, sizeof path, "%s/fam/inputs.safetensors", golden);
+    MUST(snellen_model_load_prompt(model, path, err));
+    snellen_model_memory memory = *snellen_model_get_memory(model);
+    memory.fam_positions = positions;
+    MUST(snellen_model_set_memory(model, &memory, err));
+    return model;
+}
+
+/* Feedback memory: loss, every gradient, the prompt's, and the memories at the end. */
+static void test_feedback_memory(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        int64_t segments, fam_blocks, position;
+        snellen_fam_positions positions;
+        bool carried;
+    } cases[] = {{"fam-b8-m0-f4", 0, 1, 0, SNELLEN_FAM_LAST, false}, {"fam-b8-m1-f4", 1, 1, 0, SNELLEN_FAM_LAST, false},
+                 {"fam-b8-m1-f4-offset300", 1, 1, 300, SNELLEN_FAM_LAST, false},
+                 {"fam-b8-m1-f4-zero", 1, 1, 0, SNELLEN_FAM_ZERO, false},
+                 {"fam-b8-m1-f4-float", 1, 1, 0, SNELLEN_FAM_FLOAT, false},
+                 {"fam-b8-m1-f4-blocks2", 1, 2, 0, SNELLEN_FAM_LAST, false},
+                 {"fam-b8-m1-f4-state", 1, 1, 0, SNELLEN_FAM_LAST, true}};
+    for (size_t i = 0; i < 2 * COUNT_OF(cases); i++) {
+        struct safetensors *inputs = open_expected("fam", "inputs");
+        struct safetensors *expected = open_expected("fam", cases[i / 2].file);
+        struct prompt p = prompt_of(inputs);
+        snellen_model *model = load_with_prompt("fam", cases[i / 2].positions);
+        const int64_t n_layers = model->desc.n_layers, size = 4 * model->desc.d_model;
+        struct params *params;
+        struct grad *g;
+        size_t bytes;
+        float start[3 * 4 * 32];
+        double loss, weight, total = 0;
+        MUST(params_full(model, &params, err));
+        struct grad_options o = options_for(&p);
+        o.block = 8;
+        o.segments = cases[i / 2].segments;
+        o.fam = 4;
+        o.fam_blocks = cases[i / 2].fam_blocks;
+        o.fam_positions = cases[i / 2].positions;
+        o.checkpoint = i % 2;
+        assert_int_equal(n_layers * size, COUNT_OF(start));
+        for (int64_t t = 1; t < p.n; t++) total += (double)p.weights[t];
+        MUST(grad_new(model, &o, &g, err));
+        for (int64_t layer = 0; layer < n_layers; layer++) {
+            char name[32];
+            snprintf(name, sizeof name, "start.%d", (int)layer);
+            memcpy(start + layer * size, raw(inputs, name, &bytes), (size_t)size * sizeof *start);
+        }
+        if (cases[i / 2].carried) grad_set_memory(g, start);
+        MUST(grad_step(g, p.tokens, p.weights, 1, p.n, cases[i / 2].position, 1 / total, &loss, &weight, NULL, err));
+        assert_true(fabs(loss / weight - (double)*(const float *)raw(expected, "loss", &bytes)) < 1e-5);
+        check_gradients("fam", params, expected);
+        const struct param *prompt = &params->list[params->n - 1];
+        assert_string_equal(prompt->name, "fam.prompt");
+        const float *right = raw(expected, "grad.fam.prompt", &bytes);
+        if (right) check_close("fam.prompt", prompt->grad, right, bytes / sizeof *right);
+        for (int64_t j = 0; !right && j < size; j++) assert_true(prompt->grad[j] == 0);
+        for (int64_t layer = 0; layer < n_layers; layer++) {
+            char name[32];
+            snprintf(name, sizeof name, "memory.%d", (int)layer);
+            check_close(name, grad_memory(g) + layer * size, raw(expected, name, &bytes), (size_t)size);
+        }
+        grad_free(g);
         snellen_model_free(model);
         safetensors_close(expected);
         safetensors_close(inputs);
@@ -591,6 +677,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_architectures),
         cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_feedback_memory),
         cmocka_unit_test(test_same_bytes_with_checkpoints_and_threads),
         cmocka_unit_test(test_positions_shift),
         cmocka_unit_test(test_windows),
