@@ -217,8 +217,8 @@ static snellen_status write_side_file(const struct job *j, const char *name, con
     return status;
 }
 
-/* What stands beside the weights; the first two are no part of a tokenizer. */
-static const char *const side_files[] = {"config.json", "generation_config.json", "tokenizer.json",
+/* What stands beside the weights; the first three are no part of a tokenizer. */
+static const char *const side_files[] = {"fam.safetensors", "config.json", "generation_config.json", "tokenizer.json",
                                          "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model",
                                          "vocab.json", "merges.txt", "added_tokens.json", "chat_template.jinja"};
 
@@ -243,7 +243,7 @@ static snellen_status copy_side_files(const struct job *j, snellen_error *err)
 {
     struct strbuf from = {0};
     snellen_status status = SNELLEN_OK;
-    for (size_t i = 1; i < (j->no_tokenizer ? 2 : COUNT_OF(side_files)) && !status; i++) {
+    for (size_t i = 2; i < (j->no_tokenizer ? 3 : COUNT_OF(side_files)) && !status; i++) {
         struct file_map map;
         from.n = 0;
         strbuf_printf(&from, "%s/%s", j->model->file->folder, side_files[i]);
@@ -290,7 +290,7 @@ static snellen_status write_config(struct job *j, snellen_error *err)
     if (foreign) strbuf_puts(&j->notes, "Transformers has no such model: it will refuse the folder\n");
     snellen_status status = write_side_file(j, "config.json", text, strlen(text), err);
     free(text);
-    return status;
+    return status ? status : model_memory_save(j->model, j->path, err);
 }
 
 static snellen_status write_weights(struct job *j, const char *path, snellen_error *err)

@@ -95,6 +95,9 @@ void grad_set_memory(struct grad *g, const float *rows);
 /* The memories after the last step's first sequence, as far as its blocks were complete; [n_layers, fam, d_model]. */
 const float *grad_memory(const struct grad *g);
 
+/* n_layers * fam * d_model; 0 without a feedback memory. */
+uint64_t grad_memory_size(const struct grad *g);
+
 /* Gradients by the embedded input (after embedding scale and norm, before positions are added): for seed i the logit of
  * token ids[i] at row rows[i] of tokens [n]. gradients [n_seeds, n, d_model], embedded [n, d_model] (may be NULL). The
  * forward runs once, and in the backward each layer once for all seeds. */

@@ -175,3 +175,8 @@ const float *grad_memory(const struct grad *g)
 {
     return g->memory_rows;
 }
+
+uint64_t grad_memory_size(const struct grad *g)
+{
+    return (uint64_t)(g->model->desc.n_layers * g->options.fam * g->model->desc.d_model);
+}

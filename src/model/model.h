@@ -216,6 +216,11 @@ void layer_project(const struct snellen_model *model, int64_t layer, struct work
  * what the layer adds, or that alone where not with_x. */
 void layer_attend(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *rows,
                   const float *queries, size_t n_spans, bool with_x);
+/* model_memory.c: fam.safetensors in a model's folder, the tensor fam.prompt where there is a prompt, and "about", JSON:
+ * kind, block, segments, window, fam, fam_blocks, positions. A model without a memory of its own writes none; a folder
+ * without the file has none. */
+snellen_status model_memory_save(const struct snellen_model *model, const char *folder, snellen_error *err);
+snellen_status model_memory_load(struct snellen_model *model, const char *folder, snellen_error *err);
 /* w->sharpness of the batch's rows, where temper is on. */
 void sharpen_rows(struct workspace *w, const struct batch *batch);
 /* feedback.c: the rows of a memory that is to be begun or has a whole block before it. */

@@ -1,7 +1,11 @@
 /* The memory that a model was trained with: its settings, and what a feedback memory begins with. */
 #include "model/model.h"
 
+#include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
+
+static const char *const place_names[] = {"last", "float", "zero"};
 
 const snellen_model_memory *snellen_model_get_memory(const snellen_model *model)
 {
@@ -37,38 +41,144 @@ snellen_status snellen_model_set_memory(snellen_model *model, const snellen_mode
     return SNELLEN_OK;
 }
 
-snellen_status snellen_model_load_prompt(snellen_model *model, const char *path, snellen_error *err)
+/* ---- the prompt of a file ---------------------------------------------------------------------------------------- */
+
+/* *prompt by mem_free(); NULL where the file has none. */
+static snellen_status read_prompt(const struct snellen_model *model, const struct safetensors *file, const char *path,
+                                  float **prompt, int64_t *n_rows, int64_t *fam, snellen_error *err)
 {
-    struct safetensors *file;
     const char *type;
     const int64_t *shape;
     const void *data;
     int n_dims;
     uint64_t n_bytes;
+    int64_t d = model->desc.d_model, n_layers = model->desc.n_layers;
+    *prompt = NULL;
+    if (!safetensors_raw(file, "fam.prompt", &type, &n_dims, &shape, &data, &n_bytes)) return SNELLEN_OK;
+    bool layers = n_dims == 3 && shape[0] == n_layers;
+    FAIL_IF(strcmp(type, "F32") || (n_dims != 2 && !layers) || shape[n_dims - 1] != d || shape[n_dims - 2] < 1, SNELLEN_E_FORMAT,
+            "%s: tensor 'fam.prompt': %s of %d dimensions, the last %lld; F32 [rows, %lld] or [%lld, rows, %lld] expected",
+            path, type, n_dims, n_dims ? (long long)shape[n_dims - 1] : 0, (long long)d, (long long)n_layers, (long long)d);
+    *fam = shape[n_dims - 2];
+    *n_rows = layers ? n_layers * *fam : *fam;
+    TRY(NEW_ARRAY(prompt, *n_rows * d, "memory's prompt", err));
+    memcpy(*prompt, data, (size_t)n_bytes); /* the file's bytes may lie at an odd address */
+    return SNELLEN_OK;
+}
+
+static snellen_status take_prompt(struct snellen_model *model, const struct safetensors *file, const char *path,
+                                  snellen_error *err)
+{
+    snellen_model_memory memory = model->memory;
+    float *prompt;
+    TRY(read_prompt(model, file, path, &prompt, &memory.prompt_rows, &memory.fam, err));
+    FAIL_IF(!prompt, SNELLEN_E_FORMAT, "%s: no tensor 'fam.prompt'", path);
+    memory.prompt = prompt;
+    snellen_status status = snellen_model_set_memory(model, &memory, err);
+    mem_free(prompt);
+    return status;
+}
+
+snellen_status snellen_model_load_prompt(snellen_model *model, const char *path, snellen_error *err)
+{
+    struct safetensors *file;
     TRY(safetensors_open(path, &file, err));
-    bool found = safetensors_raw(file, "fam.prompt", &type, &n_dims, &shape, &data, &n_bytes);
-    snellen_status status = SNELLEN_OK;
-    if (!found) {
-        status = error_set(err, SNELLEN_E_FORMAT, "%s: no tensor 'fam.prompt'", path);
-    } else if (strcmp(type, "F32") || n_dims < 2 || n_dims > 3 || shape[n_dims - 1] != model->desc.d_model ||
-               (n_dims == 3 && shape[0] != model->desc.n_layers) || shape[n_dims - 2] < 1) {
-        status = error_set(err, SNELLEN_E_FORMAT, "%s: tensor 'fam.prompt': %s of %d dimensions, the last %lld; F32 [rows, "
-                           "%lld] or [%lld, rows, %lld] expected", path, type, n_dims,
-                           n_dims ? (long long)shape[n_dims - 1] : 0, (long long)model->desc.d_model,
-                           (long long)model->desc.n_layers, (long long)model->desc.d_model);
-    } else {
-        snellen_model_memory memory = model->memory;
-        float *prompt = NULL;
-        memory.fam = shape[n_dims - 2];
-        memory.prompt_rows = n_dims == 3 ? shape[0] * shape[1] : shape[0];
-        status = NEW_ARRAY(&prompt, memory.prompt_rows * model->desc.d_model, "memory's prompt", err);
-        if (!status) {
-            memcpy(prompt, data, (size_t)n_bytes); /* the file's bytes may lie at an odd address */
-            memory.prompt = prompt;
-            status = snellen_model_set_memory(model, &memory, err);
-        }
-        mem_free(prompt);
-    }
+    snellen_status status = take_prompt(model, file, path, err);
     safetensors_close(file);
+    return status;
+}
+
+/* ---- beside a model's weights ------------------------------------------------------------------------------------ */
+
+static char *about_memory(const snellen_model_memory *m)
+{
+    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "kind", snellen_memory_name(m->kind), "block",
+                          (json_int_t)m->block, "segments", (json_int_t)m->segments, "window", (json_int_t)m->window, "fam",
+                          (json_int_t)m->fam, "fam_blocks", (json_int_t)m->fam_blocks, "positions",
+                          place_names[m->fam_positions]);
+    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(o);
+    return text;
+}
+
+static snellen_status write_memory(const struct snellen_model *model, const char *path, const char *about,
+                                   snellen_error *err)
+{
+    const snellen_model_memory *m = &model->memory;
+    struct safetensors_writer *w;
+    struct safetensors_spec specs[2] = {{"about", "U8", 1, {(int64_t)strlen(about)}}};
+    bool layers = m->prompt_rows > m->fam;
+    if (layers) specs[1] = (struct safetensors_spec){"fam.prompt", "F32", 3, {model->desc.n_layers, m->fam, model->desc.d_model}};
+    else specs[1] = (struct safetensors_spec){"fam.prompt", "F32", 2, {m->fam, model->desc.d_model}};
+    TRY(safetensors_writer_new(path, specs, m->prompt ? 2 : 1, &w, err));
+    snellen_status status = safetensors_writer_put(w, 0, 0, about, strlen(about), err);
+    if (!status && m->prompt)
+        status = safetensors_writer_put(w, 1, 0, m->prompt, (uint64_t)(m->prompt_rows * model->desc.d_model) * sizeof(float), err);
+    if (!status) return safetensors_writer_commit(w, err);
+    safetensors_writer_abort(w);
+    return status;
+}
+
+snellen_status model_memory_save(const struct snellen_model *model, const char *folder, snellen_error *err)
+{
+    if (model->memory.kind == SNELLEN_MEMORY_FULL && !model->memory.prompt) return SNELLEN_OK;
+    struct strbuf path = {0};
+    char *about = about_memory(&model->memory);
+    strbuf_printf(&path, "%s/fam.safetensors", folder);
+    snellen_status status = about && !path.failed ? write_memory(model, path.text, about, err)
+                                                  : error_set(err, SNELLEN_E_MEMORY, "%s: memory ran out", folder);
+    free(about);
+    strbuf_free(&path);
+    return status;
+}
+
+static snellen_status read_settings(const struct safetensors *file, const char *path, snellen_model_memory *m,
+                                    snellen_error *err)
+{
+    const char *type, *kind, *positions;
+    const int64_t *shape;
+    const void *data;
+    int n_dims;
+    uint64_t n;
+    json_int_t block, segments, window, fam, fam_blocks;
+    bool found = safetensors_raw(file, "about", &type, &n_dims, &shape, &data, &n);
+    json_t *o = found ? json_loadb(data, n, 0, NULL) : NULL;
+    snellen_status status = SNELLEN_OK;
+    if (!o || json_unpack(o, "{s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "kind", &kind, "block", &block, "segments", &segments,
+                          "window", &window, "fam", &fam, "fam_blocks", &fam_blocks, "positions", &positions)) {
+        status = error_set(err, SNELLEN_E_FORMAT, "%s: tensor 'about': a memory's kind, block, segments, window, fam, "
+                           "fam_blocks and positions as JSON expected", path);
+    } else {
+        status = snellen_memory_parse(kind, &m->kind, err);
+        m->block = block, m->segments = segments, m->window = window, m->fam = fam, m->fam_blocks = fam_blocks;
+        for (int i = 0; i < 3; i++)
+            if (!strcmp(positions, place_names[i])) m->fam_positions = (snellen_fam_positions)i;
+    }
+    json_decref(o);
+    return status;
+}
+
+static snellen_status read_memory(struct snellen_model *model, const char *path, snellen_error *err)
+{
+    struct safetensors *file;
+    snellen_model_memory memory = {.kind = SNELLEN_MEMORY_FULL};
+    float *prompt = NULL;
+    TRY(safetensors_open(path, &file, err));
+    snellen_status status = read_settings(file, path, &memory, err);
+    if (!status) status = read_prompt(model, file, path, &prompt, &memory.prompt_rows, &memory.fam, err);
+    memory.prompt = prompt;
+    if (!status) status = snellen_model_set_memory(model, &memory, err);
+    mem_free(prompt);
+    safetensors_close(file);
+    return status;
+}
+
+snellen_status model_memory_load(struct snellen_model *model, const char *folder, snellen_error *err)
+{
+    struct strbuf path = {0};
+    strbuf_printf(&path, "%s/fam.safetensors", folder);
+    snellen_status status = path.failed ? error_set(err, SNELLEN_E_MEMORY, "%s: memory ran out", folder) : SNELLEN_OK;
+    if (!status && file_exists(path.text)) status = read_memory(model, path.text, err);
+    strbuf_free(&path);
     return status;
 }

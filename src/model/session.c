@@ -119,6 +119,7 @@ static snellen_status resolve_window(const snellen_model *model, const struct me
         return SNELLEN_OK;
     }
     if (ops->room) return resolve_blocks(model, o, err);
+    if (o->window == 0 && model->memory.kind == o->memory) o->window = model->memory.window;
     if (o->window == 0) o->window = model->desc.window;
     if (o->window == 0 && ops->shifts_positions) o->window = DEFAULT_SINK_WINDOW;
     FAIL_IF(o->window == 0, SNELLEN_E_USAGE, "memory swa: the model has no window of its own, give one (--window W)");

@@ -13,6 +13,8 @@ static int index_of(const char *name, const char *const *names)
     return i;
 }
 
+enum { PROMPT_STREAM = 4242 };   /* of the seed's random numbers, apart from the weights' */
+
 static const char *or_null(const char *text)
 {
     return *text ? text : NULL;
@@ -112,19 +114,23 @@ static struct optim_options optim_options_of(const struct settings *s)
         .momentum = s->train.momentum, .relative_step = s->train.relative_step};
 }
 
-static struct train_options train_options_of(const struct settings *s)
+static struct train_options train_options_of(const struct training *t)
 {
+    const struct settings *s = t->settings;
     return (struct train_options){
         .schedule = {.kind = (enum schedule_kind)index_of(s->train.schedule, schedule_names), .lr = s->train.lr,
                      .end = s->train.lr_end, .warmup = s->train.warmup, .steps = s->train.steps},
-        .batch = s->train.batch, .micro_batch = s->train.micro_batch ? s->train.micro_batch : s->train.batch,
+        .seed = t->seed, .batch = s->train.batch, .micro_batch = s->train.micro_batch ? s->train.micro_batch : s->train.batch,
         .clip = s->train.clip, .stop_loss = s->train.stop_loss, .save_every = s->train.save_every,
-        .eval_every = s->eval.every, .patience = s->eval.patience};
+        .eval_every = s->eval.every, .patience = s->eval.patience, .state_passing = s->train.state_passing,
+        .position_offset = s->train.position_offset};
 }
 
 static struct grad_options grad_options_of(const struct training *t)
 {
     const struct settings *s = t->settings;
+    static const char *const places[] = {"last", "float", "zero", NULL};
+    bool fam = !strcmp(s->memory.kind, "fam");
     bool swa = !strcmp(s->memory.kind, "swa"), full = !strcmp(s->memory.kind, "full"),
          xl = !strcmp(s->memory.kind, "xl");
     return (struct grad_options){.n_seqs = t->train.options.micro_batch,
@@ -134,8 +140,36 @@ static struct grad_options grad_options_of(const struct training *t)
                                  .segments = full || swa ? 0 : s->memory.segments,
                                  .block_window = xl ? s->memory.window : 0,
                                  .stop_gradient = s->memory.stop_gradient,
+                                 .fam = fam ? s->memory.fam : 0,
+                                 .fam_blocks = s->memory.fam_blocks,
+                                 .fam_positions = (snellen_fam_positions)index_of(s->memory.positions, places),
                                  .checkpoint = s->train.recompute,
                                  .n_threads = t->n_threads};
+}
+
+/* The model's own memory is the one that it is trained with; a feedback memory that it has no prompt for begins with random
+ * rows of the size of embeddings. */
+static snellen_status set_memory(struct training *t, const struct grad_options *o, snellen_error *err)
+{
+    const struct settings *s = t->settings;
+    const snellen_model_memory *own = snellen_model_get_memory(t->model);
+    snellen_model_memory memory = {.block = s->memory.block, .segments = o->segments, .window = s->memory.window, .fam = o->fam,
+                                   .fam_blocks = o->fam ? o->fam_blocks : 0, .fam_positions = o->fam_positions};
+    TRY(snellen_memory_parse(s->memory.kind, &memory.kind, err));
+    if (!o->fam) return snellen_model_set_memory(t->model, &memory, err);
+    memory.prompt_rows = o->fam * (!strcmp(s->memory.start, "prefix") ? t->model->desc.n_layers : 1);
+    int64_t n = memory.prompt_rows * t->model->desc.d_model;
+    float *rows;
+    TRY(NEW_ARRAY(&rows, n, "memory's prompt", err));
+    struct rng rng;
+    rng_seed(&rng, t->seed, PROMPT_STREAM);
+    for (int64_t i = 0; i < n; i++) rows[i] = (float)(s->model.init_std * rng_normal(&rng));
+    bool has_one = own->prompt && own->prompt_rows == memory.prompt_rows;
+    if (has_one) memcpy(rows, own->prompt, (size_t)n * sizeof *rows);
+    memory.prompt = rows;
+    snellen_status status = snellen_model_set_memory(t->model, &memory, err);
+    mem_free(rows);
+    return status;
 }
 
 /* ---- all of it --------------------------------------------------------------------------------------------------- */
@@ -174,10 +208,11 @@ static snellen_status open_parts(struct training *t, snellen_error *err)
     const struct data_options data = data_options_of(t);
     if (*s->data.task) TRY(open_task(t, true, &t->train.source, err));
     else TRY(source_open(&data, &t->train.source, err));
-    TRY(open_params(t, err));
-    t->train.options = train_options_of(s);
+    t->train.options = train_options_of(t);
     const struct optim_options optim = optim_options_of(s);
     const struct grad_options grad = grad_options_of(t);
+    TRY(set_memory(t, &grad, err));
+    TRY(open_params(t, err));
     TRY(check_memory(t, &optim, &grad, err));
     TRY(optim_new(&optim, t->train.params, &t->train.optim, err));
     TRY(grad_new(t->model, &grad, &t->train.grad, err));

@@ -13,8 +13,9 @@ struct item {
     uint64_t n;
 };
 
-/* Item i: values first, then moments. False past the last one. */
-static bool item_at(const struct params *params, struct optim *optim, size_t i, struct item *item)
+/* Item i: values first, then moments and what is carried on. False past the last one. */
+static bool item_at(const struct params *params, struct optim *optim, const struct train_state *state, size_t i,
+                    struct item *item)
 {
     struct optim_state moment;
     if (i < params->n) {
@@ -24,7 +25,12 @@ static bool item_at(const struct params *params, struct optim *optim, size_t i, 
         item->n = p->n;
         return true;
     }
-    if (!optim || !optim_state_at(optim, i - params->n, &moment)) return false;
+    if (!optim) return false;
+    if (!optim_state_at(optim, i - params->n, &moment)) {
+        bool carried = state->carried && (i == params->n || optim_state_at(optim, i - params->n - 1, &moment));
+        *item = (struct item){"carried", state->carried, state->n_carried};
+        return carried;
+    }
     snprintf(item->name, sizeof item->name, "%s.%s", moment.slot, moment.param->name);
     item->data = moment.data;
     item->n = moment.n;
@@ -32,18 +38,18 @@ static bool item_at(const struct params *params, struct optim *optim, size_t i, 
 }
 
 /* All items, and a text (may be NULL) as a tensor of bytes. */
-static snellen_status write_items(const char *path, const struct params *params, struct optim *optim, const char *name,
-                                  const char *text, snellen_error *err)
+static snellen_status write_items(const char *path, const struct params *params, struct optim *optim,
+                                  const struct train_state *state, const char *name, const char *text, snellen_error *err)
 {
     struct item item, *items;
     struct safetensors_spec *specs;
     size_t n = 0, at = 0;
-    while (item_at(params, optim, n, &item)) n++;
+    while (item_at(params, optim, state, n, &item)) n++;
     TRY(NEW_ARRAY(&items, n, "checkpoint", err));
     snellen_status status = NEW_ARRAY(&specs, n + 1, "checkpoint", err);
     struct safetensors_writer *w = NULL;
     if (status) goto done;
-    for (; at < n && item_at(params, optim, at, &items[at]); at++)
+    for (; at < n && item_at(params, optim, state, at, &items[at]); at++)
         specs[at] = (struct safetensors_spec){items[at].name, "F32", 1, {(int64_t)items[at].n}};
     if (text) specs[at++] = (struct safetensors_spec){name, "U8", 1, {(int64_t)strlen(text)}};
     TRY_GOTO(safetensors_writer_new(path, specs, at, &w, err), done);
@@ -59,10 +65,10 @@ done:
 }
 
 static snellen_status read_items(const struct safetensors *file, const char *path, const struct params *params,
-                                 struct optim *optim, snellen_error *err)
+                                 struct optim *optim, const struct train_state *state, snellen_error *err)
 {
     struct item item;
-    for (size_t i = 0; item_at(params, optim, i, &item); i++) {
+    for (size_t i = 0; item_at(params, optim, state, i, &item); i++) {
         const char *type;
         int n_dims;
         const int64_t *shape;
@@ -119,7 +125,7 @@ snellen_status checkpoint_save(const char *path, const struct train_state *state
     char *text = o ? json_dumps(o, JSON_REAL_PRECISION(17)) : NULL;
     json_decref(o);
     FAIL_IF(!text, SNELLEN_E_MEMORY, "%s: memory ran out", path);
-    snellen_status status = write_items(path, params, optim, "state", text, err);
+    snellen_status status = write_items(path, params, optim, state, "state", text, err);
     free(text);
     return status;
 }
@@ -146,7 +152,7 @@ snellen_status checkpoint_load(const char *path, struct train_state *state, stru
 {
     struct safetensors *file;
     TRY(safetensors_open(path, &file, err));
-    snellen_status status = read_items(file, path, params, optim, err);
+    snellen_status status = read_items(file, path, params, optim, state, err);
     if (!status) status = read_state(file, path, state, source, err);
     if (!status) optim_set_steps(optim, state->step);
     safetensors_close(file);
@@ -155,14 +161,14 @@ snellen_status checkpoint_load(const char *path, struct train_state *state, stru
 
 snellen_status values_save(const char *path, const struct params *params, const char *about, snellen_error *err)
 {
-    return write_items(path, params, NULL, "about", about, err);
+    return write_items(path, params, NULL, NULL, "about", about, err);
 }
 
 snellen_status values_load(const char *path, struct params *params, snellen_error *err)
 {
     struct safetensors *file;
     TRY(safetensors_open(path, &file, err));
-    snellen_status status = read_items(file, path, params, NULL, err);
+    snellen_status status = read_items(file, path, params, NULL, NULL, err);
     safetensors_close(file);
     return status;
 }

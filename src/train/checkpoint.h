@@ -19,6 +19,8 @@ struct train_state {
     double loss;                /* of the last step */
     double best;                /* lowest measure of an evaluation; NAN = none yet */
     int64_t best_step, evals_since_best;
+    float *carried;             /* [n_carried] memories that the next step may go on with; NULL = none */
+    uint64_t n_carried;
     double recent[TRAIN_RECENT]; /* losses of the last steps, step i at i % TRAIN_RECENT */
 };
 

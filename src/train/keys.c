@@ -11,6 +11,8 @@
 #define SWITCH .kind = KEY_BOOL
 #define NEW_MODEL .when = "model.arch"
 #define LORA .when = "train.lora.rank"
+#define BLOCKS .when = "memory.kind=bswa memory.kind=xl memory.kind=fam"
+#define FAM .when = "memory.kind=fam"
 #define MANY 1e9
 #define ANY_SEED 9007199254740992.0   /* 2^53: exact as a double */
 #define FROM_FILE .when = "data.jsonl data.text"
@@ -49,17 +51,24 @@ const struct key keys[] = {
      .help = "a tokenizer.json, `chars` (the characters of data.text), `task` (the symbols of data.task), or a "
              "number of token ids"},
 
-    {"memory.kind", .kind = KEY_CHOICE, .fallback = "full", AT(memory.kind), .choices = "full swa bswa xl",
+    {"memory.kind", .kind = KEY_CHOICE, .fallback = "full", AT(memory.kind), .choices = "full swa bswa xl fam",
      .help = "what a token sees: all before it; the last window; blocks and whole segments before them; those "
-             "with a window"},
+             "with a window; blocks, segments and a feedback memory"},
     {"memory.window", INT, .fallback = "0", AT(memory.window), RANGE(0, MANY),
      .when = "memory.kind=swa memory.kind=xl", .help = "tokens that are seen"},
     {"memory.block", INT, .fallback = "0", AT(memory.block), RANGE(0, MANY),
-     .when = "memory.kind=bswa memory.kind=xl", .help = "tokens of a block"},
+     BLOCKS, .help = "tokens of a block"},
     {"memory.segments", INT, .fallback = "1", AT(memory.segments), RANGE(0, 1e6),
-     .when = "memory.kind=bswa memory.kind=xl", .help = "blocks before its own that a token sees"},
+     BLOCKS, .help = "blocks before its own that a token sees"},
     {"memory.stop_gradient", SWITCH, .fallback = "false", AT(memory.stop_gradient),
-     .when = "memory.kind=bswa memory.kind=xl", .help = "no gradient flows into the blocks before"},
+     BLOCKS, .help = "no gradient flows into the blocks before"},
+    {"memory.fam", INT, .fallback = "8", AT(memory.fam), RANGE(1, 65536), FAM, .help = "rows of the feedback memory"},
+    {"memory.fam_blocks", INT, .fallback = "1", AT(memory.fam_blocks), RANGE(1, 8), FAM,
+     .help = "memories of so many blocks are seen"},
+    {"memory.positions", .kind = KEY_CHOICE, .fallback = "last", AT(memory.positions), .choices = "last float zero", FAM,
+     .help = "where its rows stand: on the last places of their block, between it and the next, at 0"},
+    {"memory.start", .kind = KEY_CHOICE, .fallback = "prompt", AT(memory.start), .choices = "prompt prefix", FAM,
+     .help = "what it begins with: a learned prompt that runs up through the layers, or learned rows for each layer"},
 
     {"data.jsonl", TEXT, AT(data.jsonl), .help = "samples to train on, a JSON object a line"},
     {"data.text", TEXT, AT(data.text), .help = "text to train on, packed to data.length"},
@@ -145,6 +154,10 @@ const struct key keys[] = {
     {"train.recompute", SWITCH, .fallback = "false", AT(train.recompute), .may_change = true,
      .help = "run layers again in the backward pass instead of keeping what they made: less memory, a third "
              "more time"},
+    {"train.state_passing", REAL, .fallback = "0", AT(train.state_passing), RANGE(0, 1), FAM,
+     .help = "probability that a step begins with the memories that the first sequence of the step before ended with"},
+    {"train.position_offset", SWITCH, .fallback = "false", AT(train.position_offset),
+     .help = "every other step, at random, begins at a place up to 62831 instead of at 0"},
     {"train.stop_loss", REAL, .fallback = "0", AT(train.stop_loss), RANGE(0, 1e6), .may_change = true,
      .help = "stop early once the mean loss of the last 20 steps is below this; 0 = never"},
     {"train.save_every", INT, .fallback = "200", AT(train.save_every), RANGE(1, MANY), .may_change = true,

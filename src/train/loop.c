@@ -10,6 +10,7 @@
 #include <time.h>
 
 struct run {
+    float *memories;                /* [n_carried] of the step that runs; NULL without state passing */
     struct train *t;
     struct data_batch batch;
     struct journal log, evals;
@@ -44,19 +45,48 @@ bool train_has_checkpoint(const char *folder)
 
 /* ---- one step ---------------------------------------------------------------------------------------------------- */
 
+/* What is random about a step (arXiv 2404.09173, appendix B): it may go on with memories of the one before, without a
+ * gradient into them, and begin at another place than 0. */
+static int64_t begin_step(const struct train *t)
+{
+    const struct train_options *o = &t->options;
+    enum { FARTHEST = 62831, STEP_STREAM = 4243 };
+    struct rng rng;
+    rng_seed(&rng, o->seed, (uint64_t)STEP_STREAM << 32 | (uint64_t)t->state.step);
+    bool carried = rng_uniform(&rng) < o->state_passing && t->state.step > 0, offset = rng_below(&rng, 2);
+    if (t->state.carried) grad_set_memory(t->grad, carried ? t->state.carried : NULL);
+    return o->position_offset && offset ? (int64_t)rng_below(&rng, FARTHEST + 1) : 0;
+}
+
+/* The first sequence's memories, once its part of the batch went through; they are passed on when the step is over. */
+static void take_memories(struct run *r)
+{
+    if (r->memories) memcpy(r->memories, grad_memory(r->t->grad), r->t->state.n_carried * sizeof *r->memories);
+}
+
+static void end_step(struct run *r)
+{
+    struct train_state *s = &r->t->state;
+    if (r->memories) memcpy(s->carried, r->memories, s->n_carried * sizeof *s->carried);
+    grad_set_memory(r->t->grad, NULL);   /* evaluations begin afresh */
+}
+
 /* Gradients of the batch's mean loss over its weights. */
 static snellen_status gradients(struct run *r, double *loss, snellen_error *err)
 {
-    const struct train *t = r->t;
+    struct train *t = r->t;
+    int64_t position = begin_step(t);
     const struct data_batch *b = &r->batch;
     int64_t n_seqs = t->options.micro_batch;
     double sum = 0, part, weight, scale = b->weight > 0 ? 1 / b->weight : 0;
     params_zero_grads(t->params);
     for (int64_t i = 0; i < b->n_seqs; i += n_seqs) {
-        TRY(grad_step(t->grad, b->tokens + i * b->n_tokens, b->weights + i * b->n_tokens, n_seqs, b->n_tokens, 0, scale,
-                      &part, &weight, NULL, err));
+        TRY(grad_step(t->grad, b->tokens + i * b->n_tokens, b->weights + i * b->n_tokens, n_seqs, b->n_tokens, position,
+                      scale, &part, &weight, NULL, err));
+        if (!i) take_memories(r);
         sum += part;
     }
+    end_step(r);
     *loss = sum * scale;
     return SNELLEN_OK;
 }
@@ -184,6 +214,11 @@ static snellen_status start(struct run *r, bool resume, snellen_error *err)
     FAIL_IF(!r->checkpoint || !r->best, SNELLEN_E_MEMORY, "%s: memory ran out", t->folder);
     t->state = (struct train_state){.best = (double)NAN};
     t->saved_step = -1;
+    if (t->options.state_passing > 0) {
+        t->state.n_carried = grad_memory_size(t->grad);
+        TRY(NEW_ARRAY(&t->state.carried, t->state.n_carried, "memories", err));
+        TRY(NEW_ARRAY(&r->memories, t->state.n_carried, "memories", err));
+    }
     if (resume) {
         TRY(checkpoint_load(r->checkpoint, &t->state, t->optim, t->params, t->source, err));
         t->saved_step = t->state.step;
@@ -203,6 +238,9 @@ snellen_status train_run(struct train *t, bool resume, snellen_error *err)
     journal_close(&r.log);
     journal_close(&r.evals);
     data_batch_free(&r.batch);
+    mem_free(t->state.carried);
+    mem_free(r.memories);
+    t->state.carried = NULL;
     free(r.checkpoint);
     free(r.best);
     return status;

@@ -16,6 +16,9 @@ struct train_options {
     double stop_loss;               /* > 0: stop when the mean of the last TRAIN_RECENT losses is below */
     int64_t save_every, eval_every; /* steps */
     int64_t patience;               /* > 0: stop after as many evaluations without a better one */
+    double state_passing;           /* feedback memory: probability that a step goes on with the memories of the one before */
+    bool position_offset;           /* every other step, at random, begins at a place up to 2 pi 10000 */
+    uint64_t seed;                  /* of both */
 };
 
 /* Measures the model as it is now: the lower the better. May put more into `numbers`, which eval.jsonl keeps. */

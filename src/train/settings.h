@@ -23,7 +23,8 @@ struct settings {
     } model;
     struct {
         const char *kind;
-        int64_t window, block, segments;
+        const char *positions, *start;
+        int64_t window, block, segments, fam, fam_blocks;
         bool stop_gradient;
     } memory;
     struct {
@@ -42,6 +43,8 @@ struct settings {
     struct {
         const char *optimizer, *schedule;
         int64_t steps, batch, micro_batch, warmup, save_every;
+        double state_passing;
+        bool position_offset;
         double lr, lr_end, eps, weight_decay, momentum, clip, stop_loss;
         double betas[2];
         bool relative_step, recompute;
