@@ -156,6 +156,8 @@ const struct key keys[] = {
              "more time"},
     {"train.state_passing", REAL, .fallback = "0", AT(train.state_passing), RANGE(0, 1), FAM,
      .help = "probability that a step begins with the memories that the first sequence of the step before ended with"},
+    {"train.passing_after", INT, .fallback = "0", AT(train.passing_after), RANGE(0, MANY), .when = "train.state_passing",
+     .help = "steps before memories are passed on: what is to be kept has to be learnt first"},
     {"train.position_offset", SWITCH, .fallback = "false", AT(train.position_offset),
      .help = "every other step, at random, begins at a place up to 62831 instead of at 0"},
     {"train.stop_loss", REAL, .fallback = "0", AT(train.stop_loss), RANGE(0, 1e6), .may_change = true,

@@ -53,7 +53,7 @@ static int64_t begin_step(const struct train *t)
     enum { FARTHEST = 62831, STEP_STREAM = 4243 };
     struct rng rng;
     rng_seed(&rng, o->seed, (uint64_t)STEP_STREAM << 32 | (uint64_t)t->state.step);
-    bool carried = rng_uniform(&rng) < o->state_passing && t->state.step > 0, offset = rng_below(&rng, 2);
+    bool carried = rng_uniform(&rng) < o->state_passing && t->state.step > o->passing_after, offset = rng_below(&rng, 2);
     if (t->state.carried) grad_set_memory(t->grad, carried ? t->state.carried : NULL);
     return o->position_offset && offset ? (int64_t)rng_below(&rng, FARTHEST + 1) : 0;
 }

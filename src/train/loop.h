@@ -17,6 +17,7 @@ struct train_options {
     int64_t save_every, eval_every; /* steps */
     int64_t patience;               /* > 0: stop after as many evaluations without a better one */
     double state_passing;           /* feedback memory: probability that a step goes on with the memories of the one before */
+    int64_t passing_after;          /* steps without that at first */
     bool position_offset;           /* every other step, at random, begins at a place up to 2 pi 10000 */
     uint64_t seed;                  /* of both */
 };

@@ -44,6 +44,7 @@ struct settings {
         const char *optimizer, *schedule;
         int64_t steps, batch, micro_batch, warmup, save_every;
         double state_passing;
+        int64_t passing_after;
         bool position_offset;
         double lr, lr_end, eps, weight_decay, momentum, clip, stop_loss;
         double betas[2];
