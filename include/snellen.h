@@ -325,6 +325,24 @@ SNELLEN_API const float *snellen_session_logits(const snellen_session *session);
 /* Forgets all but the first n_tokens. swa and sink: only to 0, or while nothing has left the window. */
 SNELLEN_API snellen_status snellen_session_truncate(snellen_session *session, int64_t n_tokens, snellen_error *err);
 
+/* Rows [fam, d_model] of a layer's newest feedback memory: of the last block that a token was read after. NULL for other
+ * memories and before the first token. Valid until the next call. */
+SNELLEN_API const float *snellen_session_memory(const snellen_session *session, int64_t layer);
+/* Forgets all and begins with these rows [n_layers, fam, d_model] of another session in place of the model's prompt. */
+SNELLEN_API snellen_status snellen_session_set_memory(snellen_session *session, const float *rows, snellen_error *err);
+
+typedef struct snellen_sampler snellen_sampler;
+/* Writes all that the session has read to a file, and how far the sampler's random numbers are (NULL = no sampler): a
+ * session that restores it goes on bit for bit as this one would. Written beside path and renamed: path is never half a
+ * state. The model's files are hashed, so that it takes a moment for large ones. */
+SNELLEN_API snellen_status snellen_session_save(snellen_session *session, snellen_sampler *sampler, const char *path,
+                                                snellen_error *err);
+/* Into a session of the same model and options, in place of what it has read; threads, the context's length and (but for
+ * swa and sink) the chunk may differ. A state of another model or other options is SNELLEN_E_USAGE, of another version
+ * SNELLEN_E_UNSUPPORTED, one that was cut or changed SNELLEN_E_FORMAT; the session is empty then. */
+SNELLEN_API snellen_status snellen_session_restore(snellen_session *session, snellen_sampler *sampler, const char *path,
+                                                   snellen_error *err);
+
 /* A continuation to try: the first `keep` tokens of the session, then `tokens`. */
 typedef struct snellen_branch {
     int64_t keep;
@@ -376,7 +394,6 @@ typedef struct snellen_sampling {
     uint64_t seed;  /* default 1 */
 } snellen_sampling;
 
-typedef struct snellen_sampler snellen_sampler;
 SNELLEN_API snellen_sampling snellen_sampling_default(void);
 SNELLEN_API snellen_status snellen_sampler_new(const snellen_sampling *sampling, int64_t n_vocab,
                                                snellen_sampler **sampler, snellen_error *err);
@@ -415,6 +432,11 @@ SNELLEN_API void snellen_perplexity_free(snellen_perplexity *ppl);
 /* nll NULL or [n_tokens]: the value of each token, NAN where it was not scored. */
 SNELLEN_API snellen_status snellen_perplexity_feed(snellen_perplexity *ppl, const int32_t *tokens, size_t n_tokens,
                                                    float *nll, snellen_error *err);
+/* As snellen_session_save() and snellen_session_restore(), with the sums so far: the text goes on where it stopped. A
+ * session's own state can be restored too; the sums begin with the text after it. After a failed restore only
+ * snellen_perplexity_free() is of use. */
+SNELLEN_API snellen_status snellen_perplexity_save(snellen_perplexity *ppl, const char *path, snellen_error *err);
+SNELLEN_API snellen_status snellen_perplexity_restore(snellen_perplexity *ppl, const char *path, snellen_error *err);
 SNELLEN_API void snellen_perplexity_get(const snellen_perplexity *ppl, snellen_perplexity_result *result);
 
 /* ---- tasks: questions with known answers (arXiv 2406.04267, copying and counting) ------------------------------------ */

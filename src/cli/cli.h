@@ -97,6 +97,19 @@ enum { CLI_MAX_TOKENS = 1 << 30 };
                "how keys and values are stored; f16 takes half the memory, and less time far into a text"),            \
     OPT_INT(0, "chunk", "N", &(c)->chunk, 1, 8192, "tokens processed at a time; 1 = token by token, slow",            \
             .shown = "512")
+/* What was read, in a file. */
+struct state_opts {
+    const char *in, *out;       /* NULL = none */
+};
+#define OPTS_STATE(s)                                                                                                  \
+    OPT_GROUP("state"),                                                                                                \
+    OPT_TEXT(0, "state-in", "FILE", &(s)->in, "goes on from this state, of the same model and options, as if it had "  \
+             "never stopped", .shown = "an empty memory"),                                                             \
+    OPT_TEXT(0, "state-out", "FILE", &(s)->out, "at the end, and when SIGTERM or Ctrl-C ends it earlier, writes what " \
+             "was read: a state that --state-in takes", .shown = "none")
+/* Notes what a state was written after. */
+void state_note(const struct state_opts *s, int64_t n_tokens);
+
 /* How sharply tokens are looked at. */
 #define OPTS_ATTENTION(c)                                                                                              \
     OPT_GROUP("attention"),                                                                                            \

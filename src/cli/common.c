@@ -105,3 +105,8 @@ snellen_model *common_load(const char *path, const struct common_opts *c, int *s
     snellen_model_free(model);
     return NULL;
 }
+
+void state_note(const struct state_opts *s, int64_t n_tokens)
+{
+    ui_note("%s: the state after %lld tokens; --state-in %s goes on from there", s->out, (long long)n_tokens, s->out);
+}

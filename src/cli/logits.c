@@ -87,7 +87,7 @@ static bool report(const struct work *w, const char *out)
 }
 
 static snellen_status logits(const snellen_model *model, const char *tokens, snellen_session_options *options,
-                             const char *out, bool hidden, snellen_error *err)
+                             const struct state_opts *state, const char *out, bool hidden, snellen_error *err)
 {
     struct work w = { .info = snellen_model_get_info(model), .with_hidden = hidden };
     int32_t *ids;
@@ -100,10 +100,11 @@ static snellen_status logits(const snellen_model *model, const char *tokens, sne
     w.tokens = ids;
     w.n_tokens = (int64_t)n;
     /* No longer than asked: the cache of a whole context is not needed. */
-    if (options->memory == SNELLEN_MEMORY_FULL && options->n_context == 0)
+    if (options->memory == SNELLEN_MEMORY_FULL && options->n_context == 0 && !state->in)
         options->n_context = MIN(w.n_tokens, w.info->n_context);
     snellen_status status = snellen_session_new(model, options, &w.session, err);
-    if (!status && snellen_session_capacity(w.session) < w.n_tokens)
+    if (!status && state->in) status = snellen_session_restore(w.session, NULL, state->in, err);
+    if (!status && snellen_session_capacity(w.session) - snellen_session_length(w.session) < w.n_tokens)
         status = error_set(err, SNELLEN_E_CONTEXT,
                            "%lld tokens are more than the context of %lld; --context N makes it longer (past %lld "
                            "the model was not trained), --memory sink goes on without end",
@@ -113,6 +114,8 @@ static snellen_status logits(const snellen_model *model, const char *tokens, sne
         snellen_session_set_progress(w.session, ui_interruptible());
         status = write_logits(&w, options, out, err);
     }
+    if (!status && state->out) status = snellen_session_save(w.session, NULL, state->out, err);
+    if (!status && state->out) state_note(state, snellen_session_length(w.session));
     snellen_session_free(w.session);
     mem_free(w.logits);
     mem_free(w.hidden);
@@ -125,6 +128,7 @@ static int run(int argc, char **argv)
 {
     struct common_opts common = common_opts_default();
     const char *tokens = NULL, *out = NULL, *args[1];
+    struct state_opts state = { 0 };
     bool hidden = false;
     common.cache = "f32";   /* this verb is for exact numbers */
     const struct opt table[] = {
@@ -139,6 +143,7 @@ static int run(int argc, char **argv)
         OPTS_MEMORY(&common),
         OPT_INT(0, "context", "N", &common.context, 1, CLI_MAX_TOKENS, "full: most tokens the session can hold",
                 .shown = "as many as are given, at most what the model was made for"),
+        OPTS_STATE(&state),
         OPTS_ATTENTION(&common),
         OPTS_NUMBERS(&common),
         OPTS_THREADS(&common),
@@ -150,12 +155,14 @@ static int run(int argc, char **argv)
     if (!out) return ui_wrong("logits: --out FILE is missing");
     snellen_error err;
     snellen_session_options options;
-    if (common_session(&common, &options, &err) || cli_check_output(out, &err)) return ui_fail(&err);
+    if (common_session(&common, &options, &err) || cli_check_output(out, &err) ||
+        (state.out && cli_check_output(state.out, &err)))
+        return ui_fail(&err);
     snellen_model *model = common_load(args[0], &common, &status);
     if (!model) return status;
     common_own_memory(&common, model, &options);
     status = 0;
-    if (logits(model, tokens, &options, out, hidden, &err)) {
+    if (logits(model, tokens, &options, &state, out, hidden, &err)) {
         status = ui_fail(&err);
         if (err.status == SNELLEN_E_CANCELLED) ui_note("%s was not written; the same command starts again", out);
     }

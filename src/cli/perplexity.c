@@ -88,6 +88,7 @@ struct work {
     snellen_perplexity *ppl;
     struct values values;
     bool want_values;
+    struct state_opts state;
     double seconds;
 };
 
@@ -179,14 +180,32 @@ static bool print_json(const snellen_perplexity_result *r, const struct work *w)
     return ui_json(o);
 }
 
+/* The state is written first: after an interruption it is what the user waits for. */
+static snellen_status keep_state(const struct work *w, uint64_t n_tokens, snellen_error *err)
+{
+    if (!w->state.out) return SNELLEN_OK;
+    TRY(snellen_perplexity_save(w->ppl, w->state.out, err));
+    state_note(&w->state, (int64_t)n_tokens);
+    return SNELLEN_OK;
+}
+
 static snellen_status score(struct work *w, const char *path, int64_t context, const char *nll, snellen_error *err)
 {
     snellen_perplexity_result r;
     if (w->want_values) TRY(values_open(&w->values, err));
+    if (w->state.in) TRY(snellen_perplexity_restore(w->ppl, w->state.in, err));
     snellen_status status = feed_all(w, err);
     snellen_perplexity_get(w->ppl, &r);
+    if (!status || status == SNELLEN_E_CANCELLED) {
+        snellen_error own;
+        if (keep_state(w, r.n_tokens, &own)) {
+            *err = own;
+            return own.status;
+        }
+    }
     if (status == SNELLEN_E_CANCELLED && r.n_scored) {
-        ui_note("interrupted after %" PRIu64 " tokens; so far (the same command starts again):", r.n_tokens);
+        ui_note("interrupted after %" PRIu64 " tokens; so far%s:", r.n_tokens,
+                w->state.out ? "" : " (the same command starts again)");
         if (ui.json) print_json(&r, w);
         else print_text(&r);
     }
@@ -204,11 +223,12 @@ static snellen_status score(struct work *w, const char *path, int64_t context, c
 }
 
 static snellen_status perplexity(const snellen_model *model, const char *path,
-                                 const snellen_perplexity_options *options, const char *nll, snellen_error *err)
+                                 const snellen_perplexity_options *options, const struct state_opts *state,
+                                 const char *nll, snellen_error *err)
 {
-    struct work w = { .want_values = nll != NULL };
+    struct work w = { .want_values = nll != NULL, .state = *state };
     /* With windows the text starts as llama.cpp starts it; else the library begins each window with the begin token. */
-    unsigned flags = options->context ? SNELLEN_BOS : 0;
+    unsigned flags = options->context && !state->in ? SNELLEN_BOS : 0;
     snellen_status status = token_stream_open(path, model, flags, &w.stream, err);
     if (!status) status = snellen_perplexity_new(model, options, &w.ppl, err);
     if (!status) status = score(&w, !strcmp(path, "-") ? "standard input" : path, options->context, nll, err);
@@ -221,6 +241,7 @@ static snellen_status perplexity(const snellen_model *model, const char *path,
 static int run(int argc, char **argv)
 {
     struct common_opts common = common_opts_default();
+    struct state_opts state = { 0 };
     const char *file = "-", *nll = NULL, *args[1];
     int64_t context = 0;
     const struct opt table[] = {
@@ -234,6 +255,7 @@ static int run(int argc, char **argv)
                  "safetensors file with each token's value: nll [tokens] f32 (NaN where it was not scored), tokens "
                  "[tokens] i32"),
         OPTS_MEMORY(&common),
+        OPTS_STATE(&state),
         OPTS_ATTENTION(&common),
         OPTS_NUMBERS(&common),
         OPTS_THREADS(&common),
@@ -243,11 +265,13 @@ static int run(int argc, char **argv)
     if (status >= 0) return status;
     snellen_error err;
     snellen_perplexity_options options = { .context = context };
-    if (common_session(&common, &options.session, &err) || (nll && cli_check_output(nll, &err))) return ui_fail(&err);
+    if (common_session(&common, &options.session, &err) || (nll && cli_check_output(nll, &err)) ||
+        (state.out && cli_check_output(state.out, &err)))
+        return ui_fail(&err);
     snellen_model *model = common_load(args[0], &common, &status);
     if (!model) return status;
     common_own_memory(&common, model, &options.session);
-    status = perplexity(model, file, &options, nll, &err) ? ui_fail(&err) : 0;
+    status = perplexity(model, file, &options, &state, nll, &err) ? ui_fail(&err) : 0;
     snellen_model_free(model);
     return status;
 }

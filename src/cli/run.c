@@ -58,7 +58,8 @@ snellen_status runner_feed_text(struct runner *r, const char *text, size_t n_byt
 {
     int32_t *ids;
     size_t n;
-    TRY(cli_tokenize_prompt(r->model, text, n_bytes, &ids, &n, err));
+    if (r->state.in) TRY(snellen_tokenize(r->model, text, n_bytes, SNELLEN_SPECIAL, &ids, &n, err));
+    else TRY(cli_tokenize_prompt(r->model, text, n_bytes, &ids, &n, err));
     ui_step("tokens", 0, n);   /* the bar's clock starts here */
     snellen_session_set_progress(r->session, ui_progress());
     snellen_status status = runner_feed(r, ids, n, err);
@@ -71,7 +72,8 @@ snellen_status runner_feed_text(struct runner *r, const char *text, size_t n_byt
 static snellen_status feed_stream(struct runner *r, const char *path, snellen_error *err)
 {
     struct token_stream *stream;
-    TRY(token_stream_open(path, r->model, SNELLEN_SPECIAL | SNELLEN_BOS, &stream, err));
+    unsigned begin = r->state.in ? 0 : SNELLEN_BOS; /* a text that goes on has begun */
+    TRY(token_stream_open(path, r->model, SNELLEN_SPECIAL | begin, &stream, err));
     snellen_session_set_progress(r->session, ui_interruptible());
     r->streaming = true;
     snellen_status status;
@@ -105,13 +107,39 @@ snellen_status runner_answer(struct runner *r, snellen_error *err)
     return SNELLEN_OK;
 }
 
-static snellen_status one_shot(struct runner *r, snellen_error *err)
+/* What was asked: read it, answer it. After a state that alone may be the question. */
+static snellen_status read_and_answer(struct runner *r, snellen_error *err)
 {
-    if (r->chat && r->text) TRY(chat_once(r, r->text, err));
+    if (r->state.in && !r->text && !r->file)
+        FAIL_IF(!snellen_session_logits(r->session), SNELLEN_E_USAGE,
+                "%s: the state of an empty session; a prompt (-p, -f) expected", r->state.in);
+    else if (r->chat && r->text) TRY(chat_once(r, r->text, err));
     else if (r->chat) TRY(chat_file(r, r->file ? r->file : "-", err));
     else if (r->text) TRY(runner_feed_text(r, r->text, strlen(r->text), err));
     else TRY(feed_stream(r, r->file ? r->file : "-", err));
-    TRY(runner_answer(r, err));
+    return runner_answer(r, err);
+}
+
+/* The last token of an answer is made but not read yet; in the state it is. */
+static snellen_status keep_state(struct runner *r, snellen_error *err)
+{
+    const struct generation *g = &r->generation;
+    bool unread = g->n && (g->stop == STOP_LIMIT || g->stop == STOP_OUTPUT);
+    bool room = snellen_session_length(r->session) < snellen_session_capacity(r->session);
+    if (unread && room) TRY(snellen_session_feed(r->session, &g->ids[g->n - 1], 1, NULL, err));
+    TRY(snellen_session_save(r->session, g->sampler, r->state.out, err));
+    state_note(&r->state, snellen_session_length(r->session));
+    return SNELLEN_OK;
+}
+
+static snellen_status one_shot(struct runner *r, snellen_error *err)
+{
+    snellen_status status = read_and_answer(r, err);
+    if (r->state.out && (!status || status == SNELLEN_E_CANCELLED)) {
+        snellen_error own;
+        if (keep_state(r, &own)) *err = own, status = own.status;
+    }
+    TRY(status);
     if (ui.json) print_json(r);
     print_summary(r);
     int64_t capacity = snellen_session_capacity(r->session);
@@ -134,6 +162,7 @@ static snellen_status start(struct runner *r, const snellen_sampling *sampling, 
     TRY(snellen_session_cost_of(r->model, &r->options, &r->cost, err));
     TRY(snellen_session_new(r->model, &r->options, &r->session, err));
     TRY(snellen_sampler_new(sampling, r->info->n_vocab, &r->generation.sampler, err));
+    if (r->state.in) TRY(snellen_session_restore(r->session, r->generation.sampler, r->state.in, err));
     r->generation.model = r->model;
     r->generation.session = r->session;
     r->generation.silent = ui.json;
@@ -149,7 +178,7 @@ static int work(struct runner *r, const snellen_sampling *sampling, bool convers
     int status = failed ? ui_fail(&err) : 0;
     if (failed == SNELLEN_E_CANCELLED && r->generation.n)
         ui_note("what was made so far is printed; -n %lld makes more at once", (long long)r->generation.limit * 2);
-    else if (failed == SNELLEN_E_CANCELLED)
+    else if (failed == SNELLEN_E_CANCELLED && !r->state.out)
         ui_note("the prompt was not read to its end; the same command starts again");
     if (r->generation.stop == STOP_OUTPUT && !status) status = 1;
     generation_free(&r->generation);
@@ -167,7 +196,7 @@ static int run(int argc, char **argv)
     const char *args[1];
     r.common.seed = s.seed;
     const struct opt table[] = {
-        OPT_GROUP("what to read (standard input, without end, when neither is given)"),
+        OPT_GROUP("what to read (standard input, without end, when neither is given and no state)"),
         OPT_TEXT('p', "prompt", "TEXT", &r.text, "text to continue, or with --chat the question"),
         OPT_TEXT('f', "file", "FILE", &r.file, "the same from a file of any length; - is standard input"),
         OPT_FLAG(0, "chat", &r.chat,
@@ -185,6 +214,7 @@ static int run(int argc, char **argv)
         OPT_REAL(0, "min-p", "P", &min_p, 0, 1, "only those at least P times as likely as the likeliest; 0 = off"),
         OPTS_SEED(&r.common),
         OPTS_SESSION(&r.common),
+        OPTS_STATE(&r.state),
         OPTS_THREADS(&r.common),
         OPTS_OUTPUT(),
     };
@@ -200,11 +230,14 @@ static int run(int argc, char **argv)
                             .top_p = (float)top_p,
                             .min_p = (float)min_p,
                             .seed = r.common.seed };
-    bool from_terminal = !r.text && !r.file && isatty(0);
+    bool from_terminal = !r.text && !r.file && !r.state.in && isatty(0);
     bool conversation = from_terminal && r.chat && !ui.json;
+    if (conversation && r.state.out) return ui_wrong("run: --state-out keeps a text, not a conversation; -p, -f or a pipe "
+                                                     "expected");
     if (from_terminal && !conversation) ui_note("reading standard input; Ctrl-D ends it");
     snellen_error err;
-    if (common_session(&r.common, &r.options, &err)) return ui_fail(&err);
+    if (common_session(&r.common, &r.options, &err) || (r.state.out && cli_check_output(r.state.out, &err)))
+        return ui_fail(&err);
     snellen_model *model = common_load(args[0], &r.common, &status);
     if (!model) return status;
     common_own_memory(&r.common, model, &r.options);

@@ -8,6 +8,7 @@ struct runner {
     struct common_opts common;
     const char *text, *file, *system;   /* as given; NULL = not */
     bool chat;
+    struct state_opts state;
     const snellen_model *model;
     const snellen_model_info *info;
     snellen_session_options options;

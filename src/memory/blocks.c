@@ -292,17 +292,42 @@ static void fam_done(struct memory *m)
     b->compressed = m->length;
 }
 
+static void fam_carry(struct memory *m)
+{
+    ((struct blocks *)m)->learned_start = false;
+}
+
 static const struct memory_feedback feedback = {
     .work = fam_work, .n_rows = fam_n_rows, .rows = fam_rows, .queries = fam_queries, .positions = fam_positions,
     .spans = fam_spans, .keep = fam_keep, .carries = fam_carries, .done = fam_done,
+    .carry = fam_carry,
 };
+
+/* ---- as part of a state ---------------------------------------------------------------------------------------------------------- */
+
+/* How many memories were made, and from how much, follows from the length: a whole block waits for the token after it. */
+static void blocks_state(struct memory *m, struct state *s)
+{
+    struct blocks *b = (struct blocks *)m;
+    const struct memory_shape *shape = &b->shape;
+    int64_t n_rows = shape->n_layers * shape->fam, learned = b->learned_start;
+    kv_state(&b->kv, 0, MIN(m->length, b->kv.slots), s);
+    if (!shape->fam) return;
+    kv_state(&b->fam_kv, 0, b->fam_kv.slots, s);
+    state_bytes(s, b->rows, (uint64_t)(n_rows * shape->d_model) * sizeof *b->rows);
+    state_bytes(s, b->queries, (uint64_t)(n_rows * shape->n_heads * shape->head_dim) * sizeof *b->queries);
+    state_number(s, &learned, 0, 1, "start of the memory");
+    b->learned_start = learned;
+    b->compressed = m->length ? (m->length - 1) / shape->block * shape->block : 0;
+    b->n_made = m->length ? b->compressed / shape->block + 1 : 0;
+}
 
 /* ---- the three --------------------------------------------------------------------------------------------------------------------- */
 
 #define BLOCKS                                                                                                         \
     .free = blocks_free, .capacity = blocks_capacity, .begin = blocks_begin, .store = blocks_store,                    \
     .spans = blocks_spans, .query_positions = blocks_query_positions, .end = blocks_end, .room = blocks_room,          \
-    .truncate = blocks_truncate
+    .truncate = blocks_truncate, .state = blocks_state
 
 const struct memory_ops memory_bswa = {
     .name = "bswa", .kind = SNELLEN_MEMORY_BSWA, .bytes = bswa_bytes, .create = bswa_create, BLOCKS};

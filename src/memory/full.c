@@ -106,8 +106,14 @@ static bool full_truncate(struct memory *m, int64_t n)
     return true;
 }
 
+static void full_state(struct memory *m, struct state *s)
+{
+    kv_state(&((struct full *)m)->kv, 0, m->length, s);
+}
+
 const struct memory_ops memory_full = {
     .name = "full", .kind = SNELLEN_MEMORY_FULL, .branches = true, .bytes = full_bytes, .create = full_create,
     .free = full_free, .capacity = full_capacity, .begin = full_begin, .store = full_store, .spans = full_spans,
     .query_positions = full_query_positions, .end = full_end, .truncate = full_truncate,
+    .state = full_state,
 };

@@ -19,8 +19,7 @@ snellen_status kv_init(struct kv_store *kv, const struct memory_shape *shape, in
     uint64_t bytes;
     FAIL_IF(!kv_bytes(shape, slots, &bytes), SNELLEN_E_MEMORY, "keys and values of %lld tokens are more than any machine holds",
             (long long)slots);
-    *kv = (struct kv_store){.n_kv_heads = shape->n_kv_heads, .head_dim = shape->head_dim, .slots = slots,
-                            .type = shape->kv_type};
+    *kv = (struct kv_store){.n_layers = shape->n_layers, .n_kv_heads = shape->n_kv_heads, .head_dim = shape->head_dim, .slots = slots, .type = shape->kv_type};
     TRY(NEW_ARRAY(&kv->keys, bytes, "keys and values", err));
     kv->values = kv->keys + bytes / 2;
     return SNELLEN_OK;
@@ -60,4 +59,15 @@ struct attn_span kv_span(const struct kv_store *kv, int64_t layer, int64_t slot,
     int64_t at = kv_at(kv, layer, 0, slot);
     return (struct attn_span){.k = kv->keys + at, .v = kv->values + at, .head_stride = kv->slots * kv->head_dim,
                               .n_keys = n, .first_position = first_position, .rule = SPAN_CAUSAL};
+}
+
+void kv_state(struct kv_store *kv, int64_t slot, int64_t n, struct state *s)
+{
+    uint64_t bytes = (uint64_t)(n * kv->head_dim * element_bytes(kv->type));
+    for (int64_t layer = 0; layer < kv->n_layers; layer++)
+        for (int64_t head = 0; head < kv->n_kv_heads; head++) {
+            int64_t at = kv_at(kv, layer, head, slot);
+            state_bytes(s, kv->keys + at, bytes);
+            state_bytes(s, kv->values + at, bytes);
+        }
 }

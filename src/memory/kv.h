@@ -6,7 +6,7 @@
 
 struct kv_store {
     char *keys, *values;
-    int64_t n_kv_heads, head_dim, slots;
+    int64_t n_layers, n_kv_heads, head_dim, slots;
     enum dtype type;
 };
 
@@ -18,5 +18,7 @@ void kv_free(struct kv_store *kv);
 void kv_put(struct kv_store *kv, int64_t layer, int64_t slot, const float *k, const float *v, int64_t row0, int64_t n);
 /* The span of n keys from `slot`, the first of which has position `first_position`. */
 struct attn_span kv_span(const struct kv_store *kv, int64_t layer, int64_t slot, int64_t n, int64_t first_position);
+/* Slots [slot, slot + n) of all layers as part of a state. */
+void kv_state(struct kv_store *kv, int64_t slot, int64_t n, struct state *s);
 
 #endif

@@ -144,14 +144,25 @@ static bool ring_truncate(struct memory *m, int64_t n)
     return true;
 }
 
+/* Slots hold the tokens modulo their number, which the chunk is part of. */
+static void ring_state(struct memory *m, struct state *s)
+{
+    struct ring *ring = (struct ring *)m;
+    state_same(s, ring->slots - ring->window, "chunk");
+    kv_state(&ring->kv, 0, MIN(m->length, ring->slots), s);
+    kv_state(&ring->kv, ring->slots, MIN(m->length, ring->sinks), s);
+}
+
 const struct memory_ops memory_swa = {
     .name = "swa", .kind = SNELLEN_MEMORY_SWA, .bytes = ring_bytes, .create = swa_create, .free = ring_free,
     .capacity = ring_capacity, .begin = ring_begin, .store = ring_store, .spans = ring_spans,
     .query_positions = ring_query_positions, .end = ring_end, .truncate = ring_truncate,
+    .state = ring_state,
 };
 
 const struct memory_ops memory_sink = {
     .name = "sink", .kind = SNELLEN_MEMORY_SINK, .shifts_positions = true, .bytes = ring_bytes, .create = sink_create,
     .free = ring_free, .capacity = ring_capacity, .begin = ring_begin, .store = ring_store, .spans = ring_spans,
     .query_positions = ring_query_positions, .end = ring_end, .truncate = ring_truncate,
+    .state = ring_state,
 };

@@ -16,6 +16,7 @@
 
 #include "base/base.h"
 #include "kernels/kernels.h"
+#include "model/state.h"
 
 /* Rows [row0, row0 + rows) of a batch that continue the first `keep` tokens of the session instead of all of them, see
  * snellen_session_branches(). The first row's position is keep + placed: so many rows of the same branch went through in
@@ -76,6 +77,8 @@ struct memory_feedback {
     void (*keep)(struct memory *m, int64_t layer, const float *k, const float *v);
     bool (*carries)(const struct memory *m);             /* an update adds to the rows; false: it replaces them */
     void (*done)(struct memory *m);
+    /* The rows, just written to an empty memory, carry what was read before. */
+    void (*carry)(struct memory *m);
 };
 
 struct memory_ops {
@@ -102,6 +105,8 @@ struct memory_ops {
     const struct memory_feedback *feedback;  /* NULL: no rows of its own */
     /* Forget all but the first n tokens; false when some of what those rows may see is gone. */
     bool (*truncate)(struct memory *m, int64_t n);
+    /* What was read, kept for or restored from a file; length is restored before. The shape is the same. */
+    void (*state)(struct memory *m, struct state *s);
 };
 
 /* Every implementation begins with this. */

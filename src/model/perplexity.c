@@ -1,6 +1,6 @@
 /* Perplexity of a stream of tokens in bounded memory: by position, and by distance back to the last occurrence of the
  * same token (how well the model uses what it has seen). */
-#include "model/model.h"
+#include "model/session.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -182,4 +182,48 @@ void snellen_perplexity_get(const snellen_perplexity *p, snellen_perplexity_resu
     if (result->n_scored) result->nll /= n;
     double variance = result->n_scored > 1 ? (squares / n - result->nll * result->nll) * n / (n - 1) : 0;
     result->nll_stderr = n > 0 ? sqrt(fmax(variance, 0) / n) : 0;
+}
+
+/* ---- as a state ---------------------------------------------------------------------------------------------------------- */
+
+/* The session's state with the sums behind it; a state without them, as a session writes it, begins new sums. */
+static void sums_state(snellen_perplexity *p, struct state *state)
+{
+    int64_t there = 1, length = p->session->memory->length;
+    if (!state->saving && !state->status) there = state->in.pos < state->in.size;
+    p->at = state->saving ? p->at : length;
+    if (p->at >= p->window) p->at = 0;
+    if (!there) return;
+    state_same(state, p->second_half, "way of scoring");
+    state_same(state, p->window, "window of scoring");
+    state_number(state, &p->at, 0, MIN(length, p->window - 1), "place in the window");
+    state_bytes(state, p->last_seen, (uint64_t)p->n_vocab * sizeof *p->last_seen);
+    state_bytes(state, &p->done, sizeof p->done);
+    state_bytes(state, &p->window_sums, sizeof p->window_sums);
+    state_bytes(state, &p->squares, sizeof p->squares);
+    state_bytes(state, &p->window_squares, sizeof p->window_squares);
+    for (int64_t i = 0; i < p->n_vocab; i++)
+        if (p->last_seen[i] < -1 || p->last_seen[i] >= MAX(length, 1))
+            state_fail(state, SNELLEN_E_FORMAT, "a token was last seen where none was read");
+}
+
+snellen_status snellen_perplexity_save(snellen_perplexity *p, const char *path, snellen_error *err)
+{
+    struct state state;
+    TRY(state_save_begin(&state, path, err));
+    session_state(p->session, &state);
+    sampler_state(NULL, &state);
+    sums_state(p, &state);
+    return state_end(&state);
+}
+
+snellen_status snellen_perplexity_restore(snellen_perplexity *p, const char *path, snellen_error *err)
+{
+    struct state state;
+    TRY(state_restore_begin(&state, path, err));
+    session_state(p->session, &state);
+    sampler_state(NULL, &state);
+    for (int64_t i = 0; i < p->n_vocab; i++) p->last_seen[i] = -1;
+    sums_state(p, &state);
+    return state_end(&state);
 }

@@ -1,5 +1,5 @@
 /* Sampling: from logits to a token. */
-#include "model/model.h"
+#include "model/session.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -128,4 +128,19 @@ int32_t snellen_sample(snellen_sampler *sampler, const float *logits)
         if (u < sum) return c[i].id;
     }
     return c[n - 1].id;
+}
+
+void sampler_state(snellen_sampler *sampler, struct state *state)
+{
+    int64_t there = sampler != NULL;
+    struct rng rng = {{0}};
+    state_number(state, &there, 0, 1, "sampler");
+    if (!there) return;
+    if (state->saving) rng = sampler->rng;
+    state_bytes(state, &rng, sizeof rng);
+    if (state->saving || state->status) return;
+    if (!(rng.state[0] | rng.state[1] | rng.state[2] | rng.state[3]))
+        state_fail(state, SNELLEN_E_FORMAT, "random numbers that cannot be");
+    else if (sampler)
+        sampler->rng = rng;
 }

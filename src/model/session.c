@@ -1,25 +1,12 @@
 /* A session: one timeline over a model. It cuts what it is fed into batches, asks for the logits that are wanted, and
  * keeps those of the last row. All memory is taken when it is made. */
-#include "model/model.h"
+#include "model/session.h"
 
 #include <math.h>
 #include <omp.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct snellen_session {
-    const snellen_model *model;
-    snellen_session_options options;   /* resolved */
-    struct memory *memory;
-    struct workspace w;
-    float *last_logits;                /* [n_vocab] */
-    bool has_logits;
-    int64_t *rows;                     /* [chunk] rows of a batch whose logits are computed together */
-    int32_t *next;                     /* [chunk] the token that follows each row of a batch; -1 = unknown */
-    struct row_group *groups;          /* [chunk] */
-    snellen_progress progress;         /* step NULL: none */
-};
 
 /* ---- threads ----------------------------------------------------------------------------------------------------------- */
 
@@ -280,6 +267,12 @@ const float *snellen_session_logits(const snellen_session *s)
     return s->has_logits ? s->last_logits : NULL;
 }
 
+void session_clear(snellen_session *s)
+{
+    s->memory->ops->truncate(s->memory, 0);
+    s->has_logits = false;
+}
+
 snellen_status snellen_session_truncate(snellen_session *s, int64_t n_tokens, snellen_error *err)
 {
     FAIL_IF(n_tokens < 0 || n_tokens > s->memory->length, SNELLEN_E_USAGE, "cannot keep %lld of %lld tokens",
@@ -289,6 +282,27 @@ snellen_status snellen_session_truncate(snellen_session *s, int64_t n_tokens, sn
             "cannot go back to %lld tokens: what they see has left the %s memory", (long long)n_tokens,
             s->memory->ops->name);
     s->has_logits = false;
+    return SNELLEN_OK;
+}
+
+/* ---- a memory's own rows --------------------------------------------------------------------------------------------------- */
+
+const float *snellen_session_memory(const snellen_session *s, int64_t layer)
+{
+    const struct memory_feedback *f = s->memory->ops->feedback;
+    bool there = f && s->memory->length > 0 && layer >= 0 && layer < s->model->desc.n_layers;
+    return there ? f->rows(s->memory, layer) : NULL;
+}
+
+snellen_status snellen_session_set_memory(snellen_session *s, const float *rows, snellen_error *err)
+{
+    const struct memory_feedback *f = s->memory->ops->feedback;
+    FAIL_IF(!f, SNELLEN_E_UNSUPPORTED, "%s memory has no rows of its own", s->memory->ops->name);
+    session_clear(s);
+    int64_t n = f->n_rows(s->memory) * s->model->desc.d_model;
+    for (int64_t layer = 0; layer < s->model->desc.n_layers; layer++)
+        memcpy(f->rows(s->memory, layer), rows + layer * n, (size_t)n * sizeof *rows);
+    f->carry(s->memory);
     return SNELLEN_OK;
 }
 
