@@ -290,6 +290,7 @@ typedef struct snellen_session_cost {
     uint64_t cache_bytes;   /* keys and values */
     uint64_t scratch_bytes; /* working memory for one chunk */
     uint64_t model_bytes;   /* the weights, shared by all sessions of the model */
+    int64_t n_seen;         /* most tokens that a token sees, the first ones of sink memory apart */
 } snellen_session_cost;
 
 SNELLEN_API snellen_status snellen_session_cost_of(const snellen_model *model, const snellen_session_options *options,

@@ -67,31 +67,29 @@ static void shape_text(const struct kind *k, char *out, size_t size)
 
 struct cost {
     const char *memory, *cache;
-    int64_t tokens;   /* that a row can see */
     bool possible;
     snellen_session_cost bytes;
     char why_not[200];
 };
 
-enum { N_COSTS = 6 };
+enum { N_COSTS = 12 };
 
-/* What snellen.h gives sink memory where neither the user nor the model names a window. */
-enum { SINK_WINDOW = 1024 };
-
-/* Every kind of memory with both kinds of cache. The window of swa and sink as given, else the model's own. */
+/* Every kind of memory with both kinds of cache, with the windows and blocks that are given, else the model's own. */
 static void collect_costs(const snellen_model *model, const struct common_opts *common, struct cost costs[N_COSTS])
 {
-    static const snellen_memory_kind kinds[] = { SNELLEN_MEMORY_FULL, SNELLEN_MEMORY_SWA, SNELLEN_MEMORY_SINK };
+    static const snellen_memory_kind kinds[N_COSTS / 2] = { SNELLEN_MEMORY_FULL, SNELLEN_MEMORY_SWA, SNELLEN_MEMORY_SINK,
+                                                            SNELLEN_MEMORY_BSWA, SNELLEN_MEMORY_XL, SNELLEN_MEMORY_FAM };
     for (size_t i = 0; i < N_COSTS; i++) {
         snellen_session_options o = snellen_session_options_default();
         snellen_error err = { 0 };
         o.memory = kinds[i / 2];
         o.cache = i % 2 ? SNELLEN_F16 : SNELLEN_F32;
-        const snellen_model_info *m = snellen_model_get_info(model);
-        o.n_context = common->context ? common->context : m->n_context;
-        o.window = common->window ? common->window : m->window ? m->window : i / 2 == 2 ? SINK_WINDOW : 0;
+        o.n_context = common->context;
+        o.window = common->window;
+        o.block = common->block;
+        o.segments = common->segments;
+        o.fam = common->fam;
         costs[i] = (struct cost){ .memory = snellen_memory_name(o.memory), .cache = i % 2 ? "f16" : "f32" };
-        costs[i].tokens = o.memory == SNELLEN_MEMORY_FULL ? o.n_context : o.window;
         costs[i].possible = !snellen_session_cost_of(model, &o, &costs[i].bytes, &err);
         snprintf(costs[i].why_not, sizeof(costs[i].why_not), "%.199s", err.message);
     }
@@ -207,7 +205,7 @@ static void print_text(const snellen_model *model, const struct kind *kinds, siz
     for (size_t i = 0; i < N_COSTS; i++) {
         char scratch[32];
         if (costs[i].possible)
-            printf("%-8s %10lld %-6s %12s %12s\n", costs[i].memory, (long long)costs[i].tokens, costs[i].cache,
+            printf("%-8s %10lld %-6s %12s %12s\n", costs[i].memory, (long long)costs[i].bytes.n_seen, costs[i].cache,
                    ui_bytes(costs[i].bytes.cache_bytes, size), ui_bytes(costs[i].bytes.scratch_bytes, scratch));
         else if (i % 2 == 0)
             printf("%-8s %s\n", costs[i].memory, costs[i].why_not);
@@ -250,7 +248,7 @@ static bool print_json(const snellen_model *model, const struct kind *kinds, siz
     for (size_t i = 0; memories && i < N_COSTS; i++)
         if (costs[i].possible)
             json_array_append_new(memories, json_pack("{s:s, s:I, s:s, s:I, s:I}", "memory", costs[i].memory,
-                                                      "tokens", (json_int_t)costs[i].tokens, "cache", costs[i].cache,
+                                                      "tokens", (json_int_t)costs[i].bytes.n_seen, "cache", costs[i].cache,
                                                       "cache_bytes", (json_int_t)costs[i].bytes.cache_bytes,
                                                       "scratch_bytes", (json_int_t)costs[i].bytes.scratch_bytes));
     if (o) json_object_set_new(o, "tensors", tensors);
@@ -270,8 +268,13 @@ static int run(int argc, char **argv)
         OPT_GROUP("what to tell"),
         OPT_INT(0, "context", "N", &common.context, 1, CLI_MAX_TOKENS, "tokens for which full memory is priced",
                 .shown = "what the model was made for"),
-        OPT_INT(0, "window", "N", &common.window, 1, CLI_MAX_TOKENS, "window for which swa and sink are priced",
-                .shown = "the model's own, or 1024 for sink"),
+        OPT_INT(0, "window", "N", &common.window, 1, CLI_MAX_TOKENS, "window for which swa, sink and xl are priced",
+                .shown = "the model's own, or 1024 for sink, a block for xl"),
+        OPT_INT(0, "block", "B", &common.block, 1, 1 << 24, "block for which bswa, xl and fam are priced",
+                .shown = "the model's own, or 1024"),
+        OPT_INT(0, "segments", "M", &common.segments, 0, 65536, "blocks before it that stay",
+                .shown = "the model's own, or 3"),
+        OPT_INT(0, "fam", "F", &common.fam, 1, 65536, "rows of the feedback memory", .shown = "the model's own, or 64"),
         OPT_INT(0, "batch", "N", &batch, 1, 1 << 20, "sequences in memory at once, for which training is priced"),
         OPT_INT(0, "length", "N", &length, 2, CLI_MAX_TOKENS, "tokens of each of them"),
         OPT_FLAG(0, "hash", &want_hash, "also a fingerprint of weights and tokenizer; reads the whole file"),

@@ -200,7 +200,7 @@ static snellen_status hash_folder(XXH3_state_t *state, const struct model_file *
 {
     static const char *const names[] = {
         "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-        "chat_template.jinja",
+        "chat_template.jinja", "fam.safetensors",
     };
     struct arena paths = {0};
     snellen_status status = SNELLEN_OK;

@@ -188,6 +188,9 @@ static snellen_status fill_gguf(struct job *j, struct gguf_writer *w, snellen_er
     if (j->desc.window > 0 && j->desc.windowed && strcmp(j->desc.arch, "gemma3"))
         strbuf_printf(&j->notes, "llama.cpp has no windows in %s models: past %lld tokens it sees more\n", j->desc.arch,
                       (long long)j->desc.window);
+    model_memory_put_gguf(j->model, w);
+    if (j->model->memory.prompt)
+        strbuf_puts(&j->notes, "llama.cpp has no feedback memories: it will refuse the file\n");
     TRY(put_tokenizer(j, w, err));
     TRY(gguf_writer_shapes(w, j->list.shapes, j->list.n, err));
     return write_tensors(j, put_gguf, w, err);

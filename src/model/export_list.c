@@ -188,12 +188,25 @@ static snellen_status add_divisors(const struct lister *l, snellen_error *err)
     return add(l, &t, &e, "rope_freqs.weight", err);
 }
 
+/* GGUF carries the start of a feedback memory; a folder has a file for it. */
+static snellen_status add_prompt(const struct lister *l, snellen_error *err)
+{
+    const snellen_model_memory *m = &l->model->memory;
+    int64_t d = l->model->desc.d_model;
+    if (!l->gguf || !m->prompt) return SNELLEN_OK;
+    const struct weight_entry e = {.role = ROLE_POSITIONS, .n_dims = 2, .layer = -1};
+    struct export_tensor t = {.out.shape = {m->prompt_rows, d}, .parts = {{DT_F32, m->prompt, m->prompt_rows, d}},
+                              .n_parts = 1};
+    return add(l, &t, &e, "fam.prompt", err);
+}
+
 static snellen_status list_all(const struct lister *l, snellen_error *err)
 {
     struct weight_entry e;
     for (size_t i = 0; weights_next(l->model, &i, &e);) TRY(add_entry(l, &e, err));
     TRY(add_position_table(l, err));
     TRY(add_divisors(l, err));
+    TRY(add_prompt(l, err));
     return add_output_copy(l, err);
 }
 
@@ -202,7 +215,7 @@ snellen_status export_list_make(struct export_list *list, const struct snellen_m
 {
     *list = (struct export_list){0};
     struct weight_entry e;
-    size_t most = 3;   /* those that are added */
+    size_t most = 4;   /* those that are added */
     for (size_t i = 0; weights_next(model, &i, &e);) most++;
     const struct lister l = {list, model, gguf, type};
     snellen_status status = NEW_ARRAY(&list->tensors, most, "tensors to export", err);

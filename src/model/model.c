@@ -101,7 +101,7 @@ snellen_status model_from_file(struct model_file *file, snellen_model **out, sne
     }
     model->file = file;
     snellen_status status = model_bind(model, err);
-    if (!status && file->folder) status = model_memory_load(model, file->folder, err);
+    if (!status) status = model_memory_load(model, err);
     if (status) {
         snellen_model_free(model);
         return status;

@@ -218,9 +218,11 @@ void layer_attend(const struct snellen_model *model, int64_t layer, struct works
                   const float *queries, size_t n_spans, bool with_x);
 /* model_memory.c: fam.safetensors in a model's folder, the tensor fam.prompt where there is a prompt, and "about", JSON:
  * kind, block, segments, window, fam, fam_blocks, positions. A model without a memory of its own writes none; a folder
- * without the file has none. */
+ * without the file has none. Loading reads what the model's file has, of either kind. */
 snellen_status model_memory_save(const struct snellen_model *model, const char *folder, snellen_error *err);
-snellen_status model_memory_load(struct snellen_model *model, const char *folder, snellen_error *err);
+snellen_status model_memory_load(struct snellen_model *model, snellen_error *err);
+/* The same in a GGUF file: keys fam.*, and the tensor fam.prompt, [n_layers * fam, d_model] where each layer has its own. */
+void model_memory_put_gguf(const struct snellen_model *model, struct gguf_writer *w);
 /* w->sharpness of the batch's rows, where temper is on. */
 void sharpen_rows(struct workspace *w, const struct batch *batch);
 /* feedback.c: the rows of a memory that is to be begun or has a whole block before it. */

@@ -2,6 +2,7 @@
 #include "model/model.h"
 
 #include <jansson.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,6 +89,70 @@ snellen_status snellen_model_load_prompt(snellen_model *model, const char *path,
     return status;
 }
 
+static bool place_named(const char *name, size_t n, snellen_fam_positions *place)
+{
+    for (size_t i = 0; i < COUNT_OF(place_names); i++)
+        if (n == strlen(place_names[i]) && !memcmp(name, place_names[i], n)) {
+            *place = (snellen_fam_positions)i;
+            return true;
+        }
+    return false;
+}
+
+/* ---- in a GGUF file ---------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *key;
+    size_t offset;              /* in snellen_model_memory, an int64_t */
+} numbers[] = {{"fam.block", offsetof(snellen_model_memory, block)},
+               {"fam.segments", offsetof(snellen_model_memory, segments)},
+               {"fam.window", offsetof(snellen_model_memory, window)},
+               {"fam.length", offsetof(snellen_model_memory, fam)},
+               {"fam.blocks", offsetof(snellen_model_memory, fam_blocks)}};
+
+void model_memory_put_gguf(const struct snellen_model *model, struct gguf_writer *w)
+{
+    const snellen_model_memory *m = &model->memory;
+    if (m->kind == SNELLEN_MEMORY_FULL && !m->prompt) return;
+    gguf_put_text(w, "fam.kind", snellen_memory_name(m->kind));
+    gguf_put_text(w, "fam.positions", place_names[m->fam_positions]);
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        gguf_put_int(w, numbers[i].key, *(const int64_t *)((const char *)m + numbers[i].offset));
+}
+
+static snellen_status gguf_prompt(const struct snellen_model *model, snellen_model_memory *m, snellen_error *err)
+{
+    const struct tensor *t = model_file_find(model->file, "fam.prompt");
+    if (!t) return SNELLEN_OK;
+    FAIL_IF(t->type != DT_F32 || t->n_dims != 2 || t->shape[1] != model->desc.d_model, SNELLEN_E_FORMAT,
+            "%s: tensor 'fam.prompt': %s [%lld, %lld], F32 [rows, %lld] expected", model->file->path,
+            dtype_infos[t->type].name, (long long)t->shape[0], (long long)t->shape[1], (long long)model->desc.d_model);
+    m->prompt = t->data;
+    m->prompt_rows = t->shape[0];
+    return SNELLEN_OK;
+}
+
+static snellen_status load_gguf(struct snellen_model *model, snellen_error *err)
+{
+    const struct gguf *g = model->file->gguf;
+    snellen_model_memory m = {.kind = SNELLEN_MEMORY_FULL};
+    const char *text;
+    char kind[16];
+    size_t n;
+    if (!gguf_text(g, "fam.kind", &text, &n)) return SNELLEN_OK;
+    snprintf(kind, sizeof kind, "%.*s", (int)MIN(n, sizeof kind), text);
+    snellen_status status = snellen_memory_parse(kind, &m.kind, err);
+    if (status) return error_prefix(err, SNELLEN_E_UNSUPPORTED, "%s", model->file->path);
+    FAIL_IF(!gguf_text(g, "fam.positions", &text, &n) || !place_named(text, n, &m.fam_positions), SNELLEN_E_FORMAT,
+            "%s: key fam.positions: last, float or zero expected", model->file->path);
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        FAIL_IF(!gguf_int(g, numbers[i].key, (int64_t *)((char *)&m + numbers[i].offset)), SNELLEN_E_FORMAT,
+                "%s: key %s: a number expected", model->file->path, numbers[i].key);
+    TRY(gguf_prompt(model, &m, err));
+    status = snellen_model_set_memory(model, &m, err);
+    return status ? error_prefix(err, SNELLEN_E_FORMAT, "%s", model->file->path) : SNELLEN_OK;
+}
+
 /* ---- beside a model's weights ------------------------------------------------------------------------------------ */
 
 static char *about_memory(const snellen_model_memory *m)
@@ -151,8 +216,8 @@ static snellen_status read_settings(const struct safetensors *file, const char *
     } else {
         status = snellen_memory_parse(kind, &m->kind, err);
         m->block = block, m->segments = segments, m->window = window, m->fam = fam, m->fam_blocks = fam_blocks;
-        for (int i = 0; i < 3; i++)
-            if (!strcmp(positions, place_names[i])) m->fam_positions = (snellen_fam_positions)i;
+        if (!status && !place_named(positions, strlen(positions), &m->fam_positions))
+            status = error_set(err, SNELLEN_E_FORMAT, "%s: positions '%s': last, float or zero expected", path, positions);
     }
     json_decref(o);
     return status;
@@ -173,9 +238,12 @@ static snellen_status read_memory(struct snellen_model *model, const char *path,
     return status;
 }
 
-snellen_status model_memory_load(struct snellen_model *model, const char *folder, snellen_error *err)
+snellen_status model_memory_load(struct snellen_model *model, snellen_error *err)
 {
+    const char *folder = model->file->folder;
     struct strbuf path = {0};
+    if (model->file->gguf) return load_gguf(model, err);
+    if (!folder) return SNELLEN_OK;
     strbuf_printf(&path, "%s/fam.safetensors", folder);
     snellen_status status = path.failed ? error_set(err, SNELLEN_E_MEMORY, "%s: memory ran out", folder) : SNELLEN_OK;
     if (!status && file_exists(path.text)) status = read_memory(model, path.text, err);

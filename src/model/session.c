@@ -80,16 +80,15 @@ static snellen_status resolve_blocks(const snellen_model *model, snellen_session
     if (o->segments < 0) o->segments = own->block ? own->segments : DEFAULT_SEGMENTS;
     if (o->fam == 0) o->fam = own->fam ? own->fam : DEFAULT_FAM;
     if (o->fam_blocks == 0) o->fam_blocks = own->fam_blocks ? own->fam_blocks : 1;
-    if (o->memory == SNELLEN_MEMORY_XL && o->window == 0) o->window = own->window ? own->window : o->block;
+    if (o->memory != SNELLEN_MEMORY_XL) o->window = 0;
+    else if (o->window == 0) o->window = own->window ? own->window : o->block;
     TRY(in_range(o->block, 1, 1 << 24, "block", err));
     TRY(in_range(o->segments, 0, 1 << 16, "segments", err));
     if (o->memory == SNELLEN_MEMORY_XL) TRY(in_range(o->window, 1, max_context, "window", err));
     if (!fam) return SNELLEN_OK;
     TRY(in_range(o->fam, 1, 1 << 16, "fam", err));
     TRY(in_range(o->fam_blocks, 1, MEMORY_MAX_FAM_BLOCKS, "fam_blocks", err));
-    FAIL_IF(!own->prompt, SNELLEN_E_USAGE, "memory fam: the model has no memory prompt; one is learnt in training "
-            "(--fam-prompt FILE takes the tensor fam.prompt of a file)");
-    FAIL_IF(own->fam != o->fam, SNELLEN_E_USAGE, "memory fam: %lld rows wanted, the model's memory prompt has %lld",
+    FAIL_IF(own->prompt && own->fam != o->fam, SNELLEN_E_USAGE, "memory fam: %lld rows wanted, the model's memory prompt has %lld",
             (long long)o->fam, (long long)own->fam);
     FAIL_IF(o->fam > o->block, SNELLEN_E_USAGE, "memory fam: %lld rows are more than the %lld tokens of a block",
             (long long)o->fam, (long long)o->block);
@@ -179,6 +178,8 @@ static snellen_status cost_of(const snellen_model *model, const snellen_session_
     struct memory_shape m = session_memory_shape(model, o);
     struct workspace_shape w = session_workspace_shape(&m, o);
     cost->model_bytes = model->info.weight_bytes;
+    cost->n_seen = o->memory == SNELLEN_MEMORY_FULL ? o->n_context : o->window;
+    if (memory_find(o->memory)->room) cost->n_seen = o->window ? o->window : (o->segments + 1) * o->block;
     FAIL_IF(!memory_find(o->memory)->bytes(&m, &cost->cache_bytes) || !workspace_bytes(model, &w, &cost->scratch_bytes),
             SNELLEN_E_MEMORY, "a session of %lld tokens is more than any machine holds", (long long)o->n_context);
     return SNELLEN_OK;
@@ -204,6 +205,8 @@ static snellen_status session_init(snellen_session *s, snellen_error *err)
             (long long)s->options.n_context, (double)cost.scratch_bytes / 1e6, (double)available / 1e6);
     struct memory_shape m = session_memory_shape(s->model, &s->options);
     struct workspace_shape w = session_workspace_shape(&m, &s->options);
+    FAIL_IF(m.fam && !m.prompt, SNELLEN_E_USAGE, "memory %s: the model has no memory prompt; one is learnt in training "
+            "(--fam-prompt FILE takes the tensor fam.prompt of a file)", snellen_memory_name(s->options.memory));
     TRY(memory_find(s->options.memory)->create(&m, &s->memory, err));
     TRY(workspace_init(&s->w, s->model, &w, err));
     TRY(NEW_ARRAY(&s->last_logits, s->model->desc.n_vocab, "logits", err));

@@ -164,6 +164,54 @@ static snellen_model *make(const char *arch, const char *positions, bool untied)
 }
 
 /* Every architecture with every kind of positions; others than an architecture has elsewhere are said to be so. */
+static void expect_equal_memories(const snellen_model *a, const snellen_model *b)
+{
+    const snellen_model_memory *x = snellen_model_get_memory(a), *y = snellen_model_get_memory(b);
+    assert_int_equal(x->kind, y->kind);
+    assert_int_equal(x->block, y->block);
+    assert_int_equal(x->segments, y->segments);
+    assert_int_equal(x->window, y->window);
+    assert_int_equal(x->fam, y->fam);
+    assert_int_equal(x->fam_blocks, y->fam_blocks);
+    assert_int_equal(x->fam_positions, y->fam_positions);
+    assert_int_equal(x->prompt_rows, y->prompt_rows);
+    if (x->prompt) assert_memory_equal(x->prompt, y->prompt, (size_t)(x->prompt_rows * a->desc.d_model) * sizeof(float));
+    else assert_null(y->prompt);
+}
+
+/* With a prompt, with a memory a layer, and without; folder to GGUF to folder. */
+static void memories_come_back(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        snellen_model *model = load_golden(i ? "qwen3" : "llama"), *folder, *file, *again;
+        int64_t rows = i == 2 ? 0 : i ? 5 * model->desc.n_layers : 5;
+        float *prompt = calloc((size_t)(rows * model->desc.d_model) + 1, sizeof *prompt);
+        assert_non_null(prompt);
+        for (int64_t j = 0; j < rows * model->desc.d_model; j++) prompt[j] = (float)j / 7;
+        const snellen_model_memory memory = {.kind = i == 2 ? SNELLEN_MEMORY_XL : SNELLEN_MEMORY_FAM, .block = 16,
+                                             .segments = 2, .window = i == 2 ? 9 : 0, .fam = i == 2 ? 0 : 5,
+                                             .fam_blocks = 2, .fam_positions = (snellen_fam_positions)i,
+                                             .prompt = rows ? prompt : NULL, .prompt_rows = rows};
+        if (snellen_model_set_memory(model, &memory, &err)) fail_msg("%s", err.message);
+        export(model, "export-memory", NULL);
+        folder = load("export-memory");
+        bool told = strstr(export(folder, "export-memory.gguf", "q8_0").notes, "feedback memories") != NULL;
+        assert_int_equal(told, rows > 0);
+        file = load("export-memory.gguf");
+        export(file, "export-memory-again", NULL);
+        again = load("export-memory-again");
+        expect_equal_memories(model, folder);
+        expect_equal_memories(model, file);
+        expect_equal_memories(model, again);
+        free(prompt);
+        snellen_model_free(model);
+        snellen_model_free(folder);
+        snellen_model_free(file);
+        snellen_model_free(again);
+    }
+}
+
 static void all_positions_come_back(void **state)
 {
     (void)state;
@@ -395,6 +443,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folders_come_back),
         cmocka_unit_test(gguf_files_come_back),
+        cmocka_unit_test(memories_come_back),
         cmocka_unit_test(all_positions_come_back),
         cmocka_unit_test(types_are_those_that_were_asked_for),
         cmocka_unit_test(rows_that_are_no_blocks_stay_f16),
