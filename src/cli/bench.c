@@ -1,18 +1,9 @@
 /* bench: speed of reading prompts and of making tokens at given depths, with its spread. */
-#include "cli/cli.h"
+#include "cli/bench.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MAX_REPETITIONS = 100 };
-
-struct measure {
-    const char *test;         /* "prompt" or "decode" */
-    int64_t n_tokens, depth;  /* tokens timed; tokens in the session before */
-    int64_t reps;
-    double rate[MAX_REPETITIONS];   /* tokens a second, of each repetition; sorted at the end */
-};
 
 struct bench {
     const snellen_model *model;
@@ -29,9 +20,14 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(const struct measure *m)
+double measure_median(const struct measure *m)
 {
     return m->reps % 2 ? m->rate[m->reps / 2] : (m->rate[m->reps / 2 - 1] + m->rate[m->reps / 2]) / 2;
+}
+
+void measure_sort(struct measure *m)
+{
+    qsort(m->rate, (size_t)m->reps, sizeof(m->rate[0]), compare_doubles);
 }
 
 static snellen_status feed(struct bench *b, int64_t at, int64_t n, snellen_error *err)
@@ -64,7 +60,7 @@ static snellen_status measure(struct bench *b, struct measure *m, snellen_error 
 {
     TRY(repeat(b, m, 0, true, err));
     for (int64_t rep = 0; rep < m->reps; rep++) TRY(repeat(b, m, rep, false, err));
-    qsort(m->rate, (size_t)m->reps, sizeof(m->rate[0]), compare_doubles);
+    measure_sort(m);
     return SNELLEN_OK;
 }
 
@@ -73,14 +69,14 @@ static snellen_status measure(struct bench *b, struct measure *m, snellen_error 
 static void print_row(const struct measure *m)
 {
     printf("%-8s %8lld %8lld %10.1f   %.1f .. %.1f\n", m->test, (long long)m->n_tokens, (long long)m->depth,
-           median(m), m->rate[0], m->rate[m->reps - 1]);
+           measure_median(m), m->rate[0], m->rate[m->reps - 1]);
     ui_flush();   /* each row appears when it is measured */
 }
 
 static json_t *row_json(const struct measure *m)
 {
     return json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:f}", "test", m->test, "tokens", (json_int_t)m->n_tokens,
-                     "depth", (json_int_t)m->depth, "repetitions", (json_int_t)m->reps, "median", median(m), "min",
+                     "depth", (json_int_t)m->depth, "repetitions", (json_int_t)m->reps, "median", measure_median(m), "min",
                      m->rate[0], "max", m->rate[m->reps - 1]);
 }
 
@@ -167,7 +163,7 @@ static snellen_status measure_training(snellen_model *model, const snellen_train
     TRY(snellen_train_speed(model, shape, (uint32_t)m->reps, ui_progress(), seconds, err));
     m->n_tokens = shape->n_seqs * shape->n_tokens;
     for (int64_t i = 0; i < m->reps; i++) m->rate[i] = (double)m->n_tokens / seconds[i];
-    qsort(m->rate, (size_t)m->reps, sizeof(m->rate[0]), compare_doubles);
+    measure_sort(m);
     return SNELLEN_OK;
 }
 
@@ -229,12 +225,15 @@ static int run(int argc, char **argv)
     struct common_opts common = common_opts_default();
     struct int_list prompts = { 0 }, depths = { 0 };
     int64_t n_decode = DECODED, reps = 5, standard_prompt[] = { 512 }, standard_depth[] = { 0 };
-    bool train = false;
+    bool train = false, memories = false;
     const char *args[1];
     const struct opt table[] = {
         OPT_GROUP("what to measure"),
         OPT_FLAG(0, "train", &train, "training instead: steps of AdamW over all weights, 2 x 512 tokens; and, as `small`, "
                  "of a new llama of 4 layers and width 128, 64 x 60 tokens"),
+        OPT_FLAG(0, "memories", &memories, "every memory side by side: a prompt of -p (2048), -n tokens made after 1,000 and "
+                 "after 1,000,000 (or two depths of -d), how much memory each takes; --window, --block, --segments, --fam "
+                 "as given, else such that each sees 512 tokens"),
         OPT_INTS('p', "prompt", "N,..", &prompts, 0, CLI_MAX_TOKENS, "sizes of prompts to read; 0 = none",
                  .shown = "512"),
         OPT_INT('n', "predict", "N", &n_decode, 0, CLI_MAX_TOKENS,
@@ -254,18 +253,28 @@ static int run(int argc, char **argv)
     snellen_session_options options;
     if (train && of_sessions(&common, &prompts, &depths, n_decode))
         return ui_wrong("bench: --train takes -r and --threads; prompts, depths, memory and numbers are those of sessions");
-    if (common_session(&common, &options, &err)) return ui_fail(&err);
+    if (memories && (train || prompts.n > 1 || (depths.n && depths.n != 2) || common.memory != common_opts_default().memory))
+        return ui_wrong("bench: --memories takes one -p, two depths of -d and sizes, but no --memory and no --train");
+    if (memories && depths.n && (depths.v[0] < 1 || depths.v[0] >= depths.v[1]))
+        return ui_wrong("bench: --memories: two ascending depths expected");
+    if (memories && (!n_decode || (prompts.n && !prompts.v[0])))
+        return ui_wrong("bench: --memories measures a prompt and tokens made: -p and -n of at least 1 expected");
+    if (!memories && common_session(&common, &options, &err)) return ui_fail(&err);
     snellen_model *model = common_load(args[0], &common, &status);
     if (!model) return status;
-    common_own_memory(&common, model, &options);
+    if (!memories) common_own_memory(&common, model, &options);
     struct bench b = { .model = model, .info = snellen_model_get_info(model) };
     const struct int_list p = prompts.n ? prompts : (struct int_list){ standard_prompt, 1 };
     const struct int_list d = depths.n ? depths : (struct int_list){ standard_depth, 1 };
     struct measure *tests = NULL;
     size_t n = 0;
+    const struct memories_options side_by_side = { &common, prompts.n ? prompts.v[0] : 2048, n_decode,
+                                                   depths.n ? depths.v[0] : 1000, depths.n ? depths.v[1] : 1000000, reps };
+    bool sessions = !train && !memories;
     snellen_status failed = train ? bench_training(model, &common, reps, &err) : SNELLEN_OK;
-    if (!failed && !train) failed = list_tests(&p, n_decode, &d, reps, &tests, &n, &err);
-    if (!failed && !train) failed = n ? bench(&b, tests, n, &common, &options, &err)
+    if (memories) failed = bench_memories(model, &side_by_side, &err);
+    if (!failed && sessions) failed = list_tests(&p, n_decode, &d, reps, &tests, &n, &err);
+    if (!failed && sessions) failed = n ? bench(&b, tests, n, &common, &options, &err)
                             : error_set(&err, SNELLEN_E_USAGE, "bench: -p 0 and -n 0 leave nothing to measure");
     status = failed ? ui_fail(&err) : 0;
     mem_free(tests);
@@ -286,5 +295,5 @@ const struct verb verb_bench = {
     .args = "MODEL",
     .min_args = 1,
     .max_args = 1,
-    .examples = { "snellen bench smollm2 -p 512,2048 -n 64 -d 0,2048", "snellen bench smollm2 --cache f16 --json" },
+    .examples = { "snellen bench smollm2 -p 512,2048 -n 64 -d 0,2048", "snellen bench smollm2 --memories --block 128 --segments 3 --fam 16 -d 1000,20000" },
 };
