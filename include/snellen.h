@@ -326,7 +326,7 @@ SNELLEN_API const float *snellen_session_logits(const snellen_session *session);
 /* Forgets all but the first n_tokens. swa and sink: only to 0, or while nothing has left the window. */
 SNELLEN_API snellen_status snellen_session_truncate(snellen_session *session, int64_t n_tokens, snellen_error *err);
 
-/* Rows [fam, d_model] of a layer's newest feedback memory: of the last block that a token was read after. NULL for other
+/* Rows [fam, d_model] of a layer's newest feedback memory: of the last block that is complete. NULL for other
  * memories and before the first token. Valid until the next call. */
 SNELLEN_API const float *snellen_session_memory(const snellen_session *session, int64_t layer);
 /* Forgets all and begins with these rows [n_layers, fam, d_model] of another session in place of the model's prompt. */

@@ -3,7 +3,8 @@
  *
  *     bswa    all of those blocks
  *     xl      of those blocks and its own the last `window` tokens
- *     fam     as bswa, and the memory's F rows (of the last k blocks): feedback.c makes them where a block is complete
+ *     fam     as bswa, and the memory's F rows (of the last k blocks), which ride behind the block's own rows: projected with its
+ *             first batch, made with its last
  *
  * Keys lie in a ring of m + 1 blocks. The memory made of block t stands on the last F places of that block (or at
  * (last + 1/(F+1) ..), or at 0); the first one on the F places before the text. Memory and cost do not depend on how many
@@ -22,9 +23,10 @@ struct blocks {
     struct kv_store fam_kv;     /* fam_blocks memories of `fam` rows */
     float *rows;                /* [n_layers, fam, d_model] the newest memory */
     float *queries;             /* [n_layers, fam, n_heads * head_dim] of it, not turned */
-    double *positions;          /* [fam] where the memory that is being made stands */
-    int64_t n_made;             /* memories that were made, the first one included */
-    int64_t compressed;         /* tokens that are in them */
+    double *positions;          /* [fam] as asked for last */
+    int64_t n_kept;             /* memories whose keys and values were kept: of n_kept blocks, the first one included */
+    bool fresh;                 /* the rows are newer than those; so at the start of a block, and only there */
+    bool due;                   /* the prompt has yet to run up through the layers */
     bool learned_start;         /* the first memory is a learned prompt: no context, so that it is not added to */
 };
 
@@ -63,8 +65,9 @@ static void forget(struct blocks *b)
 {
     const struct memory_shape *s = &b->shape;
     size_t n = (size_t)(s->fam * s->d_model) * (size_t)(s->prompt_each_layer ? s->n_layers : 1);
-    b->base.length = b->compressed = b->n_made = 0;
-    b->learned_start = true;
+    b->base.length = b->n_kept = 0;
+    b->fresh = b->learned_start = true;
+    b->due = !s->prompt_each_layer;
     if (s->fam) memcpy(b->rows, s->prompt, n * sizeof *b->rows);
 }
 
@@ -182,8 +185,8 @@ static size_t blocks_spans(const struct memory *m, int64_t layer, struct attn_sp
     const struct blocks *b = (const struct blocks *)m;
     int64_t size = b->shape.block, t = m->length / size, fam = b->shape.fam;
     size_t n = spans_of_blocks(b, layer, MAX(t - b->shape.segments, 0), t - 1, spans);
-    int64_t seen = MIN(b->n_made, b->shape.fam_blocks);
-    for (int64_t i = b->n_made - seen; fam && i < b->n_made; i++) {
+    int64_t made = b->n_kept + b->fresh, seen = MIN(made, b->shape.fam_blocks);
+    for (int64_t i = made - seen; fam && i < made; i++) {
         spans[n] = kv_span(&b->fam_kv, layer, i % b->shape.fam_blocks * fam, fam, i * size - fam);
         spans[n++].rule = SPAN_ALL;
     }
@@ -200,10 +203,13 @@ static const int64_t *blocks_query_positions(const struct memory *m)
 
 static void blocks_end(struct memory *m)
 {
-    m->length += ((struct blocks *)m)->batch->n_rows;
+    struct blocks *b = (struct blocks *)m;
+    m->length += b->batch->n_rows;
+    b->n_kept += b->fresh;
+    b->fresh = m->length % b->shape.block == 0;
 }
 
-/* Back to the start, or within the block that is being filled. */
+/* Back to the start, or within the block that is being filled; a memory that was made of it cannot be unmade. */
 static bool blocks_truncate(struct memory *m, int64_t n)
 {
     struct blocks *b = (struct blocks *)m;
@@ -212,19 +218,12 @@ static bool blocks_truncate(struct memory *m, int64_t n)
         forget(b);
         return true;
     }
-    if (n <= begin || (b->shape.fam && b->compressed > begin)) return false;
+    if (n <= begin || (b->shape.fam && b->fresh)) return false;
     m->length = n;
     return true;
 }
 
 /* ---- the memory's rows (fam) --------------------------------------------------------------------------------------------------- */
-
-static enum memory_work fam_work(const struct memory *m)
-{
-    const struct blocks *b = (const struct blocks *)m;
-    if (!b->n_made) return b->shape.prompt_each_layer || !b->learned_start ? MEMORY_START_ROWS : MEMORY_START_PROMPT;
-    return m->length - b->compressed == b->shape.block ? MEMORY_UPDATE : MEMORY_NOTHING;
-}
 
 static int64_t fam_n_rows(const struct memory *m)
 {
@@ -243,11 +242,11 @@ static float *fam_queries(struct memory *m, int64_t layer)
     return b->queries + layer * b->shape.fam * b->shape.n_heads * b->shape.head_dim;
 }
 
-static const double *fam_positions(const struct memory *m)
+/* Of a memory that was made when `length` tokens were read. */
+static const double *positions_at(const struct blocks *b, int64_t length)
 {
-    const struct blocks *b = (const struct blocks *)m;
     int64_t fam = b->shape.fam;
-    double last = (double)m->length - 1;
+    double last = (double)length - 1;
     for (int64_t i = 0; i < fam; i++) {
         switch (b->shape.fam_positions) {
         case SNELLEN_FAM_FLOAT: b->positions[i] = last + (double)(i + 1) / (double)(fam + 1); break;
@@ -258,68 +257,121 @@ static const double *fam_positions(const struct memory *m)
     return b->positions;
 }
 
-/* Its own rows as they were kept last, and the block. */
-static size_t fam_spans(const struct memory *m, int64_t layer, struct attn_span *spans)
+static const double *fam_key_positions(const struct memory *m)
+{
+    return positions_at((const struct blocks *)m, m->length);
+}
+
+static const double *fam_query_positions(const struct memory *m)
 {
     const struct blocks *b = (const struct blocks *)m;
-    int64_t fam = b->shape.fam, size = b->shape.block, block = m->length / size - 1;
-    bool start = fam_work(m) != MEMORY_UPDATE;
-    int64_t newest = start ? 0 : b->n_made - 1;
-    spans[0] = kv_span(&b->fam_kv, layer, newest % b->shape.fam_blocks * fam, fam, newest * size - fam);
-    spans[0].rule = SPAN_ALL;
-    if (start) return 1;
-    spans[1] = kv_span(&b->kv, layer, slot_of(b, block), size, block * size);
-    spans[1].rule = SPAN_ALL;
-    return 2;
+    return positions_at(b, m->length + b->batch->n_rows);
+}
+
+static bool fam_project(const struct memory *m)
+{
+    return ((const struct blocks *)m)->fresh;
+}
+
+static bool fam_attend(const struct memory *m)
+{
+    const struct blocks *b = (const struct blocks *)m;
+    return (m->length + b->batch->n_rows) % b->shape.block == 0;
 }
 
 static void fam_keep(struct memory *m, int64_t layer, const float *k, const float *v)
 {
     struct blocks *b = (struct blocks *)m;
-    kv_put(&b->fam_kv, layer, b->n_made % b->shape.fam_blocks * b->shape.fam, k, v, 0, b->shape.fam);
+    kv_put(&b->fam_kv, layer, b->n_kept % b->shape.fam_blocks * b->shape.fam, k, v, 0, b->shape.fam);
 }
 
-static bool fam_carries(const struct memory *m)
+/* The memory before this block. */
+static struct attn_span newest_span(const struct blocks *b, int64_t layer)
+{
+    int64_t fam = b->shape.fam, newest = b->n_kept + b->fresh - 1;
+    struct attn_span span = kv_span(&b->fam_kv, layer, newest % b->shape.fam_blocks * fam, fam, newest * b->shape.block - fam);
+    span.rule = SPAN_ALL;
+    return span;
+}
+
+static size_t fam_spans(const struct memory *m, int64_t layer, struct attn_span *spans)
 {
     const struct blocks *b = (const struct blocks *)m;
-    return b->n_made > 1 || !b->learned_start;
+    int64_t size = b->shape.block, block = m->length / size;
+    spans[0] = newest_span(b, layer);
+    spans[1] = kv_span(&b->kv, layer, slot_of(b, block), size, block * size);
+    spans[1].rule = SPAN_ALL;
+    return 2;
 }
 
-static void fam_done(struct memory *m)
+static bool fam_carry_on(const struct memory *m)
+{
+    const struct blocks *b = (const struct blocks *)m;
+    return m->length >= b->shape.block || !b->learned_start;
+}
+
+static void fam_carried(struct memory *m)
 {
     struct blocks *b = (struct blocks *)m;
-    b->n_made++;
-    b->compressed = m->length;
+    b->learned_start = b->due = false;
 }
 
-static void fam_carry(struct memory *m)
+/* ---- its start: the prompt runs up, and what enters a layer is that layer's first memory -------------------------------------------- */
+
+static const float *start_run(struct memory *m)
 {
-    ((struct blocks *)m)->learned_start = false;
+    struct blocks *b = (struct blocks *)m;
+    return b->due ? b->rows : NULL;
 }
 
-static const struct memory_feedback feedback = {
-    .work = fam_work, .n_rows = fam_n_rows, .rows = fam_rows, .queries = fam_queries, .positions = fam_positions,
-    .spans = fam_spans, .keep = fam_keep, .carries = fam_carries, .done = fam_done,
-    .carry = fam_carry,
+static void start_enter(struct memory *m, int64_t layer, const float *x)
+{
+    const struct memory_shape *s = &((struct blocks *)m)->shape;
+    memcpy(fam_rows(m, layer), x, (size_t)(s->fam * s->d_model) * sizeof *x);
+}
+
+static size_t start_spans(const struct memory *m, int64_t layer, struct attn_span *spans)
+{
+    spans[0] = newest_span((const struct blocks *)m, layer);
+    return 1;
+}
+
+static void start_done(struct memory *m, const float *x)
+{
+    (void)x;
+    ((struct blocks *)m)->due = false;
+}
+
+static const struct memory_passes fam_passes = {
+    .run = start_run, .positions = fam_key_positions, .enter = start_enter, .keep = fam_keep, .spans = start_spans,
+    .done = start_done,
+};
+
+static const struct memory_riders fam_riders = {
+    .project = fam_project, .attend = fam_attend, .rows = fam_rows, .queries = fam_queries,
+    .key_positions = fam_key_positions, .query_positions = fam_query_positions, .keep = fam_keep, .spans = fam_spans,
+    .carry_on = fam_carry_on, .carried = fam_carried,
 };
 
 /* ---- as part of a state ---------------------------------------------------------------------------------------------------------- */
 
-/* How many memories were made, and from how much, follows from the length: a whole block waits for the token after it. */
+/* How many memories were kept follows from the length. */
 static void blocks_state(struct memory *m, struct state *s)
 {
     struct blocks *b = (struct blocks *)m;
     const struct memory_shape *shape = &b->shape;
-    int64_t n_rows = shape->n_layers * shape->fam, learned = b->learned_start;
+    int64_t n_rows = shape->n_layers * shape->fam, learned = b->learned_start, due = b->due;
     kv_state(&b->kv, 0, MIN(m->length, b->kv.slots), s);
     if (!shape->fam) return;
     kv_state(&b->fam_kv, 0, b->fam_kv.slots, s);
     state_bytes(s, b->rows, (uint64_t)(n_rows * shape->d_model) * sizeof *b->rows);
     state_bytes(s, b->queries, (uint64_t)(n_rows * shape->n_heads * shape->head_dim) * sizeof *b->queries);
     state_number(s, &learned, 0, 1, "start of the memory");
+    state_number(s, &due, 0, m->length == 0, "start of the memory");
     b->learned_start = learned;
-    b->compressed = m->length ? (m->length - 1) / shape->block * shape->block : 0;
-    b->n_made = m->length ? b->compressed / shape->block + 1 : 0;
+    b->due = due;
+    b->fresh = m->length % shape->block == 0;
+    b->n_kept = m->length / shape->block + !b->fresh;
 }
 
 /* ---- the three --------------------------------------------------------------------------------------------------------------------- */
@@ -334,4 +386,5 @@ const struct memory_ops memory_bswa = {
 const struct memory_ops memory_xl = {
     .name = "xl", .kind = SNELLEN_MEMORY_XL, .bytes = bswa_bytes, .create = xl_create, BLOCKS};
 const struct memory_ops memory_fam = {
-    .name = "fam", .kind = SNELLEN_MEMORY_FAM, .bytes = blocks_bytes, .create = fam_create, .feedback = &feedback, BLOCKS};
+    .name = "fam", .kind = SNELLEN_MEMORY_FAM, .bytes = blocks_bytes, .create = fam_create, .n_rows = fam_n_rows,
+    .passes = &fam_passes, .riders = &fam_riders, BLOCKS};

@@ -40,13 +40,13 @@ static void turn_rows(const struct snellen_model *model, struct workspace *w, co
     if (shifted) rope_angles(w->turns_shifted_local, shifted, n, local->inv_freq, local->half, local->scale);
 }
 
-void sharpen_rows(struct workspace *w, const struct batch *batch)
+void sharpen_rows(struct workspace *w, int64_t row0, const int64_t *positions, int64_t n)
 {
     const struct temper *t = &w->temper;
-    for (int64_t i = 0; t->on && i < batch->n_rows; i++) {
-        int64_t place = batch->positions[i] + 1;
+    for (int64_t i = 0; t->on && i < n; i++) {
+        int64_t place = positions[i] + 1;
         bool by_length = t->log_from && place > t->log_from;
-        w->sharpness[i] = (float)((by_length ? log((double)place) / log((double)t->log_from) : 1) / t->temp);
+        w->sharpness[row0 + i] = (float)((by_length ? log((double)place) / log((double)t->log_from) : 1) / t->temp);
     }
 }
 
@@ -83,11 +83,12 @@ snellen_status decoder_forward(const struct snellen_model *model, struct workspa
                                struct memory *memory, const struct batch_outputs *out, snellen_error *err)
 {
     int64_t n = batch->n_rows * model->desc.d_model, n_layers = model->desc.n_layers;
-    feedback_forward(model, w, memory);
+    passes_forward(model, w, memory);
     memory->ops->begin(memory, batch);
     decoder_embed(model, w, batch);
     turn_rows(model, w, batch, memory);
-    sharpen_rows(w, batch);
+    sharpen_rows(w, 0, batch->positions, batch->n_rows);
+    riders_place(model, w, batch, memory);
     keep_hidden(out, 0, w->x, n);
     if (!all_finite(w->x, n)) return not_finite(model, w, 0, err);
     for (int64_t layer = 0; layer < n_layers; layer++) {

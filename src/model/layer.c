@@ -92,38 +92,43 @@ static void sharpen_queries(const struct workspace *w, float *q, int64_t n_rows,
     round_to(q, w->rounding, n_rows * width);
 }
 
-/* w->mix = what the queries in w->q get from the spans */
-static void mix_spans(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
-                      size_t n_spans)
+/* w->mix = what n rows' queries in w->q get from the first n_spans of w->spans. The watch (or NULL) sees the batch's rows. */
+static void mix_spans(const struct snellen_model *model, int64_t layer, struct workspace *w, const int64_t *positions,
+                      int64_t n, size_t n_spans, const struct batch *watched)
 {
     const struct model_desc *d = &model->desc;
-    int64_t n = batch->n_rows, width = d->n_heads * d->head_dim;
-    if (w->sharpness) sharpen_queries(w, w->q, n, width);
     struct attn_shape shape = {
         .n_heads = d->n_heads, .n_kv_heads = d->n_kv_heads, .head_dim = d->head_dim,
         .scale = (float)d->attn_scale, .soft_cap = (float)d->attn_soft_cap, .alibi = model->alibi,
         .slope_factors = w->sharpness,
         .kv_type = w->kv_type,
     };
-    if (w->watch) w->watch->see(w->watch, layer, w->q, batch, w->spans, n_spans, &shape);
-    attention(w->mix, w->q, batch->positions, n, w->spans, n_spans, &shape, w->scratch, w->scratch_bytes);
-    round_to(w->mix, w->rounding, n * width);
+    if (w->sharpness) sharpen_queries(w, w->q, n, d->n_heads * d->head_dim);
+    if (w->watch && watched) w->watch->see(w->watch, layer, w->q, watched, w->spans, n_spans, &shape);
+    attention(w->mix, w->q, positions, n, w->spans, n_spans, &shape, w->scratch, w->scratch_bytes);
+    round_to(w->mix, w->rounding, n * d->n_heads * d->head_dim);
+}
+
+/* What the batch's rows may see; queries that were turned a second time go with their spans. */
+static size_t batch_spans(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n,
+                          const struct memory *memory)
+{
+    size_t n_spans = memory->ops->spans(memory, layer, w->spans);
+    for (size_t i = 0; i < n_spans; i++)
+        if (w->spans[i].q_positions) w->spans[i].q = w->q_shifted; /* NULL without turns: the rows' own queries */
+    if (w->sharpness && memory->ops->query_positions(memory) && w->q_shifted)
+        sharpen_queries(w, w->q_shifted, n, model->desc.n_heads * model->desc.head_dim);
+    return n_spans;
 }
 
 static void attend(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
                    struct memory *memory)
 {
     int64_t n = batch->n_rows;
-    const int64_t *shifted = memory->ops->query_positions(memory);
     project_qkv(model, layer, w, n);
-    turn_qk(model, layer, w, n, shifted != NULL);
+    turn_qk(model, layer, w, n, memory->ops->query_positions(memory) != NULL);
     memory->ops->store(memory, layer, w->k, w->v);
-    size_t n_spans = memory->ops->spans(memory, layer, w->spans);
-    for (size_t i = 0; i < n_spans; i++)
-        if (w->spans[i].q_positions) w->spans[i].q = w->q_shifted; /* NULL without turns: the rows' own queries */
-    if (w->sharpness && shifted && w->q_shifted)
-        sharpen_queries(w, w->q_shifted, n, model->desc.n_heads * model->desc.head_dim);
-    mix_spans(model, layer, w, batch, n_spans);
+    mix_spans(model, layer, w, batch->positions, n, batch_spans(model, layer, w, n, memory), batch);
 }
 
 /* ---- feed-forward ------------------------------------------------------------------------------------------------------ */
@@ -148,8 +153,8 @@ static void feed_forward(const struct snellen_model *model, int64_t layer, struc
 
 /* ---- the layer ----------------------------------------------------------------------------------------------------------- */
 
-/* From attention's result in w->mix to the layer's: x = x + .., or without the rows' own x: x = 0 + .. */
-static void finish(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, bool with_x)
+/* From attention's result in w->mix to the layer's: x = x + .., but x = 0 + .. for rows from `bare` on. */
+static void finish(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, int64_t bare)
 {
     const struct layer_weights *lw = &model->layers[layer];
     int64_t d = model->desc.d_model;
@@ -158,7 +163,7 @@ static void finish(const struct snellen_model *model, int64_t layer, struct work
     linear_forward(&lw->output, w->a, w->mix, n, w);
     if (lw->post_attn_norm.weight) norm_forward(model, &lw->post_attn_norm, w->a, w->a, n, d, w);
     if (parallel) norm_forward(model, &lw->ffn_norm, w->h, w->x, n, d, w);
-    if (!with_x) memset(w->x, 0, (size_t)(n * d) * sizeof *w->x);
+    if (bare < n) memset(w->x + bare * d, 0, (size_t)((n - bare) * d) * sizeof *w->x);
     residual(w, w->a, n * d);
 
     if (!parallel) norm_forward(model, &lw->ffn_norm, w->h, w->x, n, d, w);
@@ -167,33 +172,81 @@ static void finish(const struct snellen_model *model, int64_t layer, struct work
     residual(w, w->h, n * d);
 }
 
+static void norm_in(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n)
+{
+    norm_forward(model, &model->layers[layer].attn_norm, w->h, w->x, n, model->desc.d_model, w);
+}
+
+void layer_pass(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, struct memory *memory)
+{
+    const struct memory_passes *p = memory->ops->passes;
+    norm_in(model, layer, w, n);
+    project_qkv(model, layer, w, n);
+    turn_qk(model, layer, w, n, false);
+    p->keep(memory, layer, w->k, w->v);
+    mix_spans(model, layer, w, w->row_positions, n, p->spans(memory, layer, w->spans), NULL);
+    finish(model, layer, w, n, n);
+}
+
+/* ---- rows that ride behind a batch's --------------------------------------------------------------------------------------- */
+
+/* The queries of riders, which wait not turned, behind the batch's, turned to where the new rows will stand; and what they
+ * see, behind what the batch's rows see. */
+static size_t seat_riders(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, int64_t n_riders,
+                          size_t n_spans, struct memory *memory)
+{
+    const struct memory_riders *r = memory->ops->riders;
+    const struct model_desc *d = &model->desc;
+    bool local = model_layer_windowed(model, layer);
+    const struct rope *rope = local ? &model->rope_local : &model->rope;
+    const float *turns = local ? w->turns_local : w->turns;
+    int64_t width = d->n_heads * d->head_dim;
+    float *q = w->q + n * width;
+    memcpy(q, r->queries(memory, layer), (size_t)(n_riders * width) * sizeof *q);
+    if (d->positions == POSITION_ROTARY)
+        turn(model, rope, w, q, turns + (n + n_riders) * rope->half * 2, n_riders, d->n_heads);
+    for (size_t i = 0; i < n_spans; i++) w->spans[i].row0 = 0, w->spans[i].rows = n;
+    size_t n_more = r->spans(memory, layer, w->spans + n_spans);
+    for (size_t i = n_spans; i < n_spans + n_more; i++) w->spans[i].row0 = n, w->spans[i].rows = n_riders;
+    return n_spans + n_more;
+}
+
+/* layer_forward() with rows behind the batch's: projected with them, or attending with them, or both. */
+static void forward_with_riders(const struct snellen_model *model, int64_t layer, struct workspace *w,
+                                const struct batch *batch, bool project, bool attending, struct memory *memory)
+{
+    const struct memory_riders *r = memory->ops->riders;
+    const struct model_desc *d = &model->desc;
+    int64_t n = batch->n_rows, n_riders = memory->ops->n_rows(memory), width = d->n_heads * d->head_dim;
+    int64_t n_in = n + (project ? n_riders : 0), n_out = n + (attending ? n_riders : 0);
+    size_t bytes = (size_t)(n_riders * d->d_model) * sizeof(float);
+    memcpy(w->x + n * d->d_model, r->rows(memory, layer), bytes);
+    norm_in(model, layer, w, n_in);
+    project_qkv(model, layer, w, n_in);
+    if (project) memcpy(r->queries(memory, layer), w->q + n * width, (size_t)(n_riders * width) * sizeof(float));
+    turn_qk(model, layer, w, n_in, false);
+    memory->ops->store(memory, layer, w->k, w->v);
+    int64_t kv = n * d->n_kv_heads * d->head_dim;
+    if (project) r->keep(memory, layer, w->k + kv, w->v + kv);
+    size_t n_spans = batch_spans(model, layer, w, n, memory);
+    if (attending) n_spans = seat_riders(model, layer, w, n, n_riders, n_spans, memory);
+    mix_spans(model, layer, w, w->row_positions, n_out, n_spans, batch);
+    finish(model, layer, w, n_out, r->carry_on(memory) ? n_out : n);
+    if (attending) memcpy(r->rows(memory, layer), w->x + n * d->d_model, bytes);
+}
+
+/* ---- a batch ---------------------------------------------------------------------------------------------------------------- */
+
 void layer_forward(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
                    struct memory *memory)
 {
-    norm_forward(model, &model->layers[layer].attn_norm, w->h, w->x, batch->n_rows, model->desc.d_model, w);
+    const struct memory_riders *r = memory->ops->riders;
+    bool project = r && r->project(memory), attending = r && r->attend(memory);
+    if (project || attending) {
+        forward_with_riders(model, layer, w, batch, project, attending, memory);
+        return;
+    }
+    norm_in(model, layer, w, batch->n_rows);
     attend(model, layer, w, batch, memory);
-    finish(model, layer, w, batch->n_rows, true);
-}
-
-/* ---- a memory's own rows ------------------------------------------------------------------------------------------------- */
-
-void layer_project(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, float *queries)
-{
-    norm_forward(model, &model->layers[layer].attn_norm, w->h, w->x, n, model->desc.d_model, w);
-    project_qkv(model, layer, w, n);
-    memcpy(queries, w->q, (size_t)(n * model->desc.n_heads * model->desc.head_dim) * sizeof *queries);
-    turn_qk(model, layer, w, n, false);
-}
-
-void layer_attend(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *rows,
-                  const float *queries, size_t n_spans, bool with_x)
-{
-    const struct model_desc *d = &model->desc;
-    bool local = model_layer_windowed(model, layer);
-    memcpy(w->q, queries, (size_t)(rows->n_rows * d->n_heads * d->head_dim) * sizeof *queries);
-    if (d->positions == POSITION_ROTARY)
-        turn(model, local ? &model->rope_local : &model->rope, w, w->q, local ? w->turns_local : w->turns, rows->n_rows,
-             d->n_heads);
-    mix_spans(model, layer, w, rows, n_spans);
-    finish(model, layer, w, rows->n_rows, with_x);
+    finish(model, layer, w, batch->n_rows, batch->n_rows);
 }

@@ -7,8 +7,8 @@
  *                     spans(layer, list)        what the batch's rows may see, the new keys included
  *     end(memory)                               the batch is part of the past now
  *
- * A memory may have rows of its own, which go through the layers when it begins and when a block is complete, before the
- * next batch: struct memory_feedback.
+ * A memory may have rows of its own, which go through the layers alone or behind a batch's rows: struct memory_passes,
+ * struct memory_riders.
  *
  * The decoder knows no memory by name; src/memory implements this header, one file a memory. */
 #ifndef MODEL_MEMORY_H
@@ -54,31 +54,36 @@ struct memory_shape {
     bool prompt_each_layer;
 };
 
-/* Spans a memory lists for a batch without groups. */
-enum { MEMORY_MAX_FAM_BLOCKS = 8, MEMORY_MAX_SPANS = 3 + MEMORY_MAX_FAM_BLOCKS };
+/* Spans a memory lists for a batch without groups, those of its own rows included. */
+enum { MEMORY_MAX_FAM_BLOCKS = 8, MEMORY_MAX_SPANS = 5 + MEMORY_MAX_FAM_BLOCKS };
 
-/* A memory's own rows (fam, arXiv 2404.09173): each layer's are the layer's result for them at the block before. */
-enum memory_work {
-    MEMORY_NOTHING,
-    MEMORY_START_PROMPT,        /* rows(0) hold the prompt, which runs up: the input of layer l is its first memory */
-    MEMORY_START_ROWS,          /* each layer's rows are there: only their queries, keys and values are wanted */
-    MEMORY_UPDATE,              /* a block is complete: each layer's rows see themselves and it */
+/* Rows of a memory's own, n_rows of them, that run up through the layers alone, before a batch begins: for as long as
+ * run() gives rows. In each layer the rows' keys and values are kept, then the rows see the spans. */
+struct memory_passes {
+    const float *(*run)(struct memory *m);               /* [n_rows, d_model] that enter the first layer; NULL = none now */
+    const double *(*positions)(const struct memory *m);  /* [n_rows] where they stand */
+    void (*enter)(struct memory *m, int64_t layer, const float *x);  /* x [n_rows, d_model] enters the layer; may be NULL */
+    void (*keep)(struct memory *m, int64_t layer, const float *k, const float *v);
+    size_t (*spans)(const struct memory *m, int64_t layer, struct attn_span *spans);
+    void (*done)(struct memory *m, const float *x);      /* x has left the last layer */
 };
-struct memory_feedback {
-    enum memory_work (*work)(const struct memory *m);
-    int64_t (*n_rows)(const struct memory *m);
+
+/* Rows of each layer's own, n_rows of them, that go through that layer behind the rows of a batch, and not on to the next
+ * layer (fam, arXiv 2404.09173). In the first batch of a block the rows are projected: their keys and values are what
+ * the block sees of them. In the batch that completes a block they attend: their queries see themselves and the block, and
+ * the layer's result takes their place. Both at once in a batch that is a whole block. */
+struct memory_riders {
+    bool (*project)(const struct memory *m), (*attend)(const struct memory *m);   /* in the batch that was begun */
     float *(*rows)(struct memory *m, int64_t layer);     /* [n_rows, d_model] to be read and replaced */
     float *(*queries)(struct memory *m, int64_t layer);  /* [n_rows, n_heads * head_dim] not turned; the same */
-    /* Where the rows stand that this work makes, [n_rows]; queries and keys are turned to it. */
-    const double *(*positions)(const struct memory *m);
-    /* What the rows see: their own keys as they were kept last, then the block. At most two spans. */
-    size_t (*spans)(const struct memory *m, int64_t layer, struct attn_span *spans);
-    /* Keys and values [n_rows, n_kv_heads, head_dim] of the rows: the layer's newest memory. */
+    /* [n_rows] where the rows stand, as keys; where those stand that this batch makes, as queries. */
+    const double *(*key_positions)(const struct memory *m);
+    const double *(*query_positions)(const struct memory *m);
     void (*keep)(struct memory *m, int64_t layer, const float *k, const float *v);
-    bool (*carries)(const struct memory *m);             /* an update adds to the rows; false: it replaces them */
-    void (*done)(struct memory *m);
-    /* The rows, just written to an empty memory, carry what was read before. */
-    void (*carry)(struct memory *m);
+    /* What attending rows see: at most two spans. */
+    size_t (*spans)(const struct memory *m, int64_t layer, struct attn_span *spans);
+    bool (*carry_on)(const struct memory *m);            /* the result is added to the rows; false: it replaces them */
+    void (*carried)(struct memory *m);                   /* the rows, just written to an empty memory, carry a context */
 };
 
 struct memory_ops {
@@ -102,7 +107,9 @@ struct memory_ops {
     void (*end)(struct memory *m);
     /* Most rows that the next batch may have, at least 1; NULL = no limit of its own. */
     int64_t (*room)(const struct memory *m);
-    const struct memory_feedback *feedback;  /* NULL: no rows of its own */
+    int64_t (*n_rows)(const struct memory *m);  /* of its own; NULL: none */
+    const struct memory_passes *passes;         /* or NULL */
+    const struct memory_riders *riders;         /* or NULL */
     /* Forget all but the first n tokens; false when some of what those rows may see is gone. */
     bool (*truncate)(struct memory *m, int64_t n);
     /* What was read, kept for or restored from a file; length is restored before. The shape is the same. */

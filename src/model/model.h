@@ -168,7 +168,7 @@ struct workspace {
     float *q, *q_shifted, *mix; /* [rows, n_heads, head_dim]; q_shifted only for memories that shift positions */
     float *k, *v;               /* [rows, n_kv_heads, head_dim] */
     int64_t *positions;         /* [rows] */
-    int64_t *row_positions;     /* [rows] of a memory's own rows */
+    int64_t *row_positions;     /* [rows] of a batch's rows and a memory's own */
     float *sharpness;           /* [rows] what temper makes of a row's scores; NULL = as they are */
     float *gate, *up;           /* [rows, d_ff] */
     float *turns, *turns_local; /* [rows, half, 2] cos and sin of the rows' positions */
@@ -209,13 +209,8 @@ void workspace_free(struct workspace *w);
 /* x [batch rows, d] of w through layer `layer`, against what `memory` shows. */
 void layer_forward(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *batch,
                    struct memory *memory);
-/* Rows of a memory of this layer, w->x [n, d]: their queries [n, n_heads * head_dim], not turned, and w->k, w->v, turned to
- * w->turns. */
-void layer_project(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, float *queries);
-/* The rest of the layer for these rows: queries, turned to w->turns, see the first n_spans of w->spans. w->x becomes x +
- * what the layer adds, or that alone where not with_x. */
-void layer_attend(const struct snellen_model *model, int64_t layer, struct workspace *w, const struct batch *rows,
-                  const float *queries, size_t n_spans, bool with_x);
+/* n rows of a memory's own, in w->x, through the layer alone. */
+void layer_pass(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, struct memory *memory);
 /* model_memory.c: fam.safetensors in a model's folder, the tensor fam.prompt where there is a prompt, and "about", JSON:
  * kind, block, segments, window, fam, fam_blocks, positions. A model without a memory of its own writes none; a folder
  * without the file has none. Loading reads what the model's file has, of either kind. */
@@ -223,10 +218,14 @@ snellen_status model_memory_save(const struct snellen_model *model, const char *
 snellen_status model_memory_load(struct snellen_model *model, snellen_error *err);
 /* The same in a GGUF file: keys fam.*, and the tensor fam.prompt, [n_layers * fam, d_model] where each layer has its own. */
 void model_memory_put_gguf(const struct snellen_model *model, struct gguf_writer *w);
-/* w->sharpness of the batch's rows, where temper is on. */
-void sharpen_rows(struct workspace *w, const struct batch *batch);
-/* feedback.c: the rows of a memory that is to be begun or has a whole block before it. */
-void feedback_forward(const struct snellen_model *model, struct workspace *w, struct memory *memory);
+/* w->sharpness of rows from row0 on, where temper is on. */
+void sharpen_rows(struct workspace *w, int64_t row0, const int64_t *positions, int64_t n);
+/* feedback.c: the passes of a memory's own rows that are due before a batch. */
+void passes_forward(const struct snellen_model *model, struct workspace *w, struct memory *memory);
+/* Positions of a batch that was begun and of the rows that ride behind it: w->row_positions of all rows that attend; turns
+ * of the riders' keys behind the batch's own, and of their queries behind those. */
+void riders_place(const struct snellen_model *model, struct workspace *w, const struct batch *batch,
+                  const struct memory *memory);
 /* y = norm(x); the model's kind of norm. In place allowed. */
 void norm_forward(const struct snellen_model *model, const struct norm *norm, float *y, const float *x, int64_t n_rows,
                   int64_t n, const struct workspace *w);

@@ -164,7 +164,7 @@ struct workspace_shape session_workspace_shape(const struct memory_shape *m, con
     static const enum rounding roundings[] = {[SNELLEN_F32] = ROUND_NONE, [SNELLEN_BF16] = ROUND_BF16,
                                               [SNELLEN_F16] = ROUND_F16};
     const struct memory_ops *ops = memory_find(o->memory);
-    return (struct workspace_shape){.rows = MAX(o->chunk, m->fam), .branches = ops->branches, .shifts = ops->shifts_positions,
+    return (struct workspace_shape){.rows = o->chunk + 2 * m->fam, .branches = ops->branches, .shifts = ops->shifts_positions,
                                     .n_threads = o->n_threads, .rounding = roundings[o->precision],
                                     .kv_type = m->kv_type, .exact = o->exact,
                                     .temper = {o->attn_temp != 1 || o->attn_log, o->attn_temp, o->attn_log}};
@@ -292,20 +292,20 @@ snellen_status snellen_session_truncate(snellen_session *s, int64_t n_tokens, sn
 
 const float *snellen_session_memory(const snellen_session *s, int64_t layer)
 {
-    const struct memory_feedback *f = s->memory->ops->feedback;
-    bool there = f && s->memory->length > 0 && layer >= 0 && layer < s->model->desc.n_layers;
-    return there ? f->rows(s->memory, layer) : NULL;
+    const struct memory_riders *r = s->memory->ops->riders;
+    bool there = r && s->memory->length > 0 && layer >= 0 && layer < s->model->desc.n_layers;
+    return there ? r->rows(s->memory, layer) : NULL;
 }
 
 snellen_status snellen_session_set_memory(snellen_session *s, const float *rows, snellen_error *err)
 {
-    const struct memory_feedback *f = s->memory->ops->feedback;
-    FAIL_IF(!f, SNELLEN_E_UNSUPPORTED, "%s memory has no rows of its own", s->memory->ops->name);
+    const struct memory_riders *r = s->memory->ops->riders;
+    FAIL_IF(!r, SNELLEN_E_UNSUPPORTED, "%s memory has no rows of each layer's own", s->memory->ops->name);
     session_clear(s);
-    int64_t n = f->n_rows(s->memory) * s->model->desc.d_model;
+    int64_t n = s->memory->ops->n_rows(s->memory) * s->model->desc.d_model;
     for (int64_t layer = 0; layer < s->model->desc.n_layers; layer++)
-        memcpy(f->rows(s->memory, layer), rows + layer * n, (size_t)n * sizeof *rows);
-    f->carry(s->memory);
+        memcpy(r->rows(s->memory, layer), rows + layer * n, (size_t)n * sizeof *rows);
+    r->carried(s->memory);
     return SNELLEN_OK;
 }
 
