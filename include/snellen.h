@@ -111,6 +111,8 @@ typedef enum snellen_memory_kind {
     SNELLEN_MEMORY_XL,   /* the same, but of the blocks before only the last `window` tokens */
     SNELLEN_MEMORY_FAM,  /* feedback attention memory (arXiv 2404.09173): bswa, and `fam` rows a layer into which that layer
                             compresses each block that is complete */
+    SNELLEN_MEMORY_RMT,  /* recurrent memory (arXiv 2207.06881): `fam` rows before a block that are read and behind it that are
+                            written, and are read at the next; nothing else goes from block to block */
 } snellen_memory_kind;
 
 /* Where the rows of a feedback memory stand: on the last places of the block they were made from, between that block and
@@ -262,9 +264,9 @@ typedef struct snellen_session_options {
     snellen_memory_kind memory;  /* default: full */
     int64_t window;              /* swa, sink: tokens; 0 = the model's own window, or 1024 for sink */
     int64_t sinks;               /* sink: first tokens that stay; default 4 */
-    int64_t block;               /* bswa, xl, fam: tokens of a block; 0 = the model's own, else 1024 */
+    int64_t block;               /* bswa, xl, fam, rmt: tokens of a block; 0 = the model's own, else 1024 */
     int64_t segments;            /* blocks before its own that a token sees; -1 (default) = the model's own, else 3 */
-    int64_t fam;                 /* fam: rows of the memory; 0 = the model's own, else 64 */
+    int64_t fam;                 /* fam, rmt: rows of the memory; 0 = the model's own, else 64 */
     int64_t fam_blocks;          /* fam: memories of so many blocks are seen; 0 = the model's own, else 1 */
     int64_t n_context;           /* full: most tokens the session can hold; 0 = the model's n_context */
     int64_t chunk;               /* tokens processed at a time; 0 = 512; 1 = token by token */
@@ -281,7 +283,7 @@ typedef struct snellen_session_options {
 } snellen_session_options;
 
 SNELLEN_API snellen_session_options snellen_session_options_default(void);
-/* "full", "swa", "sink" to a kind; SNELLEN_E_USAGE names the known ones. */
+/* "full", "swa", .. to a kind; SNELLEN_E_USAGE names the known ones. */
 SNELLEN_API snellen_status snellen_memory_parse(const char *name, snellen_memory_kind *kind, snellen_error *err);
 SNELLEN_API const char *snellen_memory_name(snellen_memory_kind kind);
 

@@ -260,7 +260,9 @@ static int run(int argc, char **argv)
     if (memories && (!n_decode || (prompts.n && !prompts.v[0])))
         return ui_wrong("bench: --memories measures a prompt and tokens made: -p and -n of at least 1 expected");
     if (!memories && common_session(&common, &options, &err)) return ui_fail(&err);
-    snellen_model *model = common_load(args[0], &common, &status);
+    if (memories && (common.fam_prompt || common.fam_positions))
+        return ui_wrong("bench: --memories: speed does not depend on --fam-prompt and --fam-positions");
+    snellen_model *model = memories ? cli_load(args[0], &status) : common_load(args[0], &common, &status);
     if (!model) return status;
     if (!memories) common_own_memory(&common, model, &options);
     struct bench b = { .model = model, .info = snellen_model_get_info(model) };

@@ -77,7 +77,7 @@ static snellen_status add_subjects(struct table *t, snellen_model *model, const 
                                    snellen_error *err)
 {
     static const snellen_memory_kind kinds[] = {SNELLEN_MEMORY_FULL, SNELLEN_MEMORY_SWA, SNELLEN_MEMORY_SINK,
-                                                SNELLEN_MEMORY_BSWA, SNELLEN_MEMORY_FAM};
+                                                SNELLEN_MEMORY_BSWA, SNELLEN_MEMORY_FAM, SNELLEN_MEMORY_RMT};
     for (size_t i = 0; i < COUNT_OF(kinds); i++) {
         snellen_error why;
         struct subject *s = &t->subjects[t->n];

@@ -62,27 +62,28 @@ enum { CLI_MAX_TOKENS = 1 << 30 };
 /* Which tokens a row may see. */
 #define OPTS_MEMORY(c)                                                                                                 \
     OPT_GROUP("memory"),                                                                                               \
-    OPT_CHOICE(0, "memory", "KIND", &(c)->memory, "full swa sink bswa xl fam",                                         \
+    OPT_CHOICE(0, "memory", "KIND", &(c)->memory, "full swa sink bswa xl fam rmt",                                         \
                "full: every token sees all before it, the context is an end. The others read without end in fixed "    \
                "space. swa: each layer sees the last --window tokens. sink: the same and the first --sinks tokens, "   \
                "which keeps models fluent that lean on the start. bswa: blocks of --block tokens, a token sees its "   \
                "own and the --segments before. xl: of these the last --window tokens. fam: bswa, and a feedback "      \
-               "memory of --fam rows that each block is compressed into",                                              \
+               "memory of --fam rows that each block is compressed into. rmt: own block, and --fam rows that are "    \
+               "read before it and written behind it",                                                                 \
                .shown = "the model's own, or full"),                                                                   \
     OPT_INT(0, "window", "N", &(c)->window, 1, CLI_MAX_TOKENS, "swa, sink, xl: tokens that are seen; smaller is "      \
             "faster", .shown = "the model's own window, or 1024 for sink, a block for xl"),                            \
     OPT_INT(0, "sinks", "N", &(c)->sinks, 0, 65536, "sink: first tokens that stay"),                                   \
-    OPT_INT(0, "block", "B", &(c)->block, 1, 1 << 24, "bswa, xl, fam: tokens of a block",                              \
+    OPT_INT(0, "block", "B", &(c)->block, 1, 1 << 24, "bswa, xl, fam, rmt: tokens of a block",                          \
             .shown = "the model's own, or 1024"),                                                                      \
     OPT_INT(0, "segments", "M", &(c)->segments, 0, 65536, "bswa, xl, fam: blocks before its own that a token sees",    \
             .shown = "the model's own, or 3"),                                                                         \
-    OPT_INT(0, "fam", "F", &(c)->fam, 1, 65536, "fam: rows of the memory", .shown = "the model's own, or 64"),         \
+    OPT_INT(0, "fam", "F", &(c)->fam, 1, 65536, "fam, rmt: rows of the memory", .shown = "the model's own, or 64"),         \
     OPT_INT(0, "fam-blocks", "K", &(c)->fam_blocks, 1, 8, "fam: memories of so many blocks are seen",                  \
             .shown = "the model's own, or 1"),                                                                         \
     OPT_CHOICE(0, "fam-positions", "WHERE", &(c)->fam_positions, "last float zero",                                    \
                "fam: its rows stand on the last places of their block, between it and the next, or at 0",              \
                .shown = "the model's own, or last"),                                                                   \
-    OPT_TEXT(0, "fam-prompt", "FILE", &(c)->fam_prompt, "fam: safetensors file whose tensor fam.prompt the memory "    \
+    OPT_TEXT(0, "fam-prompt", "FILE", &(c)->fam_prompt, "fam, rmt: safetensors file whose fam.prompt the memory "    \
              "begins with", .shown = "the model's own")
 #define OPTS_CONTEXT(c)                                                                                                \
     OPT_INT(0, "context", "N", &(c)->context, 1, CLI_MAX_TOKENS,                                                       \

@@ -24,24 +24,33 @@ static snellen_precision precision_parse(const char *name)
     return !strcmp(name, "bf16") ? SNELLEN_BF16 : !strcmp(name, "f16") ? SNELLEN_F16 : SNELLEN_F32;
 }
 
+/* Options of blocks and of rows where the memory has none. */
+static snellen_status fits_blocks(const struct common_opts *c, snellen_memory_kind kind, snellen_error *err)
+{
+    const char *name = snellen_memory_name(kind);
+    bool fam = kind == SNELLEN_MEMORY_FAM, rmt = kind == SNELLEN_MEMORY_RMT;
+    bool blocks = fam || kind == SNELLEN_MEMORY_BSWA || kind == SNELLEN_MEMORY_XL;
+    FAIL_IF((c->block && !blocks && !rmt) || (c->segments >= 0 && !blocks), SNELLEN_E_USAGE,
+            "--block, --segments: %s memory has no %s; --memory bswa, xl or fam expected", name,
+            rmt ? "segments" : "blocks");
+    FAIL_IF((c->fam_blocks || c->fam_positions) && !fam, SNELLEN_E_USAGE,
+            "--fam-blocks, --fam-positions: %s memory has no such rows; --memory fam expected", name);
+    FAIL_IF((c->fam || c->fam_prompt) && !fam && !rmt, SNELLEN_E_USAGE,
+            "--fam, --fam-prompt: %s memory has no rows of its own; --memory fam or rmt expected", name);
+    return SNELLEN_OK;
+}
+
 /* Options of another memory than the one in use. */
 static snellen_status fits_memory(const struct common_opts *c, snellen_memory_kind kind, snellen_error *err)
 {
-    bool own = c->memory == no_memory_given;   /* which may be any */
-    bool full = kind == SNELLEN_MEMORY_FULL, fam = kind == SNELLEN_MEMORY_FAM;
-    bool blocks = fam || kind == SNELLEN_MEMORY_BSWA || kind == SNELLEN_MEMORY_XL;
-    FAIL_IF(c->window && (full || (blocks && kind != SNELLEN_MEMORY_XL)), SNELLEN_E_USAGE,
+    bool windows = kind == SNELLEN_MEMORY_SWA || kind == SNELLEN_MEMORY_SINK || kind == SNELLEN_MEMORY_XL;
+    FAIL_IF(c->window && !windows, SNELLEN_E_USAGE,
             "--window %lld: %s memory has no window; --memory swa, sink or xl expected", (long long)c->window, c->memory);
-    FAIL_IF(c->context && !full, SNELLEN_E_USAGE,
+    FAIL_IF(c->context && kind != SNELLEN_MEMORY_FULL, SNELLEN_E_USAGE,
             "--context %lld: %s memory has no end; --window sets what is seen", (long long)c->context, c->memory);
     FAIL_IF(c->sinks != snellen_session_options_default().sinks && kind != SNELLEN_MEMORY_SINK, SNELLEN_E_USAGE,
             "--sinks %lld: only sink memory keeps first tokens; --memory sink expected", (long long)c->sinks);
-    FAIL_IF((c->block || c->segments >= 0) && !blocks && !own, SNELLEN_E_USAGE,
-            "--block, --segments: %s memory has no blocks; --memory bswa, xl or fam expected", c->memory);
-    FAIL_IF((c->fam || c->fam_blocks || c->fam_positions || c->fam_prompt) && !fam && !own, SNELLEN_E_USAGE,
-            "--fam, --fam-blocks, --fam-positions, --fam-prompt: %s memory has no rows of its own; --memory fam expected",
-            c->memory);
-    return SNELLEN_OK;
+    return c->memory == no_memory_given ? SNELLEN_OK : fits_blocks(c, kind, err);   /* else common_load() sees */
 }
 
 snellen_status common_session(const struct common_opts *c, snellen_session_options *options, snellen_error *err)
@@ -87,6 +96,8 @@ void common_own_memory(struct common_opts *c, const snellen_model *model, snelle
 
 static snellen_status set_fam(const struct common_opts *c, snellen_model *model, snellen_error *err)
 {
+    snellen_memory_kind own = snellen_model_get_memory(model)->kind;
+    if (c->memory == no_memory_given) TRY(fits_blocks(c, own, err));
     static const char *const names[] = {"last", "float", "zero"};
     if (c->fam_prompt) TRY(snellen_model_load_prompt(model, c->fam_prompt, err));
     if (!c->fam_positions) return SNELLEN_OK;

@@ -72,13 +72,14 @@ struct cost {
     char why_not[200];
 };
 
-enum { N_COSTS = 12 };
+enum { N_COSTS = 14 };
 
 /* Every kind of memory with both kinds of cache, with the windows and blocks that are given, else the model's own. */
 static void collect_costs(const snellen_model *model, const struct common_opts *common, struct cost costs[N_COSTS])
 {
     static const snellen_memory_kind kinds[N_COSTS / 2] = { SNELLEN_MEMORY_FULL, SNELLEN_MEMORY_SWA, SNELLEN_MEMORY_SINK,
-                                                            SNELLEN_MEMORY_BSWA, SNELLEN_MEMORY_XL, SNELLEN_MEMORY_FAM };
+                                                            SNELLEN_MEMORY_BSWA, SNELLEN_MEMORY_XL, SNELLEN_MEMORY_FAM,
+                                                            SNELLEN_MEMORY_RMT };
     for (size_t i = 0; i < N_COSTS; i++) {
         snellen_session_options o = snellen_session_options_default();
         snellen_error err = { 0 };
@@ -270,11 +271,11 @@ static int run(int argc, char **argv)
                 .shown = "what the model was made for"),
         OPT_INT(0, "window", "N", &common.window, 1, CLI_MAX_TOKENS, "window for which swa, sink and xl are priced",
                 .shown = "the model's own, or 1024 for sink, a block for xl"),
-        OPT_INT(0, "block", "B", &common.block, 1, 1 << 24, "block for which bswa, xl and fam are priced",
+        OPT_INT(0, "block", "B", &common.block, 1, 1 << 24, "block for which bswa, xl, fam and rmt are priced",
                 .shown = "the model's own, or 1024"),
         OPT_INT(0, "segments", "M", &common.segments, 0, 65536, "blocks before it that stay",
                 .shown = "the model's own, or 3"),
-        OPT_INT(0, "fam", "F", &common.fam, 1, 65536, "rows of the feedback memory", .shown = "the model's own, or 64"),
+        OPT_INT(0, "fam", "F", &common.fam, 1, 65536, "rows of fam and rmt", .shown = "the model's own, or 64"),
         OPT_INT(0, "batch", "N", &batch, 1, 1 << 20, "sequences in memory at once, for which training is priced"),
         OPT_INT(0, "length", "N", &length, 2, CLI_MAX_TOKENS, "tokens of each of them"),
         OPT_FLAG(0, "hash", &want_hash, "also a fingerprint of weights and tokenizer; reads the whole file"),

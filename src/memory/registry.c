@@ -1,10 +1,10 @@
 /* The memories: one file each, one line here. */
 #include "model/memory.h"
 
-extern const struct memory_ops memory_full, memory_swa, memory_sink, memory_bswa, memory_xl, memory_fam;
+extern const struct memory_ops memory_full, memory_swa, memory_sink, memory_bswa, memory_xl, memory_fam, memory_rmt;
 
 static const struct memory_ops *const memories[] = {&memory_full, &memory_swa, &memory_sink, &memory_bswa, &memory_xl,
-                                                    &memory_fam};
+                                                    &memory_fam, &memory_rmt};
 
 const struct memory_ops *memory_list(size_t i)
 {

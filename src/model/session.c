@@ -71,28 +71,29 @@ static snellen_status in_range(int64_t value, int64_t low, int64_t high, const c
     return SNELLEN_OK;
 }
 
-/* bswa, xl, fam: what is not given is the model's own, then the paper's. */
+/* bswa, xl, fam, rmt: what is not given is the model's own, then the paper's. */
 static snellen_status resolve_blocks(const snellen_model *model, snellen_session_options *o, snellen_error *err)
 {
     const snellen_model_memory *own = &model->memory;
-    bool fam = o->memory == SNELLEN_MEMORY_FAM;
+    const char *name = snellen_memory_name(o->memory);
     if (o->block == 0) o->block = own->block ? own->block : DEFAULT_BLOCK;
     if (o->segments < 0) o->segments = own->block ? own->segments : DEFAULT_SEGMENTS;
     if (o->fam == 0) o->fam = own->fam ? own->fam : DEFAULT_FAM;
     if (o->fam_blocks == 0) o->fam_blocks = own->fam_blocks ? own->fam_blocks : 1;
     if (o->memory != SNELLEN_MEMORY_XL) o->window = 0;
     else if (o->window == 0) o->window = own->window ? own->window : o->block;
+    if (o->memory == SNELLEN_MEMORY_RMT) o->segments = 0;
     TRY(in_range(o->block, 1, 1 << 24, "block", err));
     TRY(in_range(o->segments, 0, 1 << 16, "segments", err));
     if (o->memory == SNELLEN_MEMORY_XL) TRY(in_range(o->window, 1, max_context, "window", err));
-    if (!fam) return SNELLEN_OK;
+    if (!memory_find(o->memory)->n_rows) return SNELLEN_OK;
     TRY(in_range(o->fam, 1, 1 << 16, "fam", err));
     TRY(in_range(o->fam_blocks, 1, MEMORY_MAX_FAM_BLOCKS, "fam_blocks", err));
-    FAIL_IF(own->prompt && own->fam != o->fam, SNELLEN_E_USAGE, "memory fam: %lld rows wanted, the model's memory prompt has %lld",
-            (long long)o->fam, (long long)own->fam);
-    FAIL_IF(o->fam > o->block, SNELLEN_E_USAGE, "memory fam: %lld rows are more than the %lld tokens of a block",
-            (long long)o->fam, (long long)o->block);
-    FAIL_IF(own->fam_positions != SNELLEN_FAM_LAST && model->desc.positions == POSITION_ALIBI, SNELLEN_E_UNSUPPORTED,
+    FAIL_IF(own->prompt && own->fam != o->fam, SNELLEN_E_USAGE, "memory %s: %lld rows wanted, the model's memory prompt has %lld",
+            name, (long long)o->fam, (long long)own->fam);
+    FAIL_IF(o->fam > o->block, SNELLEN_E_USAGE, "memory %s: %lld rows are more than the %lld tokens of a block",
+            name, (long long)o->fam, (long long)o->block);
+    FAIL_IF(o->memory == SNELLEN_MEMORY_FAM && own->fam_positions != SNELLEN_FAM_LAST && model->desc.positions == POSITION_ALIBI, SNELLEN_E_UNSUPPORTED,
             "memory fam: with ALiBi its rows stand on the last places of a block");
     return SNELLEN_OK;
 }
@@ -152,7 +153,7 @@ struct memory_shape session_memory_shape(const snellen_model *model, const snell
         .n_context = o->n_context,
         .max_position = model->desc.positions == POSITION_LEARNED ? d->n_context : INT64_MAX,
         .chunk = o->chunk, .window = o->window, .sinks = o->sinks,
-        .block = o->block, .segments = o->segments, .fam = o->memory == SNELLEN_MEMORY_FAM ? o->fam : 0,
+        .block = o->block, .segments = o->segments, .fam = memory_find(o->memory)->n_rows ? o->fam : 0,
         .fam_blocks = o->fam_blocks, .fam_positions = model->memory.fam_positions, .n_heads = d->n_heads,
         .d_model = d->d_model, .prompt = model->memory.prompt,
         .prompt_each_layer = model->memory.prompt_rows > model->memory.fam,

@@ -34,8 +34,8 @@ static void same_options(const snellen_session *s, struct state *state)
         state_same(state, o->block, "block");
         state_same(state, o->segments, "segments");
     }
-    if (ops->n_rows) {
-        state_same(state, o->fam, "memory's length");
+    if (ops->n_rows) state_same(state, o->fam, "memory's length");
+    if (ops->riders) {
         state_same(state, o->fam_blocks, "fam_blocks");
         state_same(state, s->model->memory.fam_positions, "fam_positions");
     }

@@ -60,7 +60,7 @@ static snellen_session_options options_of(snellen_memory_kind kind, int64_t segm
     o.n_threads = 1;
     if (kind == SNELLEN_MEMORY_FULL) o.n_context = 256;
     if (kind == SNELLEN_MEMORY_SWA || kind == SNELLEN_MEMORY_SINK) o.window = 12;
-    if (kind == SNELLEN_MEMORY_BSWA || kind == SNELLEN_MEMORY_XL || kind == SNELLEN_MEMORY_FAM) {
+    if (kind >= SNELLEN_MEMORY_BSWA) {
         o.block = BLOCK;
         o.segments = segments;
     }
@@ -186,7 +186,8 @@ static void test_any_chunk_gives_the_same_logits(void **state)
 {
     (void)state;
     static float whole[N * VOCAB], pieces[N * VOCAB];
-    static const snellen_memory_kind kinds[] = {SNELLEN_MEMORY_BSWA, SNELLEN_MEMORY_XL, SNELLEN_MEMORY_FAM};
+    static const snellen_memory_kind kinds[] = {SNELLEN_MEMORY_BSWA, SNELLEN_MEMORY_XL, SNELLEN_MEMORY_FAM,
+                                                SNELLEN_MEMORY_RMT};
     static const struct { int64_t chunk; size_t piece; } ways[] = {{1, 45}, {3, 11}, {8, 8}, {512, 13}};
     int32_t tokens[N];
     golden_tokens(tokens);
@@ -233,10 +234,52 @@ static void test_fam_remembers_what_bswa_forgets(void **state)
     snellen_model_free(model);
 }
 
+/* ---- recurrent memory ------------------------------------------------------------------------------------------------------ */
+
+/* Without positions one memory row that begins as a token's embedding is that token before the block and behind it: the
+ * first block is full attention after the token, and the row written is what the token behind the block comes to. */
+static void test_rmt_is_full_attention_between_memory_rows(void **state)
+{
+    (void)state;
+    enum { ROW = 5, LAST = BLOCK + 1, WIDTH = 32, STAGES = 4 };
+    static float full[(BLOCK + 2) * VOCAB], hidden[STAGES * (BLOCK + 2) * WIDTH], logits[2 * BLOCK * VOCAB], after[BLOCK * VOCAB];
+    int32_t tokens[BLOCK + 2] = {ROW, 1, 2, 3, 4, 9, 8, 7, 6, ROW}, next[BLOCK] = {3, 1, 4, 1, 5, 9, 2, 6};
+    snellen_model_design design = snellen_model_design_default();
+    design.positions = "none";
+    design.n_layers = STAGES - 2;
+    design.d_model = WIDTH;
+    design.n_heads = 4;
+    design.n_vocab = VOCAB;
+    snellen_model *model;
+    snellen_session *s;
+    MUST(snellen_model_new(&design, &model, err));
+    snellen_session_options o = options_of(SNELLEN_MEMORY_FULL, 0);
+    MUST(snellen_session_new(model, &o, &s, err));
+    MUST(snellen_session_feed(s, tokens, BLOCK + 2, &(snellen_outputs){.logits = full, .hidden = hidden}, err));
+    snellen_session_free(s);
+    snellen_model_memory memory = {.kind = SNELLEN_MEMORY_RMT, .block = BLOCK, .fam = 1, .prompt = hidden, .prompt_rows = 1};
+    MUST(snellen_model_set_memory(model, &memory, err));
+    o = options_of(SNELLEN_MEMORY_RMT, 0);
+    MUST(snellen_session_new(model, &o, &s, err));
+    MUST(snellen_session_feed(s, tokens + 1, BLOCK, &(snellen_outputs){.logits = logits}, err));
+    assert_true(worst_difference(logits, full + VOCAB, BLOCK * VOCAB) < 1e-4);
+    MUST(snellen_session_feed(s, next, BLOCK, &(snellen_outputs){.logits = logits + BLOCK * VOCAB}, err));
+    snellen_session_free(s);
+    memory.prompt = hidden + ((STAGES - 2) * (BLOCK + 2) + LAST) * WIDTH;
+    MUST(snellen_model_set_memory(model, &memory, err));
+    MUST(snellen_session_new(model, &o, &s, err));
+    MUST(snellen_session_feed(s, next, BLOCK, &(snellen_outputs){.logits = after}, err));
+    assert_true(worst_difference(logits + BLOCK * VOCAB, after, BLOCK * VOCAB) < 1e-4);
+    assert_true(worst_difference(logits + BLOCK * VOCAB, full + VOCAB, BLOCK * VOCAB) > 1e-3);
+    snellen_session_free(s);
+    snellen_model_free(model);
+}
+
 /* ---- states -------------------------------------------------------------------------------------------------------------- */
 
 static const snellen_memory_kind all_kinds[] = {SNELLEN_MEMORY_FULL, SNELLEN_MEMORY_SWA, SNELLEN_MEMORY_SINK,
-                                                SNELLEN_MEMORY_BSWA, SNELLEN_MEMORY_XL, SNELLEN_MEMORY_FAM};
+                                                SNELLEN_MEMORY_BSWA, SNELLEN_MEMORY_XL, SNELLEN_MEMORY_FAM,
+                                                SNELLEN_MEMORY_RMT};
 static const char *const state_file = "blocks-test.state";
 
 static void test_restored_is_uninterrupted(void **state)
@@ -445,6 +488,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_prefix_that_the_prompt_makes_is_the_prompt),
         cmocka_unit_test(test_any_chunk_gives_the_same_logits),
         cmocka_unit_test(test_fam_remembers_what_bswa_forgets),
+        cmocka_unit_test(test_rmt_is_full_attention_between_memory_rows),
         cmocka_unit_test(test_restored_is_uninterrupted),
         cmocka_unit_test(test_states_that_do_not_fit_are_told),
         cmocka_unit_test(test_states_cut_or_changed_are_refused),
