@@ -306,7 +306,7 @@ SNELLEN_API void snellen_session_free(snellen_session *session);
 SNELLEN_API void snellen_session_set_progress(snellen_session *session, const snellen_progress *progress);
 /* Tokens fed so far (not the tokens still visible). */
 SNELLEN_API int64_t snellen_session_length(const snellen_session *session);
-/* Most tokens that can be fed; INT64_MAX for swa and sink. */
+/* Most tokens that can be fed; INT64_MAX for all but full, where the model's positions have no end. */
 SNELLEN_API int64_t snellen_session_capacity(const snellen_session *session);
 
 /* What feeding should give beside the last logits; arrays are the caller's, NULL = not wanted. */
@@ -325,7 +325,8 @@ SNELLEN_API snellen_status snellen_session_feed(snellen_session *session, const 
                                                 const snellen_outputs *outputs, snellen_error *err);
 /* Logits [n_vocab] after the last token fed; NULL in an empty or just truncated session. Valid until the next call. */
 SNELLEN_API const float *snellen_session_logits(const snellen_session *session);
-/* Forgets all but the first n_tokens. swa and sink: only to 0, or while nothing has left the window. */
+/* Forgets all but the first n_tokens. swa and sink: only to 0, or while nothing has left the window. bswa, xl, fam, rmt: to 0
+ * or within the block of the last token (fam: while that is not complete). */
 SNELLEN_API snellen_status snellen_session_truncate(snellen_session *session, int64_t n_tokens, snellen_error *err);
 
 /* Rows [fam, d_model] of a layer's newest feedback memory: of the last block that is complete. NULL for other
@@ -412,7 +413,7 @@ typedef struct snellen_perplexity_options {
     snellen_session_options session;
     int64_t context; /* > 0: non-overlapping windows of this many tokens, only the second half of each is scored (the
                         way of llama.cpp). 0: full memory reads windows of the session's capacity and scores all
-                        tokens but each window's first; swa and sink read one endless stream. */
+                        tokens but each window's first; the others read one endless stream. */
 } snellen_perplexity_options;
 
 /* Sums over ranges of tokens: bucket i holds values in [2^i, 2^(i+1)); value 0 counts to bucket 0. */

@@ -283,7 +283,7 @@ const struct verb verb_perplexity = {
     .works = true,
     .usage = "MODEL -f FILE [--context N] [options]",
     .about = "Full memory reads windows as long as the model's context and scores every token but a window's first; "
-             "swa and sink read one endless stream. Position counts tokens in the window or stream; distance counts "
+             "the other memories read one endless stream. Position counts tokens in the window or stream; distance counts "
              "back to the same token's last occurrence, so it shows how far the model makes use of what it has seen.",
     .args = "MODEL",
     .min_args = 1,
