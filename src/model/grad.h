@@ -22,6 +22,7 @@ struct param {
     int n_dims;
     int64_t shape[2];           /* [n] or [n_out, n_in] */
     bool matrix;                /* a matrix or an embedding: weight decay applies */
+    double rate;                /* factor of the learning rate, 1 unless it is changed */
     uint64_t n;                 /* elements */
     float *value, *grad;        /* [n] */
 };

@@ -54,6 +54,7 @@ static struct param *params_add(struct params *params, const char *name, const c
     p->shape[0] = n_out;
     p->shape[1] = n_in;
     p->matrix = n_dims == 2;
+    p->rate = 1;
     p->n = (uint64_t)n_out * (uint64_t)n_in;
     p->value = params->values + at;
     p->grad = params->grads + at;

@@ -174,7 +174,7 @@ static snellen_status set_memory(struct training *t, const struct grad_options *
 
 /* ---- all of it --------------------------------------------------------------------------------------------------- */
 
-static snellen_status open_params(struct training *t, snellen_error *err)
+static snellen_status open_values(struct training *t, snellen_error *err)
 {
     const struct settings *s = t->settings;
     if (!s->train.lora.rank) return params_full(t->model, &t->train.params, err);
@@ -184,6 +184,16 @@ static snellen_status open_params(struct training *t, snellen_error *err)
     t->about = lora_about(t->model, &t->lora);
     FAIL_IF(!t->about, SNELLEN_E_MEMORY, "low-rank factors: memory ran out");
     t->train.about = t->about;
+    return SNELLEN_OK;
+}
+
+static snellen_status open_params(struct training *t, snellen_error *err)
+{
+    TRY(open_values(t, err));
+    for (size_t i = 0; i < t->train.params->n; i++) {
+        struct param *p = &t->train.params->list[i];
+        if (p->grad == t->model->memory_dprompt) p->rate = t->settings->train.prompt_lr;
+    }
     return SNELLEN_OK;
 }
 

@@ -127,16 +127,16 @@ static void vector_step(float *w, float *variance, const float *g, uint64_t n, f
 
 void adafactor_step(struct optim *o, double lr, float grad_scale)
 {
-    double t = (double)o->steps, rho = MIN(lr, 1 / sqrt(t));
-    float share = (float)pow(t, DECAY), shrink = (float)(1 - lr * o->options.weight_decay);
+    double t = (double)o->steps;
+    float share = (float)pow(t, DECAY);
     for (size_t i = 0; i < o->params->n; i++) {
         const struct param *p = &o->params->list[i];
         float *const *slot = o->moments[i].slot;
-        double step = lr;
-        if (o->options.relative_step) step = rho * MAX(EPS2, root_mean_square(o, p->value, (int64_t)p->n));
+        double rate = lr * p->rate, step = rate;
+        if (o->options.relative_step) step = MIN(rate, 1 / sqrt(t)) * MAX(EPS2, root_mean_square(o, p->value, (int64_t)p->n));
         if (p->n_dims == 2) {
             struct matrix m = {p->value, p->grad, slot[0], slot[1], p->shape[0], p->shape[1], grad_scale};
-            matrix_step(o, &m, p->matrix ? shrink : 1, share, step);
+            matrix_step(o, &m, p->matrix ? (float)(1 - rate * o->options.weight_decay) : 1, share, step);
         } else {
             vector_step(p->value, slot[0], p->grad, p->n, grad_scale, share, step);
         }

@@ -132,6 +132,8 @@ const struct key keys[] = {
      .choices = "adamw adafactor sgd", .help = "PyTorch's formulas"},
     {"train.lr", REAL, .fallback = "1e-3", AT(train.lr), RANGE(0, 1e3),
      .help = "learning rate, the highest of the schedule"},
+    {"train.prompt_lr", REAL, .fallback = "1", AT(train.prompt_lr), RANGE(0, 1e3), FAM,
+     .help = "factor of the learning rate for what the memory begins with"},
     {"train.schedule", .kind = KEY_CHOICE, .fallback = "cosine", AT(train.schedule),
      .choices = "constant cosine linear", .help = "of the learning rate after warm-up"},
     {"train.warmup", INT, .fallback = "0", AT(train.warmup), RANGE(0, MANY),

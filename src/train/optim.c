@@ -186,17 +186,18 @@ static void adamw_piece(float *restrict w, float *restrict m, float *restrict v,
 static void adamw(struct optim *o, double lr, float grad_scale)
 {
     const struct optim_options *k = &o->options;
-    double t = (double)o->steps;
-    struct adamw_step s = {.shrink = 1, .one_less_beta1 = (float)(1 - k->beta1), .beta2 = (float)k->beta2,
-                           .one_less_beta2 = (float)(1 - k->beta2), .step_size = (float)(lr / (1 - pow(k->beta1, t))),
-                           .root_correction = (float)sqrt(1 - pow(k->beta2, t)), .eps = (float)k->eps};
-    float shrink = (float)(1 - lr * k->weight_decay);
+    double t = (double)o->steps, correction = 1 - pow(k->beta1, t);
+    struct adamw_step s = {.one_less_beta1 = (float)(1 - k->beta1), .beta2 = (float)k->beta2,
+                           .one_less_beta2 = (float)(1 - k->beta2), .root_correction = (float)sqrt(1 - pow(k->beta2, t)),
+                           .eps = (float)k->eps};
 #pragma omp parallel for schedule(static) firstprivate(s)
     for (size_t i = 0; i < o->n_pieces; i++) {
         const struct optim_piece *piece = &o->pieces[i];
         const struct param *p = &o->params->list[piece->param];
         float *const *slot = o->moments[piece->param].slot;
-        s.shrink = p->matrix ? shrink : 1;
+        double rate = lr * p->rate;
+        s.shrink = p->matrix ? (float)(1 - rate * k->weight_decay) : 1;
+        s.step_size = (float)(rate / correction);
         adamw_piece(p->value + piece->start, slot[0] + piece->start, slot[1] + piece->start, p->grad + piece->start,
                     piece->n, grad_scale, s);
     }
@@ -222,7 +223,7 @@ static void sgd(struct optim *o, double lr, float grad_scale)
         const struct param *p = &o->params->list[piece->param];
         float *momentum = o->moments[piece->param].slot[0];
         sgd_piece(p->value + piece->start, momentum ? momentum + piece->start : NULL, p->grad + piece->start, piece->n,
-                  grad_scale, p->matrix ? (float)k->weight_decay : 0, (float)k->momentum, (float)lr);
+                  grad_scale, p->matrix ? (float)k->weight_decay : 0, (float)k->momentum, (float)(lr * p->rate));
     }
 }
 

@@ -36,7 +36,7 @@ double optim_grad_norm(const struct optim *o);
 double optim_value_norm(const struct optim *o);
 /* What clip_grad_norm_ multiplies gradients with: min(1, clip / (norm + 1e-6)); clip 0 = no clipping. */
 double optim_clip_factor(double norm, double clip);
-/* One update with learning rate lr; gradients count grad_scale times. */
+/* One update with learning rate lr times each param's rate; gradients count grad_scale times. */
 void optim_step(struct optim *o, double lr, double grad_scale);
 
 /* ---- what a checkpoint keeps ------------------------------------------------------------------------------------- */

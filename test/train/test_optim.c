@@ -21,9 +21,9 @@ static struct set set_new(int64_t n_rows, int64_t n_cols, int64_t n)
 {
     uint64_t matrix = (uint64_t)(n_rows * n_cols), all = matrix + (uint64_t)n;
     struct set s = {.values = calloc(all, sizeof(float)), .grads = calloc(all, sizeof(float))};
-    s.list[0] = (struct param){.name = "m", .n_dims = 2, .shape = {n_rows, n_cols}, .matrix = true, .n = matrix,
+    s.list[0] = (struct param){.name = "m", .n_dims = 2, .shape = {n_rows, n_cols}, .matrix = true, .rate = 1, .n = matrix,
                                .value = s.values, .grad = s.grads};
-    s.list[1] = (struct param){.name = "v", .n_dims = 1, .shape = {n, 1}, .n = (uint64_t)n,
+    s.list[1] = (struct param){.name = "v", .n_dims = 1, .shape = {n, 1}, .rate = 1, .n = (uint64_t)n,
                                .value = s.values + matrix, .grad = s.grads + matrix};
     s.params = (struct params){.n = 2, .n_values = all, .values = s.values, .grads = s.grads};
     return s;
@@ -84,6 +84,32 @@ static void check_run(const json_t *file, const json_t *run)
     assert_int_equal(optim_steps(optim), 10);
     optim_free(optim);
     set_free(&s);
+}
+
+/* A param that has half the rate goes where all go at half the learning rate, beside one that has all of it. */
+static void test_rates_of_params(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < OPTIM_COUNT; kind++) {
+        struct set s[3];
+        struct optim_options options = optim_options_default();
+        options.kind = (enum optim_kind)kind;
+        options.relative_step = kind == OPTIM_ADAFACTOR;
+        for (int i = 0; i < 3; i++) {   /* all whole, all half, the matrix half */
+            struct optim *optim;
+            s[i] = set_new(5, 3, 4);
+            s[i].params.list = s[i].list;
+            s[i].list[0].rate = i == 2 ? 0.5 : 1;
+            for (int k = 0; k < 19; k++) s[i].values[k] = (float)(k % 5) - 1.5f, s[i].grads[k] = (float)(k % 7) - 2.5f;
+            MUST(optim_new(&options, &s[i].params, &optim, err));
+            for (int step = 0; step < 3; step++) optim_step(optim, i == 1 ? 0.01 : 0.02, 1);
+            optim_free(optim);
+        }
+        assert_memory_equal(s[2].values, s[1].values, 15 * sizeof(float));
+        assert_memory_equal(s[2].values + 15, s[0].values + 15, 4 * sizeof(float));
+        assert_true(worst_difference(s[0].values, s[1].values, 15) > 1e-4);
+        for (int i = 0; i < 3; i++) set_free(&s[i]);
+    }
 }
 
 static void test_steps_are_those_of_pytorch(void **state)
@@ -204,7 +230,8 @@ int main(int argc, char **argv)
     if (argc != 2) return 2;
     golden = argv[1];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_steps_are_those_of_pytorch), cmocka_unit_test(test_bytes_do_not_depend_on_threads),
+        cmocka_unit_test(test_steps_are_those_of_pytorch),
+        cmocka_unit_test(test_rates_of_params), cmocka_unit_test(test_bytes_do_not_depend_on_threads),
         cmocka_unit_test(test_norm_and_clip),              cmocka_unit_test(test_moments_are_listed),
         cmocka_unit_test(test_schedules),
     };
