@@ -230,13 +230,20 @@ static size_t hidden_by(const struct plot_figure *f, struct box label, const str
     return n;
 }
 
-/* The words of a rule, on a light ground, at that end and side of it where they hide least. */
-static void label_rule(cairo_t *cr, const struct plot_figure *f, const struct plot_rule *r, const struct scale *x,
-                       const struct scale *y, struct box area)
+static bool overlap(struct box a, struct box b)
 {
-    enum { SIZE = 11, PLACES = 6 };
+    return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+}
+
+/* The words of a rule, on a light ground, at that end and side of it where they hide least and lie on no words of the rules
+ * before; where they came to lie. */
+enum { MOST_LABELS = 16 };   /* words that others keep off */
+static struct box label_rule(cairo_t *cr, const struct plot_figure *f, const struct plot_rule *r, const struct scale *x,
+                             const struct scale *y, struct box area, const struct box *before, size_t n_before)
+{
+    enum { SIZE = 11, PLACES = 6, WORDS = 1 << 20 };
     const struct scale *s = r->vertical ? x : y;
-    if (!r->label || !isfinite(r->at) || r->at < s->low || r->at > s->high) return;
+    if (!r->label || !isfinite(r->at) || r->at < s->low || r->at > s->high) return (struct box){0};
     double at = scale_place(s, r->at), width = fmin(text_width(cr, SIZE, false, r->label), area.right - area.left - 8);
     struct box best = {0};
     size_t least = SIZE_MAX;
@@ -251,15 +258,17 @@ static void label_rule(cairo_t *cr, const struct plot_figure *f, const struct pl
         struct box b = {left - 3, top, left + width + 3, top + 13};
         if (b.left < area.left || b.right > area.right + 3 || b.top < area.top - 6 || b.bottom > area.bottom) continue;
         size_t n = hidden_by(f, b, x, y);
+        for (size_t k = 0; k < n_before; k++) n += overlap(b, before[k]) ? WORDS : 0;
         if (n < least) best = b;
         least = MIN(n, least);
     }
-    if (least == SIZE_MAX) return;
+    if (least >= WORDS) return (struct box){0};
     draw_colour(cr, (struct colour){1, 1, 1}, 0.85);
     cairo_rectangle(cr, best.left, best.top, best.right - best.left, best.bottom - best.top);
     cairo_fill(cr);
     draw_colour(cr, ink, 0.85);
     draw_text_in(cr, best.left + 3, best.top + 10, 0, 0, SIZE, width, r->label);
+    return best;
 }
 
 enum { LEGEND_ROW = 20, LEGEND_SAMPLE = 28, LEGEND_GAP = 22, LEGEND_TEXT = 12, LEGEND_MOST = 60 };
@@ -368,7 +377,11 @@ void draw_lines(cairo_t *cr, const struct plot_figure *f, struct box sheet)
     for (size_t i = 0; i < f->n_rules; i++) draw_shade(cr, &f->rules[i], &x, area);
     for (size_t i = 0; i < f->n_rules; i++) draw_rule(cr, &f->rules[i], &x, &y, area);
     for (size_t i = 0; i < f->n_series; i++) draw_series(cr, f, i, &x, &y, area);
-    for (size_t i = 0; i < f->n_rules; i++) label_rule(cr, f, &f->rules[i], &x, &y, area);
+    struct box labels[MOST_LABELS];
+    for (size_t i = 0; i < f->n_rules; i++) {
+        struct box label = label_rule(cr, f, &f->rules[i], &x, &y, area, labels, MIN(i, MOST_LABELS));
+        if (i < MOST_LABELS) labels[i] = label;
+    }
     cairo_restore(cr);
     legend(cr, f, area.left, area.right, area.bottom + 64, true);
 }
