@@ -38,7 +38,7 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     const struct model_desc *d = &g->model->desc;
     struct grad_scratch *s = &g->s;
     int64_t rows = g->block_rows, width_q = d->n_heads * d->head_dim, half = g->model->rope.half;
-    bool rotary = d->positions == POSITION_ROTARY;
+    bool rotary = d->positions == POSITION_ROTARY, local = rotary && d->window > 0;
     int64_t widest = MAX(MAX(d->d_model, d->d_ff), width_q);
     struct attn_shape shape = {.n_heads = d->n_heads, .n_kv_heads = d->n_kv_heads, .head_dim = d->head_dim};
     int64_t fam = g->options.fam, most_keys = (g->options.segments + 1) * g->block_each + g->options.fam_blocks * fam;
@@ -55,9 +55,9 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     s->dlow = g->model->lora_rank ? layout_rows(l, rows, g->model->lora_rank) : NULL;
     s->positions = layout_place(l, (uint64_t)rows, sizeof *s->positions);
     s->turns = rotary ? layout_rows(l, rows, 2 * half) : NULL;
-    s->turns_local = rotary && d->window > 0 ? layout_rows(l, rows, 2 * half) : NULL;
+    s->turns_local = local ? layout_rows(l, rows, 2 * half) : NULL;
     s->key_turns = fam && rotary ? layout_rows(l, rows, 2 * half) : s->turns;
-    s->key_turns_local = fam && s->turns_local ? layout_rows(l, rows, 2 * half) : s->turns_local;
+    s->key_turns_local = fam && local ? layout_rows(l, rows, 2 * half) : s->turns_local;
     s->places = layout_place(l, (uint64_t)fam, sizeof *s->places);
     s->sequences = layout_place(l, (uint64_t)n_lists, sizeof *s->sequences);
     s->spans = layout_place(l, (uint64_t)(n_lists * grad_spans_each(&g->options)), sizeof *s->spans);
@@ -95,7 +95,7 @@ static void lay_out_fam(struct grad *g, struct layout *l)
     g->memory_rows = layout_rows(l, n_layers * fam, d);
 }
 
-/* The list of all arrays: in the first pass the tables of pointers do not exist yet. */
+/* The list of all arrays. In the first pass every place is NULL: what is there is decided from the settings alone. */
 static void lay_out(struct grad *g, struct layout *l)
 {
     int64_t d = g->model->desc.d_model, n_layers = g->model->desc.n_layers, n = g->n_blocks * n_layers;
@@ -119,7 +119,7 @@ static void lay_out(struct grad *g, struct layout *l)
     g->x = layout_rows(l, g->block_rows, d);
     g->dx = g->options.inputs_only ? NULL : layout_rows(l, g->total_rows, d);
     g->logits = g->options.inputs_only ? NULL : layout_rows(l, g->slice, g->model->desc.n_vocab);
-    bool capped = g->logits && g->model->desc.logit_soft_cap > 0;
+    bool capped = !g->options.inputs_only && g->model->desc.logit_soft_cap > 0;
     g->capped = capped ? layout_rows(l, g->slice, g->model->desc.n_vocab) : NULL;
     g->picked = layout_rows(l, g->slice, d);
     g->normed = layout_rows(l, g->slice, d);
