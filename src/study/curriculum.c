@@ -21,7 +21,8 @@ void curriculum_learned(struct curriculum *c, double loss)
 {
     c->mean_loss = isnan(c->mean_loss) ? loss : loss_memory * c->mean_loss + (1 - loss_memory) * loss;
     if (c->top == c->longest || ++c->steps_at_top < PATIENCE || c->mean_loss >= c->raise_below) return;
-    c->top = MIN(c->top + c->step, c->longest);
+    int64_t steps = (int64_t)((double)c->top * c->share / (double)c->step);
+    c->top = MIN(c->top + MAX(steps, 1) * c->step, c->longest);
     c->steps_at_top = 0;
 }
 

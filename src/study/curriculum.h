@@ -1,5 +1,5 @@
-/* curriculum: the longest length that is trained on grows as the model learns: one step more whenever the running mean
- * of the loss is below a threshold, but not twice within a few steps. */
+/* curriculum: the longest length that is trained on grows as the model learns: one step or a share more whenever the
+ * running mean of the loss is below a threshold, but not twice within a few steps. */
 #ifndef STUDY_CURRICULUM_H
 #define STUDY_CURRICULUM_H
 
@@ -9,7 +9,8 @@
 
 struct curriculum {
     int64_t shortest, longest;      /* of all */
-    int64_t step;                   /* that the longest grows by */
+    int64_t step;                   /* that the longest grows by .. */
+    double share;                   /* .. or by this share of itself, where that is more */
     double raise_below;
     int64_t top;                    /* the longest now */
     double mean_loss;               /* NAN at first */

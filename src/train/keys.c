@@ -93,6 +93,8 @@ const struct key keys[] = {
              "data.raise_below. 0 = all lengths from the start"},
     {"data.raise_below", REAL, .fallback = "0.1", AT(data.raise_below), RANGE(0, 100), .when = "data.curriculum",
      .help = "running mean of the loss at which the curriculum goes on"},
+    {"data.raise_by", REAL, .fallback = "0", AT(data.raise_by), RANGE(0, 1), .when = "data.curriculum",
+     .help = "and it grows by this share of itself where that is more: as much harder again each time"},
     {"data.step", INT, .fallback = "0", AT(data.step), RANGE(0, LONGEST), LONG_TASK,
      .help = "tokens from one length to the next; 0 = memory.block, or 1 without blocks"},
     {"data.depth", REAL, .fallback = "-1", AT(data.depth), RANGE(-1, 1), PASSKEY,

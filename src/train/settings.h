@@ -31,7 +31,7 @@ struct settings {
         const char *jsonl, *text, *task, *format, *end;
         int64_t length, pool, spacing, cycle, curriculum, step, within, pairs, every, back, digits;
         struct int_row lengths;
-        double raise_below, depth, vary, again;
+        double raise_below, raise_by, depth, vary, again;
         const char *haystack;
         bool cut, shuffle, skip_bad_lines;
         struct {
