@@ -242,6 +242,12 @@ static float *fam_queries(struct memory *m, int64_t layer)
     return b->queries + layer * b->shape.fam * b->shape.n_heads * b->shape.head_dim;
 }
 
+static void fam_replace(struct memory *m, int64_t layer, const float *rows)
+{
+    const struct memory_shape *s = &((struct blocks *)m)->shape;
+    memcpy(fam_rows(m, layer), rows, (size_t)(s->fam * s->d_model) * sizeof *rows);
+}
+
 /* Of a memory that was made when `length` tokens were read. */
 static const double *positions_at(const struct blocks *b, int64_t length)
 {
@@ -387,4 +393,5 @@ const struct memory_ops memory_xl = {
     .name = "xl", .kind = SNELLEN_MEMORY_XL, .bytes = bswa_bytes, .create = xl_create, BLOCKS};
 const struct memory_ops memory_fam = {
     .name = "fam", .kind = SNELLEN_MEMORY_FAM, .bytes = blocks_bytes, .create = fam_create, .n_rows = fam_n_rows,
+    .replace = fam_replace,
     .passes = &fam_passes, .riders = &fam_riders, BLOCKS};

@@ -213,6 +213,15 @@ static void rmt_done(struct memory *m, const float *x)
     r->write_due = false;
 }
 
+static void rmt_replace(struct memory *m, int64_t layer, const float *rows)
+{
+    struct rmt *r = (struct rmt *)m;
+    (void)layer;
+    memcpy(r->rows, rows, (size_t)(r->shape.fam * r->shape.d_model) * sizeof *rows);
+    r->write_due = false;
+    r->read_due = true;
+}
+
 static const struct memory_passes passes = {
     .run = rmt_run, .positions = rmt_positions, .keep = rmt_keep, .spans = run_spans, .done = rmt_done,
 };
@@ -220,6 +229,7 @@ static const struct memory_passes passes = {
 const struct memory_ops memory_rmt = {
     .name = "rmt", .kind = SNELLEN_MEMORY_RMT, .bytes = rmt_bytes, .create = rmt_create, .free = rmt_free,
     .capacity = rmt_capacity, .begin = rmt_begin, .store = rmt_store, .spans = rmt_spans,
-    .query_positions = rmt_query_positions, .end = rmt_end, .room = rmt_room, .n_rows = rmt_n_rows, .passes = &passes,
+    .query_positions = rmt_query_positions, .end = rmt_end, .room = rmt_room, .n_rows = rmt_n_rows,
+    .replace = rmt_replace, .passes = &passes,
     .truncate = rmt_truncate, .state = rmt_state,
 };

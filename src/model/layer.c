@@ -92,9 +92,9 @@ static void sharpen_queries(const struct workspace *w, float *q, int64_t n_rows,
     round_to(q, w->rounding, n_rows * width);
 }
 
-/* w->mix = what n rows' queries in w->q get from the first n_spans of w->spans. The watch (or NULL) sees the batch's rows. */
+/* w->mix = what n rows' queries in w->q get from the first n_spans of w->spans; the first n_tokens rows are a batch's. */
 static void mix_spans(const struct snellen_model *model, int64_t layer, struct workspace *w, const int64_t *positions,
-                      int64_t n, size_t n_spans, const struct batch *watched)
+                      int64_t n, int64_t n_tokens, size_t n_spans)
 {
     const struct model_desc *d = &model->desc;
     struct attn_shape shape = {
@@ -104,7 +104,9 @@ static void mix_spans(const struct snellen_model *model, int64_t layer, struct w
         .kv_type = w->kv_type,
     };
     if (w->sharpness) sharpen_queries(w, w->q, n, d->n_heads * d->head_dim);
-    if (w->watch && watched) w->watch->see(w->watch, layer, w->q, watched, w->spans, n_spans, &shape);
+    const struct attn_shown shown = {.q = w->q, .positions = positions, .n_rows = n, .n_tokens = n_tokens,
+                                     .spans = w->spans, .n_spans = n_spans, .shape = &shape};
+    if (w->watch) w->watch->see(w->watch, layer, &shown);
     attention(w->mix, w->q, positions, n, w->spans, n_spans, &shape, w->scratch, w->scratch_bytes);
     round_to(w->mix, w->rounding, n * d->n_heads * d->head_dim);
 }
@@ -128,7 +130,7 @@ static void attend(const struct snellen_model *model, int64_t layer, struct work
     project_qkv(model, layer, w, n);
     turn_qk(model, layer, w, n, memory->ops->query_positions(memory) != NULL);
     memory->ops->store(memory, layer, w->k, w->v);
-    mix_spans(model, layer, w, batch->positions, n, batch_spans(model, layer, w, n, memory), batch);
+    mix_spans(model, layer, w, batch->positions, n, n, batch_spans(model, layer, w, n, memory));
 }
 
 /* ---- feed-forward ------------------------------------------------------------------------------------------------------ */
@@ -184,7 +186,7 @@ void layer_pass(const struct snellen_model *model, int64_t layer, struct workspa
     project_qkv(model, layer, w, n);
     turn_qk(model, layer, w, n, false);
     p->keep(memory, layer, w->k, w->v);
-    mix_spans(model, layer, w, w->row_positions, n, p->spans(memory, layer, w->spans), NULL);
+    mix_spans(model, layer, w, w->row_positions, n, 0, p->spans(memory, layer, w->spans));
     finish(model, layer, w, n, n);
 }
 
@@ -230,7 +232,7 @@ static void forward_with_riders(const struct snellen_model *model, int64_t layer
     if (project) r->keep(memory, layer, w->k + kv, w->v + kv);
     size_t n_spans = batch_spans(model, layer, w, n, memory);
     if (attending) n_spans = seat_riders(model, layer, w, n, n_riders, n_spans, memory);
-    mix_spans(model, layer, w, w->row_positions, n_out, n_spans, batch);
+    mix_spans(model, layer, w, w->row_positions, n_out, n, n_spans);
     finish(model, layer, w, n_out, r->carry_on(memory) ? n_out : n);
     if (attending) memcpy(r->rows(memory, layer), w->x + n * d->d_model, bytes);
 }

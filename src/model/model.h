@@ -143,10 +143,17 @@ snellen_status session_check_tokens(const struct snellen_model *model, const int
 
 /* ---- who watches ------------------------------------------------------------------------------------------------------ */
 
-/* Is shown what attention() is given, for each layer and batch: q [batch rows, n_heads, head_dim] as it meets the keys. */
+/* What attention() is given in one layer: the rows of a batch, and behind them those of a memory's own; or these alone. */
+struct attn_shown {
+    const float *q;              /* [n_rows, n_heads, head_dim] as they meet the keys */
+    const int64_t *positions;    /* [n_rows] */
+    int64_t n_rows, n_tokens;    /* the first n_tokens rows are the batch's */
+    const struct attn_span *spans;
+    size_t n_spans;
+    const struct attn_shape *shape;
+};
 struct attn_watch {
-    void (*see)(struct attn_watch *watch, int64_t layer, const float *q, const struct batch *batch,
-                const struct attn_span *spans, size_t n_spans, const struct attn_shape *shape);
+    void (*see)(struct attn_watch *watch, int64_t layer, const struct attn_shown *shown);
 };
 /* From now on; NULL = nobody. The watch stays the caller's. */
 void session_watch(snellen_session *s, struct attn_watch *watch);

@@ -310,6 +310,19 @@ snellen_status snellen_session_set_memory(snellen_session *s, const float *rows,
     return SNELLEN_OK;
 }
 
+snellen_status session_replace_memory(snellen_session *s, int64_t layer, const float *rows, snellen_error *err)
+{
+    const struct memory_ops *ops = s->memory->ops;
+    FAIL_IF(!ops->replace, SNELLEN_E_UNSUPPORTED, "%s memory has no rows of its own", ops->name);
+    int64_t n = s->memory->length;
+    FAIL_IF(n == 0 || n % s->options.block, SNELLEN_E_USAGE, "a memory is replaced where a block of %lld tokens ends, "
+            "not after %lld", (long long)s->options.block, (long long)n);
+    FAIL_IF(layer < 0 || layer >= (ops->riders ? s->model->desc.n_layers : 1), SNELLEN_E_USAGE, "layer %lld has no memory",
+            (long long)layer);
+    ops->replace(s->memory, layer, rows);
+    return SNELLEN_OK;
+}
+
 /* ---- logits of a batch ------------------------------------------------------------------------------------------------------ */
 
 /* Where a call's results go, and how far it is. */

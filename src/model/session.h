@@ -23,6 +23,12 @@ void session_state(snellen_session *s, struct state *state);
 /* A sampler's: how far its random numbers are. sampler NULL: there is none; one in the file is passed over, and one that
  * the file does not have stays as it is. */
 void sampler_state(snellen_sampler *sampler, struct state *state);
+/* What was read, into `kept` in place of what it holds; and back to it, in the same session, as often as wanted. */
+snellen_status session_keep(snellen_session *s, struct strbuf *kept, snellen_error *err);
+snellen_status session_return(snellen_session *s, const struct strbuf *kept, snellen_error *err);
+/* At the end of a block: the next one reads these rows [n_rows, d_model] in place of the memory made of the one just
+ * complete; fam: of one layer, rmt: of the model, whose layer is 0. SNELLEN_E_USAGE elsewhere. */
+snellen_status session_replace_memory(snellen_session *s, int64_t layer, const float *rows, snellen_error *err);
 /* Forgets all that was read. */
 void session_clear(snellen_session *s);
 

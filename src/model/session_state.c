@@ -47,17 +47,40 @@ static void same_options(const snellen_session *s, struct state *state)
 
 /* ---- the parts -------------------------------------------------------------------------------------------------------------- */
 
-void session_state(snellen_session *s, struct state *state)
+/* What it has read. */
+static void session_parts(snellen_session *s, struct state *state)
 {
     int64_t has_logits = s->has_logits;
-    same_model(s->model, state);
-    same_options(s, state);
     state_number(state, &s->memory->length, 0, snellen_session_capacity(s), "tokens read");
     if (state->status) return;
     s->memory->ops->state(s->memory, state);
     state_number(state, &has_logits, 0, 1, "logits");
     s->has_logits = has_logits;
     if (has_logits) state_bytes(state, s->last_logits, (uint64_t)s->model->desc.n_vocab * sizeof(float));
+}
+
+void session_state(snellen_session *s, struct state *state)
+{
+    same_model(s->model, state);
+    same_options(s, state);
+    session_parts(s, state);
+}
+
+snellen_status session_keep(snellen_session *s, struct strbuf *kept, snellen_error *err)
+{
+    struct state state;
+    kept->n = 0;
+    state_keep_begin(&state, kept, err);
+    session_parts(s, &state);
+    return state_end(&state);
+}
+
+snellen_status session_return(snellen_session *s, const struct strbuf *kept, snellen_error *err)
+{
+    struct state state;
+    state_return_begin(&state, kept, err);
+    session_parts(s, &state);
+    return state_end(&state);
 }
 
 snellen_status snellen_session_save(snellen_session *s, snellen_sampler *sampler, const char *path, snellen_error *err)

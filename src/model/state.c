@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 static const char magic[8] = "SNELSTAT";
+static const char kept_name[] = "state of a session";   /* in memory */
 enum { HEAD = 16, SUM = 8, MAX_TEXT = 256 };
 
 void state_fail(struct state *s, snellen_status status, const char *what)
@@ -18,6 +19,11 @@ void state_fail(struct state *s, snellen_status status, const char *what)
 static void put(struct state *s, const void *data, uint64_t n)
 {
     if (s->status || !n) return;
+    if (s->kept) {
+        strbuf_put(s->kept, data, n);
+        if (s->kept->failed) state_fail(s, SNELLEN_E_MEMORY, "memory ran out");
+        return;
+    }
     if (fwrite(data, 1, n, s->file.stream) != n)
         state_fail(s, SNELLEN_E_IO, strerror(errno));
     else if (XXH3_64bits_update(s->sum, data, n) != XXH_OK)
@@ -37,8 +43,14 @@ snellen_status state_save_begin(struct state *s, const char *path, snellen_error
     return SNELLEN_OK;
 }
 
+void state_keep_begin(struct state *s, struct strbuf *kept, snellen_error *err)
+{
+    *s = (struct state){.saving = true, .path = kept_name, .kept = kept, .err = err};
+}
+
 static snellen_status save_end(struct state *s)
 {
+    if (s->kept) return s->status;
     XXH64_hash_t sum = XXH3_64bits_digest(s->sum);
     put(s, &sum, sizeof sum);
     XXH3_freeState(s->sum);
@@ -74,6 +86,11 @@ snellen_status state_restore_begin(struct state *s, const char *path, snellen_er
     if (s->status) return state_end(s);
     s->in = (struct cursor){.bytes = s->map.data, .size = s->map.size - SUM, .pos = HEAD};
     return SNELLEN_OK;
+}
+
+void state_return_begin(struct state *s, const struct strbuf *kept, snellen_error *err)
+{
+    *s = (struct state){.path = kept_name, .err = err, .in = {.bytes = (const uint8_t *)kept->text, .size = kept->n}};
 }
 
 static snellen_status restore_end(struct state *s)

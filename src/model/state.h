@@ -13,6 +13,7 @@ enum { STATE_VERSION = 1 };
 struct state {
     bool saving;
     const char *path;
+    struct strbuf *kept;         /* in memory instead of a file; NULL = a file */
     struct atomic_file file;     /* saving */
     void *sum;                   /* XXH3 state of what was written */
     struct file_map map;         /* restoring */
@@ -24,6 +25,10 @@ struct state {
 /* Opens `path` to be written, or reads and checks it: magic, version, checksum. */
 snellen_status state_save_begin(struct state *s, const char *path, snellen_error *err);
 snellen_status state_restore_begin(struct state *s, const char *path, snellen_error *err);
+/* The same in memory, without magic, version and checksum: parts are put behind what `kept` holds, or taken from all of
+ * it. */
+void state_keep_begin(struct state *s, struct strbuf *kept, snellen_error *err);
+void state_return_begin(struct state *s, const struct strbuf *kept, snellen_error *err);
 /* Commits the file, or checks that all of it was read; without success nothing is written. Returns the first failure. */
 snellen_status state_end(struct state *s);
 

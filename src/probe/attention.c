@@ -3,7 +3,7 @@
  * here, plainly, from the definition.
  *
  * The prompt is one batch, so that row t of every map is token t and the rollout needs no row of an earlier batch. */
-#include "model/model.h"
+#include "probe/probe.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -27,62 +27,6 @@ snellen_attention_options snellen_attention_options_default(void)
                                        .session = snellen_session_options_default()};
 }
 
-/* ---- one map ---------------------------------------------------------------------------------------------------------- */
-
-/* q.k of key j, in double */
-static double product_of(const struct attn_span *span, const struct attn_shape *shape, const float *q, int64_t element)
-{
-    double sum = 0;
-    if (shape->kv_type == DT_F16) {
-        const uint16_t *k = (const uint16_t *)span->k + element;
-        for (int64_t e = 0; e < shape->head_dim; e++) sum += (double)(q[e] * f16_to_f32(k[e]));
-    } else {
-        const float *k = (const float *)span->k + element;
-        for (int64_t e = 0; e < shape->head_dim; e++) sum += (double)(q[e] * k[e]);
-    }
-    return sum;
-}
-
-static bool sees(const struct attn_span *span, int64_t row, int64_t position, int64_t key)
-{
-    if (span->rows && (row < span->row0 || row >= span->row0 + span->rows)) return false;
-    if (span->rule == SPAN_ALL) return true;
-    return key <= position && (span->rule == SPAN_CAUSAL || key > position - span->band);
-}
-
-/* q.k scale with cap and distance, as attention() has it */
-static double score_of(const struct attn_span *span, const struct attn_shape *shape, int64_t head, const float *q,
-                       int64_t j, int64_t distance, int64_t row)
-{
-    int64_t at = head / (shape->n_heads / shape->n_kv_heads) * span->head_stride + j * shape->head_dim;
-    double cap = (double)shape->soft_cap, score = product_of(span, shape, q, at) * (double)shape->scale;
-    if (cap > 0) score = cap * tanh(score / cap);
-    if (!shape->alibi) return score;
-    double factor = shape->slope_factors ? (double)shape->slope_factors[row] : 1;
-    return score - (double)shape->alibi[head] * factor * (double)distance;
-}
-
-/* map [T, T] row `row`: the softmax over all keys that it sees; the others are 0. */
-static void map_row(float *map, int64_t n_tokens, int64_t head, int64_t row, const float *q, const struct batch *batch,
-                    const struct attn_span *spans, size_t n_spans, const struct attn_shape *shape)
-{
-    int64_t position = batch->positions[row];
-    const float *own = q + (row * shape->n_heads + head) * shape->head_dim;
-    float *out = map + row * n_tokens;
-    double top = -HUGE_VAL, sum = 0;
-    for (int64_t i = 0; i < n_tokens; i++) out[i] = -INFINITY;
-    for (size_t s = 0; s < n_spans; s++)
-        for (int64_t j = 0; j < spans[s].n_keys; j++) {
-            int64_t key = spans[s].first_position + j;
-            if (!sees(&spans[s], row, position, key)) continue;
-            double score = score_of(&spans[s], shape, head, own, j, llabs(position - key), row);
-            out[key] = (float)score;
-            top = fmax(top, score);
-        }
-    for (int64_t i = 0; i < n_tokens; i++) sum += exp((double)out[i] - top);
-    for (int64_t i = 0; i < n_tokens; i++) out[i] = (float)(exp((double)out[i] - top) / sum);
-}
-
 /* ---- all maps --------------------------------------------------------------------------------------------------------- */
 
 /* rollout = (mean + I) / 2 times what the layers below gave; below the first layer that is I. */
@@ -100,10 +44,20 @@ static void roll(struct watching *w, int64_t layer)
     memcpy(w->rollout, w->product, (size_t)(n * n) * sizeof(float));
 }
 
-static void see(struct attn_watch *watch, int64_t layer, const float *q, const struct batch *batch,
-                const struct attn_span *spans, size_t n_spans, const struct attn_shape *shape)
+/* Keys stand where their positions say. */
+static void map_head(float *map, int64_t n_tokens, const struct attn_shown *shown, int64_t head)
+{
+    int64_t places[MEMORY_MAX_SPANS];
+    for (size_t s = 0; s < shown->n_spans; s++) places[s] = shown->spans[s].first_position;
+    #pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t row = 0; row < n_tokens; row++)
+        attention_row(map + row * n_tokens, n_tokens, shown, places, head, row);
+}
+
+static void see(struct attn_watch *watch, int64_t layer, const struct attn_shown *shown)
 {
     struct watching *w = (struct watching *)watch;
+    const struct attn_shape *shape = shown->shape;
     const snellen_attention *a = &w->public;
     int64_t n = a->n_tokens;
     bool wanted = layer >= a->first_layer && layer < a->first_layer + a->n_layers;
@@ -114,8 +68,7 @@ static void see(struct attn_watch *watch, int64_t layer, const float *q, const s
         if (!kept && !w->rollout) continue;
         float *map = w->head;
         if (kept) map = w->weights + ((layer - a->first_layer) * a->n_heads + h - a->first_head) * n * n;
-        #pragma omp parallel for schedule(dynamic, 16)
-        for (int64_t row = 0; row < n; row++) map_row(map, n, h, row, q, batch, spans, n_spans, shape);
+        map_head(map, n, shown, h);
         if (!w->rollout) continue;
         for (int64_t i = 0; i < n * n; i++) w->mean[i] += map[i] / (float)shape->n_heads;
     }

@@ -1,10 +1,47 @@
-/* probe: measurements of what goes on inside a model. Through the public API only (snellen.h, "probe").
+/* probe: measurements of what goes on inside a model, see snellen.h, "probe".
  *
- * Here: the parts of the collapse probe that need no model, so that they can be tested against numbers. */
+ *   measure.c, sequence.c, collapse.c    how far apart n and n + 1 items are held
+ *   attention.c, attribution.c           what tokens look at; what they did for an output
+ *   memory_attention.c                   what a memory's rows look at when a block is compressed
+ *   memory_cuts.c, memory_survival.c     what comes through these rows; for how long
+ *   weights.c, answer.c                  what several of them need
+ *
+ * Here: what they share, and the parts of the collapse probe that need no model, so that they can be tested against
+ * numbers. */
 #ifndef PROBE_PROBE_H
 #define PROBE_PROBE_H
 
 #include "base/base.h"
+#include "model/model.h"
+
+/* ---- weights of attention (weights.c) ------------------------------------------------------------------------------------ */
+
+/* out [n] = the softmax of one row and head over all keys that the row sees, 0 for all else: key j of span s stands at
+ * places[s] + j. */
+void attention_row(float *out, int64_t n, const struct attn_shown *shown, const int64_t *places, int64_t head, int64_t row);
+
+/* ---- answers (answer.c) --------------------------------------------------------------------------------------------------- */
+
+/* A text whose end is known: how likely a model holds it. */
+struct answer_score {
+    double log_p;             /* of all its tokens, nats */
+    int64_t n, n_right;       /* tokens; those that are the likeliest */
+};
+/* One more token of the answer, from what the session has read; then it is read. */
+snellen_status answer_token(snellen_session *s, int32_t token, struct answer_score *score, snellen_error *err);
+
+/* A session whose options are complete: memory full stands for the model's own. SNELLEN_E_USAGE where that has no blocks or,
+ * if rows are wanted, carries none. */
+snellen_status memory_session(const snellen_model *model, const snellen_session_options *options, bool rows,
+                              snellen_session **session, snellen_error *err);
+
+/* Progress of one of several readings of a text, counted over all of them. `all` says when to stop; hand `step` to the
+ * session. */
+struct reading_progress {
+    const snellen_progress *all;   /* or NULL */
+    uint64_t done, total;          /* tokens before this reading, and of all of them */
+};
+snellen_progress reading_step(struct reading_progress *p);
 
 /* ---- the measures (measure.c) ------------------------------------------------------------------------------------------ */
 
