@@ -54,6 +54,7 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     s->low = g->model->lora_rank ? layout_rows(l, rows, g->model->lora_rank) : NULL;
     s->dlow = g->model->lora_rank ? layout_rows(l, rows, g->model->lora_rank) : NULL;
     s->positions = layout_place(l, (uint64_t)rows, sizeof *s->positions);
+    s->stands = layout_place(l, (uint64_t)rows, sizeof *s->stands);
     s->turns = rotary ? layout_rows(l, rows, 2 * half) : NULL;
     s->turns_local = local ? layout_rows(l, rows, 2 * half) : NULL;
     s->key_turns = fam && rotary ? layout_rows(l, rows, 2 * half) : s->turns;
@@ -238,19 +239,29 @@ static struct grad_block block_at(const struct grad *g, int64_t index)
                                .position = g->position + before, .bare = fam && index == 0 && !g->memory_start};
 }
 
+/* What a step was given, from this group's first sequence on, and what it gives. */
+struct step {
+    const int32_t *tokens;
+    const int64_t *places;      /* or NULL */
+    const float *weights;
+    double scale, loss, weight;
+    float *nll;
+};
+
 /* Tokens, positions and turns of a block, before its rows go up or down. */
-static void enter_block(struct grad *g, const struct grad_block *b, const int32_t *tokens)
+static void enter_block(struct grad *g, const struct grad_block *b, const struct step *step)
 {
     const struct snellen_model *model = g->model;
     for (int64_t i = 0; i < b->n_tokens; i++) {
-        int64_t seq = i / b->rows_each, at = i % b->rows_each;
-        g->s.positions[i] = b->position + at;
-        g->tokens[i] = tokens[seq * g->stride + b->index * g->block_each + at];
+        int64_t seq = i / b->rows_each, row = i % b->rows_each, at = seq * g->stride + b->index * g->block_each + row;
+        g->s.positions[i] = b->position + row;
+        g->s.stands[i] = step->places ? step->places[at] : g->s.positions[i];
+        g->tokens[i] = step->tokens[at];
     }
     if (g->s.turns)
-        rope_angles(g->s.turns, g->s.positions, b->n_tokens, model->rope.inv_freq, model->rope.half, model->rope.scale);
+        rope_angles(g->s.turns, g->s.stands, b->n_tokens, model->rope.inv_freq, model->rope.half, model->rope.scale);
     if (g->s.turns_local)
-        rope_angles(g->s.turns_local, g->s.positions, b->n_tokens, model->rope_local.inv_freq, model->rope_local.half,
+        rope_angles(g->s.turns_local, g->s.stands, b->n_tokens, model->rope_local.inv_freq, model->rope_local.half,
                     model->rope_local.scale);
     if (g->options.fam) fam_enter_block(g, b);
 }
@@ -284,7 +295,7 @@ static void clear_kv_gradients(struct grad *g, int64_t layer)
 
 static void embed(struct grad *g, const struct grad_block *b, float *x)
 {
-    const struct batch batch = {.tokens = g->tokens, .positions = g->s.positions, .n_rows = b->n_tokens};
+    const struct batch batch = {.tokens = g->tokens, .positions = g->s.stands, .n_rows = b->n_tokens};
     g->w.x = x;
     g->w.h = g->s.t1;
     decoder_embed(g->model, &g->w, &batch);
@@ -298,7 +309,7 @@ static void add_rows(float *table, const float *dx, float scale, const struct gr
     #pragma omp parallel for schedule(static)
     for (int64_t j = 0; j < d; j += COLUMNS)
         for (int64_t i = 0; i < b->n_tokens; i++) {
-            float *to = table + (by_position ? g->s.positions[i] : g->tokens[i]) * d;
+            float *to = table + (by_position ? g->s.stands[i] : g->tokens[i]) * d;
             for (int64_t c = j; c < MIN(j + COLUMNS, d); c++) to[c] += scale * dx[i * d + c];
         }
 }
@@ -311,7 +322,7 @@ static void embed_backward(struct grad *g, const struct grad_block *b, float *dx
     if (norm->weight) {
         struct snellen_model bare = *model;   /* the same without the norm gives the norm's input */
         bare.embedding_norm.weight = NULL;
-        const struct batch batch = {.tokens = g->tokens, .positions = g->s.positions, .n_rows = b->n_tokens};
+        const struct batch batch = {.tokens = g->tokens, .positions = g->s.stands, .n_rows = b->n_tokens};
         g->w.x = g->s.t2;
         g->w.h = g->s.t1;
         decoder_embed(&bare, &g->w, &batch);
@@ -324,13 +335,6 @@ static void embed_backward(struct grad *g, const struct grad_block *b, float *dx
 }
 
 /* ---- the way out ------------------------------------------------------------------------------------------------- */
-
-struct step {
-    const int32_t *tokens;
-    const float *weights;
-    double scale, loss, weight;
-    float *nll;
-};
 
 /* Place in tokens and weights of what row i of a block predicts; -1 = nothing. */
 static int64_t target_of(const struct grad *g, const struct grad_block *b, int64_t i)
@@ -423,6 +427,10 @@ static snellen_status begin(struct grad *g, const int32_t *tokens, int64_t n_seq
     FAIL_IF(d->positions == POSITION_LEARNED && position + n_tokens > d->n_context, SNELLEN_E_CONTEXT,
             "%lld tokens from position %lld on, but the model has learned positions for %lld", (long long)n_tokens,
             (long long)position, (long long)d->n_context);
+    for (int64_t i = 0; g->places && d->positions == POSITION_LEARNED && i < n_seqs * n_tokens; i++)
+        FAIL_IF(g->places[i] < 0 || g->places[i] >= d->n_context, SNELLEN_E_CONTEXT,
+                "a token stands at %lld, but the model has learned positions for %lld", (long long)g->places[i],
+                (long long)d->n_context);
     for (int64_t i = 0; i < n_seqs * n_tokens; i++)
         FAIL_IF(tokens[i] < 0 || tokens[i] >= d->n_vocab, SNELLEN_E_USAGE, "token %lld is %d, 0 to %lld expected",
                 (long long)i, tokens[i], (long long)d->n_vocab - 1);
@@ -456,7 +464,7 @@ static void step_of_group(struct grad *g, struct step *step)
     if (g->options.fam) fam_start(g);
     for (int64_t t = 0; t < blocks_of(g); t++) {
         struct grad_block b = block_at(g, t);
-        enter_block(g, &b, step->tokens);
+        enter_block(g, &b, step);
         block_forward(g, &b);
         loss_of_block(g, &b, step);
     }
@@ -467,7 +475,7 @@ static void step_of_group(struct grad *g, struct step *step)
                                   sizeof *g->dmemory);
     for (int64_t last = blocks_of(g) - 1, t = last; t >= 0; t--) {
         struct grad_block b = block_at(g, t);
-        if (t < last) enter_block(g, &b, step->tokens);   /* the last one is entered already */
+        if (t < last) enter_block(g, &b, step);   /* the last one is entered already */
         block_backward(g, &b);
     }
     if (g->options.fam) fam_start_backward(g);
@@ -482,6 +490,7 @@ snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *wei
     if (nll) memset(nll, 0, (size_t)(n_seqs * n_tokens) * sizeof *nll);
     for (int64_t seq = 0; seq < n_seqs; seq += g->n_seqs) {
         step.tokens = tokens + seq * n_tokens;
+        step.places = g->places ? g->places + seq * n_tokens : NULL;
         step.weights = weights + seq * n_tokens;
         step.nll = nll ? nll + seq * n_tokens : NULL;
         choose_group(g, &step, n_seqs - seq);
@@ -490,6 +499,17 @@ snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *wei
     }
     *loss = step.loss;
     *weight = step.weight;
+    return SNELLEN_OK;
+}
+
+snellen_status grad_set_places(struct grad *g, const int64_t *places, snellen_error *err)
+{
+    enum position_kind kind = g->model->desc.positions;
+    FAIL_IF(places && (kind == POSITION_ALIBI || kind == POSITION_NONE), SNELLEN_E_UNSUPPORTED,
+            "tokens can stand elsewhere only with rotary, learned or sinusoidal positions");
+    FAIL_IF(places && g->options.fam, SNELLEN_E_UNSUPPORTED,
+            "tokens cannot stand elsewhere beside a feedback memory, which has places of its own");
+    g->places = places;
     return SNELLEN_OK;
 }
 
@@ -519,7 +539,7 @@ static void embed_bare(struct grad *g, const struct grad_block *b, float *embedd
 {
     struct snellen_model bare = *g->model;
     bare.desc.positions = POSITION_NONE;
-    const struct batch batch = {.tokens = g->tokens, .positions = g->s.positions, .n_rows = b->n_rows};
+    const struct batch batch = {.tokens = g->tokens, .positions = g->s.stands, .n_rows = b->n_rows};
     g->w.x = embedded;
     g->w.h = g->s.t1;
     decoder_embed(&bare, &g->w, &batch);
@@ -536,7 +556,7 @@ snellen_status grad_inputs(struct grad *g, const int32_t *tokens, int64_t n, con
         FAIL_IF(rows[i] < 0 || rows[i] >= n || ids[i] < 0 || ids[i] >= g->model->desc.n_vocab, SNELLEN_E_USAGE,
                 "seed %lld: token %d at row %lld", (long long)i, ids[i], (long long)rows[i]);
     struct grad_block b = block_at(g, 0);
-    enter_block(g, &b, tokens);
+    enter_block(g, &b, &(struct step){.tokens = tokens});
     block_forward(g, &b);
     for (int64_t i = 0; i < n_seeds; i++) seed_gradient(g, rows[i], ids[i], gradients + i * size);
     for (int64_t layer = n_layers - 1; layer >= 0; layer--) {

@@ -90,6 +90,11 @@ void grad_free(struct grad *g);
 snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *weights, int64_t n_seqs, int64_t n_tokens,
                          int64_t position, double scale, double *loss, double *weight, float *nll, snellen_error *err);
 
+/* Where the tokens of the next steps stand, laid out as these are, in place of position + t: for rotary, learned and
+ * sinusoidal positions. What a token sees is decided by its row, as ever. NULL: position + t again. The array is read in
+ * the steps. SNELLEN_E_UNSUPPORTED: models with ALiBi or without positions, and a feedback memory. */
+snellen_status grad_set_places(struct grad *g, const int64_t *places, snellen_error *err);
+
 /* fam: what the next steps' memories begin with, [n_layers, fam, d_model], for all sequences and without a gradient; NULL:
  * the model's prompt. The array is read in the steps. */
 void grad_set_memory(struct grad *g, const float *rows);
@@ -145,7 +150,8 @@ struct grad_scratch {
     float *dgate, *dup;         /* [d_ff] */
     float *stats;               /* [rows * n_heads, 2] */
     float *low, *dlow;          /* [lora rank] */
-    int64_t *positions;         /* [rows] */
+    int64_t *positions;         /* [rows] for masks and distances */
+    int64_t *stands;            /* [rows] for what turns, and for vectors of positions */
     float *turns, *turns_local; /* [half, 2] */
     float *key_turns, *key_turns_local;  /* fam: of keys, where a memory's differ from its queries; else the same arrays */
     double *places;             /* [fam] */
@@ -177,6 +183,7 @@ struct grad {
     float *dmemory;                      /* fam: [layers, group, fam, d] by what this block's memory rows became */
     float *memory_rows;                  /* fam: [layers, fam, d] the first sequence's newest */
     const float *memory_start;           /* see grad_set_memory() */
+    const int64_t *places;               /* see grad_set_places() */
     bool first_group;
     float *dx;                           /* [total rows, d] its gradient, block by block; not for inputs_only */
     float *logits, *capped;              /* [slice, n_vocab]; capped only where the model has a soft cap */

@@ -164,6 +164,11 @@ const struct key keys[] = {
      .help = "steps before memories are passed on: what is to be kept has to be learnt first"},
     {"train.position_offset", SWITCH, .fallback = "false", AT(train.position_offset),
      .help = "every other step, at random, begins at a place up to 62831 instead of at 0"},
+    {"train.position_jumps", INT, .fallback = "0", AT(train.position_jumps), RANGE(0, 1e6),
+     .help = "positions skip up to so many places, up to four times a sequence, at random: what belongs together is then "
+             "found by content, not at a distance. For rotary, learned and sinusoidal positions"},
+    {"train.jumps_after", INT, .fallback = "0", AT(train.jumps_after), RANGE(0, MANY), .when = "train.position_jumps",
+     .help = "steps before positions begin to skip"},
     {"train.stop_loss", REAL, .fallback = "0", AT(train.stop_loss), RANGE(0, 1e6), .may_change = true,
      .help = "stop early once the mean loss of the last 20 steps is below this; 0 = never"},
     {"train.save_every", INT, .fallback = "200", AT(train.save_every), RANGE(1, MANY), .may_change = true,

@@ -12,6 +12,7 @@
 struct run {
     float *memories;                /* [n_carried] of the step that runs; NULL without state passing */
     struct train *t;
+    int64_t *places;                /* [batch, longest] of the step that runs; NULL without jumps */
     struct data_batch batch;
     struct journal log, evals;
     char *checkpoint, *best;        /* paths */
@@ -58,6 +59,24 @@ static int64_t begin_step(const struct train *t)
     return o->position_offset && offset ? (int64_t)rng_below(&rng, FARTHEST + 1) : 0;
 }
 
+/* Positions that skip: the same content at distances that say nothing, up to ones that longer inputs have. */
+static void draw_places(const struct run *r, int64_t position)
+{
+    enum { MOST_JUMPS = 4, JUMP_STREAM = 4244 };
+    const struct train_options *o = &r->t->options;
+    const struct data_batch *b = &r->batch;
+    struct rng rng;
+    rng_seed(&rng, o->seed, (uint64_t)JUMP_STREAM << 32 | (uint64_t)r->t->state.step);
+    for (int64_t seq = 0; seq < b->n_seqs; seq++) {
+        int64_t *places = r->places + seq * b->n_tokens;
+        uint64_t n_jumps = r->t->state.step >= o->jumps_after ? rng_below(&rng, MOST_JUMPS + 1) : 0;
+        for (int64_t t = 0; t < b->n_tokens; t++) places[t] = t > 0 ? 1 : position;
+        for (uint64_t i = 0; i < n_jumps; i++)
+            places[rng_below(&rng, (uint64_t)b->n_tokens)] += (int64_t)rng_below(&rng, (uint64_t)o->position_jumps + 1);
+        for (int64_t t = 1; t < b->n_tokens; t++) places[t] += places[t - 1];
+    }
+}
+
 /* The first sequence's memories, once its part of the batch went through; they are passed on when the step is over. */
 static void take_memories(struct run *r)
 {
@@ -69,6 +88,7 @@ static void end_step(struct run *r)
     struct train_state *s = &r->t->state;
     if (r->memories) memcpy(s->carried, r->memories, s->n_carried * sizeof *s->carried);
     grad_set_memory(r->t->grad, NULL);   /* evaluations begin afresh */
+    grad_set_places(r->t->grad, NULL, NULL);
 }
 
 /* Gradients of the batch's mean loss over its weights. */
@@ -80,7 +100,9 @@ static snellen_status gradients(struct run *r, double *loss, snellen_error *err)
     int64_t n_seqs = t->options.micro_batch;
     double sum = 0, part, weight, scale = b->weight > 0 ? 1 / b->weight : 0;
     params_zero_grads(t->params);
+    if (r->places) draw_places(r, position);
     for (int64_t i = 0; i < b->n_seqs; i += n_seqs) {
+        TRY(grad_set_places(t->grad, r->places ? r->places + i * b->n_tokens : NULL, err));
         TRY(grad_step(t->grad, b->tokens + i * b->n_tokens, b->weights + i * b->n_tokens, n_seqs, b->n_tokens, position,
                       scale, &part, &weight, NULL, err));
         if (!i) take_memories(r);
@@ -219,6 +241,11 @@ static snellen_status start(struct run *r, bool resume, snellen_error *err)
         TRY(NEW_ARRAY(&t->state.carried, t->state.n_carried, "memories", err));
         TRY(NEW_ARRAY(&r->memories, t->state.n_carried, "memories", err));
     }
+    if (t->options.position_jumps > 0) {
+        uint64_t n;
+        FAIL_IF(!size_mul((uint64_t)t->options.batch, (uint64_t)t->source->longest, &n), SNELLEN_E_MEMORY, "too many tokens");
+        TRY(NEW_ARRAY(&r->places, n, "places", err));
+    }
     if (resume) {
         TRY(checkpoint_load(r->checkpoint, &t->state, t->optim, t->params, t->source, err));
         t->saved_step = t->state.step;
@@ -240,6 +267,7 @@ snellen_status train_run(struct train *t, bool resume, snellen_error *err)
     data_batch_free(&r.batch);
     mem_free(t->state.carried);
     mem_free(r.memories);
+    mem_free(r.places);
     t->state.carried = NULL;
     free(r.checkpoint);
     free(r.best);

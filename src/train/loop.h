@@ -19,7 +19,9 @@ struct train_options {
     double state_passing;           /* feedback memory: probability that a step goes on with the memories of the one before */
     int64_t passing_after;          /* steps without that at first */
     bool position_offset;           /* every other step, at random, begins at a place up to 2 pi 10000 */
-    uint64_t seed;                  /* of both */
+    int64_t position_jumps;         /* > 0: positions skip up to so many places, up to four times a sequence, at random */
+    int64_t jumps_after;            /* steps without that at first */
+    uint64_t seed;                  /* of all that is random about a step */
 };
 
 /* Measures the model as it is now: the lower the better. May put more into `numbers`, which eval.jsonl keeps. */

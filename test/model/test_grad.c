@@ -112,6 +112,60 @@ static void test_positions_shift(void **state)
     safetensors_close(file);
 }
 
+/* Loss and, if wanted, gradients of a step whose tokens stand at these places. */
+static double step_at(const char *folder, const struct prompt *p, const struct grad_options *o, const int64_t *places,
+                      float *gradients)
+{
+    snellen_model *model = load(folder);
+    struct params *params;
+    struct grad *g;
+    double loss, weight;
+    MUST(params_full(model, &params, err));
+    MUST(grad_new(model, o, &g, err));
+    MUST(grad_set_places(g, places, err));
+    MUST(grad_step(g, p->tokens, p->weights, 1, p->n, 0, 1, &loss, &weight, NULL, err));
+    if (gradients) memcpy(gradients, params->grads, params->n_values * sizeof *gradients);
+    grad_free(g);
+    snellen_model_free(model);
+    return loss;
+}
+
+/* Tokens that stand together elsewhere are a step from another position, to the bit; with rotary positions a block that
+ * sees itself alone does not feel where it stands, and every other jump is felt. */
+static void test_places(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"llama", "gemma3", "gpt2", "opt"};
+    for (size_t i = 0; i < COUNT_OF(folders); i++) {
+        struct safetensors *file = open_expected(folders[i], "expected");
+        struct prompt p = prompt_of(file);
+        struct grad_options o = options_for(&p), blocks = o;
+        int64_t places[64], jumped[64], block = 8;
+        uint64_t n;
+        for (int64_t t = 0; t < p.n; t++) places[t] = t + 5, jumped[t] = t + (t >= block ? 3 : 0) + (t >= 2 * block ? 4 : 0);
+        snellen_model *model = load(folders[i]);
+        struct params *params;
+        struct grad *g;
+        double loss, weight;
+        MUST(params_full(model, &params, err));
+        n = params->n_values;
+        MUST(grad_new(model, &o, &g, err));
+        MUST(grad_step(g, p.tokens, p.weights, 1, p.n, 5, 1, &loss, &weight, NULL, err));
+        float *moved = malloc(n * sizeof *moved);
+        assert_true(moved && step_at(folders[i], &p, &o, places, moved) == loss);
+        assert_memory_equal(moved, params->grads, n * sizeof *moved);
+        free(moved);
+        grad_free(g);
+        bool rotary = model->desc.positions == POSITION_ROTARY;
+        blocks.block = block;
+        double apart = fabs(step_at(folders[i], &p, &blocks, jumped, NULL) - step_at(folders[i], &p, &blocks, NULL, NULL));
+        double together = fabs(step_at(folders[i], &p, &o, jumped, NULL) - step_at(folders[i], &p, &o, NULL, NULL));
+        assert_true(rotary ? apart < 1e-4 && together > 1e-3 : apart > 1e-3);
+        snellen_model_free(model);
+        safetensors_close(file);
+    }
+}
+
 /* Blocks that are seen only as far as the last w keys (xl) are a window of w, when w is at least a block and the blocks
  * before reach that far; and every layer of a model with windows of its own keeps to the narrower of both. */
 static void test_windows(void **state)
@@ -423,9 +477,21 @@ static void test_wrong_calls(void **state)
     float weights[80] = {0};
     double loss, weight;
     MUST_FAIL(SNELLEN_E_CONTEXT, grad_step(g, tokens, weights, 1, 80, 0, 1, &loss, &weight, NULL, err));
+    int64_t places[80] = {0};
+    places[7] = 64;
+    MUST(grad_set_places(g, places, err));
+    MUST_FAIL(SNELLEN_E_CONTEXT, grad_step(g, tokens, weights, 1, 10, 0, 1, &loss, &weight, NULL, err));
+    MUST(grad_set_places(g, NULL, err));
     tokens[3] = 101;
     MUST_FAIL(SNELLEN_E_USAGE, grad_step(g, tokens, weights, 1, 10, 0, 1, &loss, &weight, NULL, err));
     MUST_FAIL(SNELLEN_E_USAGE, grad_step(g, tokens, weights, 2, 10, 0, 1, &loss, &weight, NULL, err));
+    grad_free(g);
+    snellen_model_free(model);
+    model = load("bloom");
+    MUST(params_full(model, &params, err));
+    MUST(grad_new(model, &o, &g, err));
+    MUST_FAIL(SNELLEN_E_UNSUPPORTED, grad_set_places(g, places, err));
+    MUST(grad_set_places(g, NULL, err));
     grad_free(g);
     snellen_model_free(model);
 }
@@ -439,6 +505,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_same_bytes_with_checkpoints_and_threads),
         cmocka_unit_test(test_positions_shift),
+        cmocka_unit_test(test_places),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_window_is_that_of_sessions),
         cmocka_unit_test(test_batch_is_sum),
