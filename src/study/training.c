@@ -27,7 +27,8 @@ static struct data_options data_options_of(const struct training *t)
     const struct settings *s = t->settings;
     return (struct data_options){
         .jsonl = or_null(s->data.jsonl), .text = or_null(s->data.text), .length = s->data.length, .cut = s->data.cut,
-        .shuffle = s->data.shuffle, .skip_bad_lines = s->data.skip_bad_lines, .end = s->data.end, .seed = t->seed,
+        .shuffle = s->data.shuffle, .skip_bad_lines = s->data.skip_bad_lines, .end = s->data.end, .repeat = s->data.repeat,
+        .repeat_prompt = s->data.repeat_prompt, .repeat_weight = s->data.repeat_weight, .seed = t->seed,
         .tokenizer = t->model->tokenizer, .no_tokenizer = t->model->no_tokenizer, .n_vocab = t->model->desc.n_vocab,
         .n_context = t->model->desc.n_context};
 }
@@ -92,6 +93,7 @@ static snellen_status open_evaluator(struct training *t, snellen_error *err)
     o.jsonl = or_null(s->eval.jsonl);
     o.text = or_null(s->eval.text);
     o.shuffle = false;
+    o.repeat = 0;   /* the loss of the text alone */
     if (o.jsonl || o.text) TRY(source_open(&o, &h->source, err));
     else TRY(open_task(t, false, &h->source, err));
     h->evaluator.measure = measure_held_out;

@@ -1,4 +1,4 @@
-/* Samples, their order, and batches of them. The two kinds of files are jsonl.c and packed.c. */
+/* Samples, their order, and batches of them. The two kinds of files are jsonl.c and packed.c, what is repeated repeat.c. */
 #include "train/data.h"
 
 #include <stdlib.h>
@@ -43,6 +43,7 @@ snellen_status source_open(const struct data_options *options, struct source **o
     FAIL_IF(options->length > options->n_context, SNELLEN_E_CONTEXT,
             "data.length is %lld: the model has %lld positions; a smaller data.length expected",
             (long long)options->length, (long long)options->n_context);
+    if (options->repeat > 0) return repeat_open(options, out, err);
     return options->jsonl ? jsonl_open(options, out, err) : packed_open(options, out, err);
 }
 

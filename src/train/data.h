@@ -49,6 +49,10 @@ struct data_options {
     bool shuffle;
     bool skip_bad_lines;            /* jsonl: count bad lines in `skipped` and go on */
     const char *end;                /* text put after each text or completion, special tokens read as such; "" = none */
+    int64_t repeat;                 /* > 0: so many tokens of each sample come again at its end; within `length` */
+    const char *repeat_prompt;      /* before them, weight 0; NULL or "" = nothing */
+    double repeat_weight;           /* of their loss */
+    int64_t held_back;              /* by repeat_open(), for messages: tokens of data.length that are not in `length` */
     uint64_t seed;
     const struct tokenizer *tokenizer;  /* NULL: only samples that are tokens already */
     const char *no_tokenizer;       /* why there is none */
@@ -59,10 +63,13 @@ struct data_options {
  * {"tokens": [..], "weights": [..]}; weights may be left out. Lines are drawn in a random order without repetition,
  * another one each time through. 8 bytes of memory a line.
  * text (packed.c): tokens of the whole file one after the other, cut into sequences of `length`; shuffled in pieces of
- * some 32 kB. A begin token stands at the start of each sequence if the model wants one. */
+ * some 32 kB. A begin token stands at the start of each sequence if the model wants one.
+ * repeat (repeat.c), around one of these: tokens [at, at + repeat) of a sample, a begin token excepted, once more behind
+ * the prompt; `at` is drawn from the seed and the number of samples before. A shorter sample is repeated whole. */
 snellen_status source_open(const struct data_options *options, struct source **out, snellen_error *err);
 snellen_status jsonl_open(const struct data_options *options, struct source **out, snellen_error *err);
 snellen_status packed_open(const struct data_options *options, struct source **out, snellen_error *err);
+snellen_status repeat_open(const struct data_options *options, struct source **out, snellen_error *err);
 
 /* ---- batches ----------------------------------------------------------------------------------------------------- */
 

@@ -126,8 +126,8 @@ static snellen_status check_sample(const struct jsonl *j, struct sample *s, snel
             "%zu tokens, the model has %" PRId64 " positions; shorten it, or let data.cut: true cut it at data.length",
             s->n, j->options.n_context);
     FAIL_IF(s->n > (size_t)j->options.length, SNELLEN_E_CONTEXT,
-            "%zu tokens, data.length allows %" PRId64 "; raise it, or let data.cut: true cut what is longer", s->n,
-            j->options.length);
+            "%zu tokens, data.length%s allows %" PRId64 "; raise it, or let data.cut: true cut what is longer", s->n,
+            j->options.held_back ? " less data.repeat and its prompt" : "", j->options.length);
     double weight = 0;
     for (size_t t = 1; t < s->n; t++) weight += (double)s->weights[t];
     FAIL_IF(weight <= 0 && !j->options.cut, SNELLEN_E_FORMAT,

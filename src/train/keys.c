@@ -124,6 +124,13 @@ const struct key keys[] = {
      .help = "count lines that are no sample and go on"},
     {"data.end", TEXT, AT(data.end), .when = "data.jsonl",
      .help = "put after each text or completion, such as '<|im_end|>'"},
+    {"data.repeat", INT, .fallback = "0", AT(data.repeat), RANGE(0, LONGEST), FROM_FILE,
+     .help = "so many tokens of each sequence, from a random place in it, come again at its end (arXiv 2404.09173); they "
+             "and data.repeat_prompt count in data.length"},
+    {"data.repeat_prompt", .kind = KEY_TEXT, .fallback = "\"\\n\\nAgain, from above:\\n\"", AT(data.repeat_prompt),
+     .when = "data.repeat", .help = "what stands before them"},
+    {"data.repeat_weight", REAL, .fallback = "0.1", AT(data.repeat_weight), RANGE(0, 1000), .when = "data.repeat",
+     .help = "their weight in the loss; that of the text is 1, that of the prompt 0"},
 
     {"train.steps", INT, .fallback = "1000", AT(train.steps), RANGE(1, MANY), .may_change = true,
      .help = "updates of the weights"},

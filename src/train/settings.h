@@ -28,10 +28,10 @@ struct settings {
         bool stop_gradient;
     } memory;
     struct {
-        const char *jsonl, *text, *task, *format, *end;
-        int64_t length, pool, spacing, cycle, curriculum, step, within, pairs, every, back, digits;
+        const char *jsonl, *text, *task, *format, *end, *repeat_prompt;
+        int64_t length, repeat, pool, spacing, cycle, curriculum, step, within, pairs, every, back, digits;
         struct int_row lengths;
-        double raise_below, raise_by, depth, vary, again;
+        double raise_below, raise_by, depth, vary, again, repeat_weight;
         const char *haystack;
         bool cut, shuffle, skip_bad_lines;
         struct {

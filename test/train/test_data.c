@@ -290,6 +290,143 @@ static void test_packed_positions(void **state)
     MUST_FAIL(SNELLEN_E_UNSUPPORTED, source_open(&o, &source, err));
 }
 
+/* ---- what is repeated -------------------------------------------------------------------------------------------- */
+
+/* A sample of `repeat` is a sample of the source without it, the prompt, and n of the first's tokens from one place. */
+static size_t check_repeated(const struct sample *s, const struct sample *text, size_t n, const struct data_options *o)
+{
+    int32_t *prompt;
+    size_t n_prompt, at = 0;
+    MUST(tokenizer_encode(tokenizer, o->repeat_prompt, strlen(o->repeat_prompt), SNELLEN_SPECIAL, &prompt, &n_prompt, err));
+    assert_int_equal(s->n, text->n + n_prompt + n);
+    assert_true(s->n <= (size_t)o->length);
+    assert_memory_equal(s->tokens, text->tokens, text->n * sizeof *s->tokens);
+    assert_memory_equal(s->weights, text->weights, text->n * sizeof *s->weights);
+    if (n_prompt) assert_memory_equal(s->tokens + text->n, prompt, n_prompt * sizeof *prompt);
+    for (size_t t = text->n; t < s->n; t++)
+        assert_true(s->weights[t] == (t < text->n + n_prompt ? 0 : (float)o->repeat_weight));
+    const int32_t *again = s->tokens + text->n + n_prompt;
+    while (at + n <= text->n && memcmp(s->tokens + at, again, n * sizeof *again)) at++;
+    assert_true(at + n <= text->n);
+    snellen_free(prompt);
+    return at;
+}
+
+static void test_repeated_segment(void **state)
+{
+    (void)state;
+    struct strbuf lines = {0};
+    for (int i = 0; i < 30; i++) {
+        strbuf_puts(&lines, "{\"text\": \"");
+        for (int k = 0; k <= 2 * i; k++) strbuf_printf(&lines, "%d ", 7 * i + k);
+        strbuf_puts(&lines, "\"}\n");
+    }
+    for (int jsonl = 0; jsonl < 2; jsonl++) {
+        struct data_options o = options_for(jsonl ? write_file(lines.text) : NULL), plain = o;
+        if (!jsonl) o.text = plain.text = long_text();
+        o.repeat = jsonl ? 5 : 24;
+        o.repeat_prompt = jsonl ? "\nAgain:" : "";
+        o.repeat_weight = 0.25;
+        o.cut = plain.cut = o.shuffle = plain.shuffle = true;
+        struct source *source, *text;
+        struct sample s = {0}, t = {0};
+        size_t n_prompt = 0, places[3] = {0};
+        int32_t *ids = NULL;
+        MUST(tokenizer_encode(tokenizer, o.repeat_prompt, strlen(o.repeat_prompt), SNELLEN_SPECIAL, &ids, &n_prompt, err));
+        plain.length = o.length - o.repeat - (int64_t)n_prompt;
+        MUST(source_open(&o, &source, err));
+        MUST(source_open(&plain, &text, err));
+        assert_int_equal(source->longest, o.length);
+        for (int i = 0; i < 300; i++) {
+            MUST(source->next(source, &s, err));
+            MUST(text->next(text, &t, err));
+            size_t n = MIN((size_t)o.repeat, t.n), at = check_repeated(&s, &t, n, &o);
+            places[at == 0 ? 0 : at + n == t.n ? 2 : 1]++;
+        }
+        assert_true(places[0] && places[1] > places[0] && places[2]);   /* the first and the last place are among them */
+        snellen_free(ids);
+        source_free(source);
+        source_free(text);
+        sample_free(&s);
+        sample_free(&t);
+        struct source *inner;
+        MUST(source_open(&o, &inner, err));
+        json_t *position = inner->position(inner);
+        json_object_set_new(position, "repeated", json_integer(-1));
+        MUST_FAIL(SNELLEN_E_FORMAT, inner->seek(inner, position, err));
+        json_decref(position);
+        source_free(inner);
+    }
+    strbuf_free(&lines);
+}
+
+/* A place that was saved is gone back to with the same segments; another seed has others. */
+static void test_repeated_places(void **state)
+{
+    (void)state;
+    struct data_options o = options_for(NULL);
+    o.text = long_text();
+    o.repeat = 8;
+    o.repeat_prompt = "\n";
+    o.repeat_weight = 0.1;
+    struct source *a, *b, *c;
+    struct sample x = {0}, y = {0}, z = {0};
+    MUST(source_open(&o, &a, err));
+    MUST(source_open(&o, &b, err));
+    o.seed++;
+    MUST(source_open(&o, &c, err));
+    for (int i = 0; i < 37; i++) MUST(a->next(a, &x, err));
+    json_t *position = a->position(a);
+    MUST(b->seek(b, position, err));
+    MUST(c->seek(c, position, err));
+    int n_other = 0;
+    for (int i = 0; i < 50; i++) {
+        MUST(a->next(a, &x, err));
+        MUST(b->next(b, &y, err));
+        MUST(c->next(c, &z, err));
+        assert_true(x.n == y.n && x.n == z.n);
+        assert_memory_equal(x.tokens, y.tokens, x.n * sizeof *x.tokens);
+        assert_memory_equal(x.weights, y.weights, x.n * sizeof *x.weights);
+        n_other += memcmp(x.tokens, z.tokens, x.n * sizeof *x.tokens) != 0;
+    }
+    assert_true(n_other > 40);
+    json_decref(position);
+    source_free(a);
+    source_free(b);
+    source_free(c);
+    sample_free(&x);
+    sample_free(&y);
+    sample_free(&z);
+}
+
+static void test_repeat_needs_room(void **state)
+{
+    (void)state;
+    struct source *source;
+    snellen_error error;
+    struct data_options o = options_for(NULL);
+    o.text = long_text();
+    o.repeat = 32;
+    o.repeat_prompt = "Again:";
+    assert_int_equal(source_open(&o, &source, &error), SNELLEN_E_USAGE);
+    assert_non_null(strstr(error.message, "data.repeat 32"));
+    o.repeat_prompt = "";
+    MUST(source_open(&o, &source, err));
+    source_free(source);
+    o = options_for(write_file("{\"tokens\": [1, 2, 3]}\n"));
+    o.repeat = 2;
+    o.repeat_prompt = "Again:";
+    o.tokenizer = NULL;
+    MUST_FAIL(SNELLEN_E_UNSUPPORTED, source_open(&o, &source, err));
+    o.repeat_prompt = NULL;
+    MUST(source_open(&o, &source, err));
+    struct sample s = {0};
+    MUST(source->next(source, &s, err));
+    assert_int_equal(s.n, 5);
+    source_free(source);
+    sample_free(&s);
+}
+
 /* ---- batches ----------------------------------------------------------------------------------------------------- */
 
 static void test_batch(void **state)
@@ -330,6 +467,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_packed_in_order_is_the_text),
         cmocka_unit_test(test_packed_shuffled_is_all_of_the_text),
         cmocka_unit_test(test_packed_positions),
+        cmocka_unit_test(test_repeated_segment),
+        cmocka_unit_test(test_repeated_places),
+        cmocka_unit_test(test_repeat_needs_room),
         cmocka_unit_test(test_batch),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
