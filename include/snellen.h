@@ -811,16 +811,16 @@ SNELLEN_API snellen_status snellen_probe_attention(const snellen_model *model, c
                                                    snellen_error *err);
 SNELLEN_API void snellen_attention_free(snellen_attention *result);
 
-/* ---- probe: memory ---------------------------------------------------------------------------------------------------------- */
+/* ---- probe: memory ---------------------------------------------------------------------------------------------- */
 
-/* What goes through the rows that a memory carries from block to block: fam, rmt. Blocks count from 0; block t is compressed
- * when it is complete and more text follows, and what comes out is the memory that block t + 1 sees. */
+/* What goes through the rows that a memory carries from block to block: fam, rmt. Blocks count from 0; block t is
+ * compressed when it is complete, and what comes out is the memory that block t + 1 sees. */
 
 typedef struct snellen_memory_options {
-    int64_t first_block, n_blocks; /* attention: blocks that are kept, from 0; n_blocks 0 (default) = all from the first on */
+    int64_t first_block, n_blocks; /* attention: blocks that are kept; n_blocks 0 (default) = all from the first on */
     int64_t n_answer;              /* cuts: so many tokens at the text's end are the answer; default 1 */
     int64_t n_cuts;                /* cuts: at most so many, evenly spaced; 0 = after every block; default 16 */
-    bool by_layer;                 /* cuts: each layer's memory alone as well (fam); costs n_layers times as much more */
+    bool by_layer;                 /* cuts: each layer's memory alone as well (fam); n_layers times as much work more */
     snellen_session_options session; /* memory fam or rmt; full (default) = the model's own */
 } snellen_memory_options;
 SNELLEN_API snellen_memory_options snellen_memory_options_default(void);
@@ -832,9 +832,9 @@ typedef struct snellen_memory_attention {
     const float *weights;          /* [n_layers, n_blocks, n_rows, n_seen] mean over heads; each row sums to 1 */
 } snellen_memory_attention;
 
-/* SNELLEN_E_USAGE where no block asked for is compressed; SNELLEN_E_MEMORY with the sum where the weights do not fit. Free the
- * result with snellen_memory_attention_free(). After SNELLEN_E_CANCELLED it holds the blocks that were compressed, or is
- * NULL. */
+/* SNELLEN_E_USAGE where no block asked for is compressed (rmt does it when more text follows); SNELLEN_E_MEMORY where
+ * the weights do not fit. *result, free with snellen_memory_attention_free(), is NULL after a failure; after
+ * SNELLEN_E_CANCELLED it holds the blocks that were compressed, or is NULL. */
 SNELLEN_API snellen_status snellen_probe_memory_attention(const snellen_model *model, const int32_t *tokens,
                                                           size_t n_tokens, const snellen_memory_options *options,
                                                           const snellen_progress *progress,
@@ -842,23 +842,23 @@ SNELLEN_API snellen_status snellen_probe_memory_attention(const snellen_model *m
 SNELLEN_API void snellen_memory_attention_free(snellen_memory_attention *result);
 
 /* How much of an answer comes through the memory. The text is read up to the end of a block, the rows made of it are
- * replaced by those the text began with (rows that the model was trained to read, unlike zeros), and the rest is read: what
- * that takes off log p(answer) had come through these rows. */
+ * replaced by those the text began with (which the model was trained to read, unlike zeros), and the rest is read: what
+ * that takes off log p(answer) had come through these rows. What else a memory keeps (keys of the blocks before; with
+ * fam_blocks those of older rows) stays. */
 typedef struct snellen_memory_cuts {
     double log_p;                  /* of the whole answer, nats, nothing replaced */
     int64_t n_right, n_answer;     /* answer's tokens, and how many of them are the likeliest after those before */
-    int64_t n_blocks;              /* blocks after which the memory can be cut: complete, and a token of the text before the
-                                      answer follows */
-    int64_t n_columns;             /* 1, and by_layer n_layers more */
+    int64_t n_blocks;              /* that can be cut: complete, and a token of the text before the answer follows */
+    int64_t n_columns;             /* 1, and by_layer one for each layer (rmt: one) */
     size_t n_cuts;
     const int64_t *blocks;         /* [n_cuts] the memory made of this block is replaced, ascending */
-    const double *cut_log_p;       /* [n_cuts, n_columns] log p with the memory of all layers replaced, then of each alone */
+    const double *cut_log_p;       /* [n_cuts, n_columns] log p with all layers' rows replaced, then with each alone */
     const int64_t *cut_right;      /* [n_cuts, n_columns] tokens that are right then */
 } snellen_memory_cuts;
 
 /* One session; the text before a cut is read once, what follows it once for each cut and column. *result, free with
- * snellen_memory_cuts_free(), is NULL after a failure; after SNELLEN_E_CANCELLED it holds the cuts that were finished, if
- * the answer without a cut was. */
+ * snellen_memory_cuts_free(), is NULL after a failure; after SNELLEN_E_CANCELLED it holds the cuts that were finished,
+ * if the answer without a cut was. */
 SNELLEN_API snellen_status snellen_probe_memory_cuts(const snellen_model *model, const int32_t *tokens, size_t n_tokens,
                                                      const snellen_memory_options *options,
                                                      const snellen_progress *progress, snellen_memory_cuts **result,
@@ -875,10 +875,10 @@ typedef struct snellen_survival_options {
 
 typedef struct snellen_survival_point {
     int64_t blocks, length;        /* from the block where the key ends to the answer's; tokens of the text */
-    uint32_t n, n_exact;           /* keys; those whose tokens are all the likeliest, each after the right ones before */
+    uint32_t n, n_exact;           /* keys; those whose tokens are all the likeliest after the right ones before */
     double exact_low, exact_high;  /* Wilson 95 % interval of n_exact / n */
     uint64_t n_tokens, n_right;
-    double log_p, log_p_low, log_p_high; /* of a key, nats: mean and 95 % interval */
+    double log_p, log_p_low, log_p_high; /* of a key, nats: mean and 95 % interval, which ends at 0 */
 } snellen_survival_point;
 
 typedef struct snellen_survival {

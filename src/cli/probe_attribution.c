@@ -10,71 +10,17 @@
 
 struct attribution_args {
     struct common_opts common;
-    const char *prompt, *tokens, *continuation, *kind, *right, *folder, *out;
-    int64_t window, write;
+    struct probe_text text;
+    const char *kind, *right, *folder, *out;
+    int64_t window;
 };
 
 struct attribution_work {
     const struct attribution_args *args;
     const snellen_model *model;
-    int32_t *ids;          /* prompt and continuation */
-    size_t n, n_prompt;    /* n_prompt = n: no continuation, all rows */
+    struct probe_text *text;
     snellen_attribution *map;
 };
-
-/* ---- prompt and continuation ----------------------------------------------------------------------------------------- */
-
-static snellen_status append(struct attribution_work *w, const int32_t *ids, size_t n, snellen_error *err)
-{
-    int32_t *grown;
-    TRY(NEW_ARRAY(&grown, w->n + n + 1, "tokens", err));
-    memcpy(grown, w->ids, w->n * sizeof *grown);
-    if (n) memcpy(grown + w->n, ids, n * sizeof *grown);
-    mem_free(w->ids);
-    w->ids = grown;
-    w->n += n;
-    return SNELLEN_OK;
-}
-
-/* The model's own greedy continuation. */
-static snellen_status write_on(struct attribution_work *w, int64_t n_new, snellen_error *err)
-{
-    snellen_session_options o = snellen_session_options_default();
-    snellen_session *s;
-    o.n_context = (int64_t)w->n + n_new;
-    TRY(snellen_session_new(w->model, &o, &s, err));
-    int64_t n_vocab = snellen_model_get_info(w->model)->n_vocab;
-    snellen_status status = snellen_session_feed(s, w->ids, w->n, NULL, err);
-    while (!status && n_new-- > 0) {
-        const float *logits = snellen_session_logits(s);
-        int32_t best = 0;
-        for (int32_t i = 1; i < n_vocab; i++)
-            if (logits[i] > logits[best]) best = i;
-        status = append(w, &best, 1, err);
-        if (!status && n_new > 0) status = snellen_session_feed(s, &best, 1, NULL, err);
-        if (snellen_token_ends(w->model, best)) break;
-    }
-    snellen_session_free(s);
-    return status;
-}
-
-static snellen_status read_prompt(struct attribution_work *w, snellen_error *err)
-{
-    const struct attribution_args *a = w->args;
-    FAIL_IF(a->continuation && a->write, SNELLEN_E_USAGE, "probe attribution: --continuation and -n exclude each other");
-    TRY(probe_prompt(w->model, a->prompt, a->tokens, &w->ids, &w->n, err));
-    w->n_prompt = w->n;
-    if (a->write) return write_on(w, a->write, err);
-    if (!a->continuation) return SNELLEN_OK;
-    int32_t *ids;
-    size_t n;
-    TRY(snellen_tokenize(w->model, a->continuation, strlen(a->continuation), SNELLEN_SPECIAL, &ids, &n, err));
-    snellen_status status = append(w, ids, n, err);
-    snellen_free(ids);
-    TRY(status);
-    FAIL_IF(!n, SNELLEN_E_USAGE, "probe attribution: the continuation holds no token");
-    return SNELLEN_OK;
-}
 
 /* ---- results ------------------------------------------------------------------------------------------------------------ */
 
@@ -115,7 +61,7 @@ static snellen_status score(const struct attribution_work *w, double *mean, snel
     snellen_status status = SNELLEN_OK;
     double sum = 0;
     size_t n = 0;
-    for (; next_right(&p, (int64_t)w->n, &r, &status, err); n++) {
+    for (; next_right(&p, (int64_t)w->text->n, &r, &status, err); n++) {
         double mass = snellen_attribution_mass(w->map, r.output - 1, r.context, r.n);
         FAIL_IF(isnan(mass), SNELLEN_E_USAGE, "--right: token %lld is none of the outputs", (long long)r.output);
         sum += mass;
@@ -140,9 +86,10 @@ static bool print_map(const struct attribution_work *w, double mass)
         json_t *rows = json_array();
         for (int64_t i = 0; rows && i < m->n_rows; i++) {
             int64_t output = m->first_row + i + 1, top = strongest(m, i);
+            double value = (double)m->values[top * m->n_rows + i];
             json_array_append_new(rows, json_pack("{s:I, s:i, s:I, s:i, s:f}", "output", (json_int_t)output, "id",
-                                                  (int)w->ids[output], "strongest", (json_int_t)top, "strongest_id",
-                                                  (int)w->ids[top], "value", (double)m->values[top * m->n_rows + i]));
+                                                  (int)w->text->ids[output], "strongest", (json_int_t)top,
+                                                  "strongest_id", (int)w->text->ids[top], "value", value));
         }
         return ui_json(rows ? json_pack("{s:I, s:o, s:o}", "tokens", (json_int_t)m->n_tokens, "outputs", rows, "mass",
                                         isnan(mass) ? json_null() : json_real(mass)) : NULL);
@@ -152,8 +99,8 @@ static bool print_map(const struct attribution_work *w, double mass)
     for (int64_t i = 0; i < m->n_rows; i++) {
         struct strbuf output = {0}, context = {0};
         int64_t top = strongest(m, i);
-        token_label(w->model, w->ids[m->first_row + i + 1], &output);
-        token_label(w->model, w->ids[top], &context);
+        token_label(w->model, w->text->ids[m->first_row + i + 1], &output);
+        token_label(w->model, w->text->ids[top], &context);
         printf("%8lld  '%s'%*s %.4g at token %lld '%s'\n", (long long)(m->first_row + i + 1),
                output.text ? output.text : "", (int)MAX(0, 14 - (int)output.n), "", (double)m->values[top * m->n_rows + i],
                (long long)top, context.text ? context.text : "");
@@ -168,14 +115,14 @@ static bool print_map(const struct attribution_work *w, double mass)
 static snellen_status write_numbers(const struct attribution_work *w, snellen_error *err)
 {
     const snellen_attribution *m = w->map;
-    int64_t n = m->n_tokens, width = w->n_prompt == w->n ? n : m->n_rows;
+    int64_t n = m->n_tokens, width = w->text->n_prompt == w->text->n ? n : m->n_rows;
     const char *name = !strcmp(w->args->kind, "gxi-l2") ? "gxi_l2" : w->args->kind;
     const struct safetensors_spec specs[] = {
         {name, "F32", 2, {n, width}}, {"tokens", "I32", 1, {n}}, {"columns", "I64", 1, {width}},
     };
     struct safetensors_writer *writer;
     TRY(safetensors_writer_new(w->args->out, specs, COUNT_OF(specs), &writer, err));
-    snellen_status status = safetensors_writer_put(writer, 1, 0, w->ids, (uint64_t)n * sizeof *w->ids, err);
+    snellen_status status = safetensors_writer_put(writer, 1, 0, w->text->ids, (uint64_t)n * sizeof *w->text->ids, err);
     static const float none = 0;
     uint64_t row = (uint64_t)width * sizeof(float);
     for (int64_t t = 0; t < n && !status; t++) {
@@ -210,7 +157,7 @@ static snellen_status draw(const struct attribution_work *w, snellen_error *err)
         .caption = "Column: an output token; row: what a context token did for it, each column scaled to its maximum.",
         .x_label = "output", .y_label = "context", .value_label = "share of the column's maximum",
         .n_rows = (size_t)m->n_tokens, .n_columns = (size_t)m->n_rows, .values = scaled,
-        .row_tokens = w->ids, .column_tokens = w->ids + m->first_row + 1,
+        .row_tokens = w->text->ids, .column_tokens = w->text->ids + m->first_row + 1,
     };
     snellen_status status = token_map_write(w->model, &map, w->args->folder, err);
     mem_free(scaled);
@@ -222,17 +169,19 @@ static snellen_status draw(const struct attribution_work *w, snellen_error *err)
 static snellen_status probe(struct attribution_work *w, double *mass, snellen_error *err)
 {
     const struct attribution_args *a = w->args;
+    struct probe_text *t = w->text;
+    const snellen_session_options session = snellen_session_options_default();
     snellen_attribution_options o = snellen_attribution_options_default();
     if (a->out) TRY(cli_check_output(a->out, err));
     TRY(snellen_attribution_parse(a->kind, &o.kind, err));
-    TRY(read_prompt(w, err));
-    if (w->n_prompt < w->n) {
-        o.first_row = (int64_t)w->n_prompt - 1;
-        o.n_rows = (int64_t)(w->n - w->n_prompt);
+    TRY(probe_text_read(t, w->model, &session, err));
+    if (t->n_prompt < t->n) {
+        o.first_row = (int64_t)t->n_prompt - 1;
+        o.n_rows = (int64_t)(t->n - t->n_prompt);
     }
     o.window = a->window;
     o.n_threads = (int)a->common.threads;
-    TRY(snellen_probe_attribution(w->model, w->ids, w->n, &o, ui_progress(), &w->map, err));
+    TRY(snellen_probe_attribution(w->model, t->ids, t->n, &o, ui_progress(), &w->map, err));
     TRY(score(w, mass, err));
     if (a->out) TRY(write_numbers(w, err));
     return a->folder ? draw(w, err) : SNELLEN_OK;
@@ -244,10 +193,12 @@ static int run(int argc, char **argv)
     const char *args[1];
     const struct opt table[] = {
         OPT_GROUP("what is read"),
-        OPT_TEXT('p', "prompt", "TEXT", &a.prompt, "a text; special tokens are read as such"),
-        OPT_TEXT(0, "tokens", "LIST", &a.tokens, "token ids, as in 1,2,3, or a file of ids"),
-        OPT_TEXT(0, "continuation", "TEXT", &a.continuation, "what follows the prompt: its tokens are the outputs"),
-        OPT_INT('n', "predict", "N", &a.write, 0, 8192, "tokens that the model writes itself (greedily): the outputs",
+        OPT_TEXT('p', "prompt", "TEXT", &a.text.prompt, "a text; special tokens are read as such"),
+        OPT_TEXT(0, "tokens", "LIST", &a.text.tokens, "token ids, as in 1,2,3, or a file of ids"),
+        OPT_TEXT(0, "continuation", "TEXT", &a.text.continuation,
+                 "what follows the prompt: its tokens are the outputs"),
+        OPT_INT('n', "predict", "N", &a.text.write, 0, 8192,
+                "tokens that the model writes itself (greedily): the outputs",
                 .shown = "every token of the prompt is the output of those before it"),
         OPT_GROUP("how it is measured"),
         OPT_CHOICE(0, "kind", "KIND", &a.kind, "gxi gxi-l2 gradient rollout",
@@ -268,10 +219,10 @@ static int run(int argc, char **argv)
     if (!model) return status;
     snellen_error err;
     double mass = NAN;
-    struct attribution_work w = {.args = &a, .model = model};
+    struct attribution_work w = {.args = &a, .model = model, .text = &a.text};
     status = probe(&w, &mass, &err) ? ui_fail(&err) : print_map(&w, mass) ? 0 : 1;
     snellen_attribution_free(w.map);
-    mem_free(w.ids);
+    probe_text_free(&a.text);
     snellen_model_free(model);
     return status;
 }

@@ -92,7 +92,7 @@ static void sharpen_queries(const struct workspace *w, float *q, int64_t n_rows,
     round_to(q, w->rounding, n_rows * width);
 }
 
-/* w->mix = what n rows' queries in w->q get from the first n_spans of w->spans; the first n_tokens rows are a batch's. */
+/* w->mix = what n rows' queries in w->q get from the first n_spans of w->spans; n_tokens of them are a batch's. */
 static void mix_spans(const struct snellen_model *model, int64_t layer, struct workspace *w, const int64_t *positions,
                       int64_t n, int64_t n_tokens, size_t n_spans)
 {

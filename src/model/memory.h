@@ -108,8 +108,8 @@ struct memory_ops {
     /* Most rows that the next batch may have, at least 1; NULL = no limit of its own. */
     int64_t (*room)(const struct memory *m);
     int64_t (*n_rows)(const struct memory *m);  /* of its own; NULL: none */
-    /* Where a block is complete: rows [n_rows, d_model] in place of what was made of it, or is to be; of a layer, of the
-     * whole memory (rmt). NULL: no rows. */
+    /* Where a block is complete: rows [n_rows, d_model] in place of what was made of it, or is to be; of a layer, or of
+     * the whole memory (rmt). NULL: no rows. */
     void (*replace)(struct memory *m, int64_t layer, const float *rows);
     const struct memory_passes *passes;         /* or NULL */
     const struct memory_riders *riders;         /* or NULL */

@@ -143,7 +143,7 @@ snellen_status session_check_tokens(const struct snellen_model *model, const int
 
 /* ---- who watches ------------------------------------------------------------------------------------------------------ */
 
-/* What attention() is given in one layer: the rows of a batch, and behind them those of a memory's own; or these alone. */
+/* What attention() is given in one layer: a batch's rows, and behind them those of a memory's own; or these alone. */
 struct attn_shown {
     const float *q;              /* [n_rows, n_heads, head_dim] as they meet the keys */
     const int64_t *positions;    /* [n_rows] */

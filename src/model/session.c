@@ -317,8 +317,8 @@ snellen_status session_replace_memory(snellen_session *s, int64_t layer, const f
     int64_t n = s->memory->length;
     FAIL_IF(n == 0 || n % s->options.block, SNELLEN_E_USAGE, "a memory is replaced where a block of %lld tokens ends, "
             "not after %lld", (long long)s->options.block, (long long)n);
-    FAIL_IF(layer < 0 || layer >= (ops->riders ? s->model->desc.n_layers : 1), SNELLEN_E_USAGE, "layer %lld has no memory",
-            (long long)layer);
+    FAIL_IF(layer < 0 || layer >= (ops->riders ? s->model->desc.n_layers : 1), SNELLEN_E_USAGE,
+            "layer %lld has no memory", (long long)layer);
     ops->replace(s->memory, layer, rows);
     return SNELLEN_OK;
 }

@@ -1,4 +1,4 @@
-/* What the probes of a memory share: a session with such a memory, how likely an answer is, progress over many readings. */
+/* What the probes of a memory share: a session with one, how likely an answer is, progress over many readings. */
 #include "probe/probe.h"
 
 #include "model/session.h"
@@ -21,7 +21,7 @@ snellen_status answer_token(snellen_session *s, int32_t token, struct answer_sco
     const float *logits = snellen_session_logits(s);
     int64_t n_vocab = s->model->desc.n_vocab;
     FAIL_IF(!logits, SNELLEN_E_USAGE, "an answer needs a token before it");
-    FAIL_IF(token < 0 || token >= n_vocab, SNELLEN_E_USAGE, "token %d, 0 to %lld expected", token, (long long)n_vocab - 1);
+    TRY(session_check_tokens(s->model, &token, 1, err));
     score->log_p += log_softmax(logits, n_vocab, token);
     score->n_right += likeliest(logits, n_vocab) == token;
     score->n++;
@@ -35,8 +35,9 @@ snellen_status memory_session(const snellen_model *model, const snellen_session_
     if (o.memory == SNELLEN_MEMORY_FULL) o.memory = snellen_model_get_memory(model)->kind;
     const struct memory_ops *ops = memory_find(o.memory);
     FAIL_IF(!ops, SNELLEN_E_USAGE, "memory kind %d is not known", (int)o.memory);
-    FAIL_IF(rows ? !ops->replace : !ops->room, SNELLEN_E_USAGE, "memory %s carries no %s; a model with a memory of its own, or "
-            "%s expected", ops->name, rows ? "rows from block to block" : "blocks",
+    FAIL_IF(rows ? !ops->replace : !ops->room, SNELLEN_E_USAGE,
+            "memory %s carries no %s; a model with a memory of its own, or %s expected", ops->name,
+            rows ? "rows from block to block" : "blocks",
             rows ? "--memory fam or rmt" : "--memory bswa, xl, fam or rmt");
     return snellen_session_new(model, &o, session, err);
 }

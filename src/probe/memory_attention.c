@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the rows see comes in this order, for each number of spans: rows that see themselves alone begin a text or a block. */
+/* Spans of rows that compress a block. Fewer: they see themselves alone, at the start of a text or a block. */
 enum { FAM_SPANS = 2, RMT_SPANS = 3 };
 
 struct watching {
@@ -23,7 +23,7 @@ snellen_memory_options snellen_memory_options_default(void)
     return (snellen_memory_options){.n_answer = 1, .n_cuts = 16, .session = snellen_session_options_default()};
 }
 
-/* ---- one block in one layer ----------------------------------------------------------------------------------------- */
+/* ---- one block in one layer -------------------------------------------------------------------------------------- */
 
 /* Mean over heads of the rows' weights. */
 static void add_heads(struct watching *w, const struct attn_shown *own, const int64_t *places, float *to)
@@ -54,7 +54,7 @@ static void see(struct attn_watch *watch, int64_t layer, const struct attn_shown
     w->n_seen_blocks = MAX(w->n_seen_blocks, block + (layer == a->n_layers - 1));
 }
 
-/* ---- the probe --------------------------------------------------------------------------------------------------------- */
+/* ---- the probe --------------------------------------------------------------------------------------------------- */
 
 /* Which blocks: fam compresses one with its last token, rmt before the next. */
 static snellen_status choose_blocks(snellen_memory_attention *a, const snellen_session *s, int64_t n_tokens,
@@ -77,9 +77,9 @@ static snellen_status make_room(struct watching *w, snellen_error *err)
     uint64_t map = (uint64_t)a->n_rows * (uint64_t)a->n_seen, n, bytes;
     bool fits = size_mul(map, (uint64_t)a->n_layers * (uint64_t)a->n_blocks + 1, &n) &&
                 size_mul(n, sizeof(float), &bytes) && bytes <= mem_available();
-    FAIL_IF(!fits, SNELLEN_E_MEMORY, "the attention of %lld rows to %lld places in %lld layers and %lld blocks does not fit into "
-            "%.1f MB; ask for fewer blocks", (long long)a->n_rows, (long long)a->n_seen, (long long)a->n_layers,
-            (long long)a->n_blocks, (double)mem_available() / 1e6);
+    FAIL_IF(!fits, SNELLEN_E_MEMORY, "the attention of %lld rows to %lld places in %lld layers and %lld blocks "
+            "does not fit into %.1f MB; ask for fewer blocks", (long long)a->n_rows, (long long)a->n_seen,
+            (long long)a->n_layers, (long long)a->n_blocks, (double)mem_available() / 1e6);
     TRY(NEW_ARRAY(&w->weights, n - map, "memory's attention", err));
     return NEW_ARRAY(&w->row, map, "memory's attention", err);
 }
@@ -89,8 +89,9 @@ static void keep_first(struct watching *w)
 {
     snellen_memory_attention *a = &w->public;
     int64_t map = a->n_rows * a->n_seen, n = w->n_seen_blocks;
+    size_t bytes = (size_t)(n * map) * sizeof(float);
     for (int64_t layer = 1; layer < a->n_layers; layer++)
-        memmove(w->weights + layer * n * map, w->weights + layer * a->n_blocks * map, (size_t)(n * map) * sizeof(float));
+        memmove(w->weights + layer * n * map, w->weights + layer * a->n_blocks * map, bytes);
     a->n_blocks = n;
 }
 

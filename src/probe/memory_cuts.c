@@ -1,9 +1,9 @@
 /* How much of an answer comes through a memory: it is cut after a block, the rest of the text is read, the answer's
  * probability is compared.
  *
- * One session is both trunk and branches: it reads up to a cut and is kept; each branch goes on from there with other rows,
- * and the session returns. The answer is read token by token in all of them and blocks begin where they begin, so that a
- * branch whose rows were not replaced would give every bit of the answer without a cut. */
+ * One session is both trunk and branches: it reads up to a cut and is kept; each branch goes on from there with other
+ * rows, and the session returns. The answer is read token by token in all of them and batches end where blocks do, so
+ * that a branch whose rows were not replaced would give every bit of the answer without a cut. */
 #include "probe/probe.h"
 
 #include "model/session.h"
@@ -25,7 +25,7 @@ struct cutting {
     struct reading_progress progress;
 };
 
-/* ---- where ---------------------------------------------------------------------------------------------------------------- */
+/* ---- where ------------------------------------------------------------------------------------------------------- */
 
 /* All blocks, or so many of them that the first and the last are among them and the steps are even. */
 static snellen_status choose_cuts(struct cutting *c, const snellen_memory_options *o, snellen_error *err)
@@ -34,7 +34,8 @@ static snellen_status choose_cuts(struct cutting *c, const snellen_memory_option
     int64_t block = c->session->options.block;
     FAIL_IF(o->n_cuts < 0, SNELLEN_E_USAGE, "%lld cuts, 0 (after every block) or more expected", (long long)o->n_cuts);
     r->n_blocks = (c->n_before - 1) / block;
-    FAIL_IF(r->n_blocks < 1, SNELLEN_E_USAGE, "%lld tokens before the answer: no block of %lld is complete with a token behind it",
+    FAIL_IF(r->n_blocks < 1, SNELLEN_E_USAGE,
+            "%lld tokens before the answer: no block of %lld is complete with a token behind it",
             (long long)c->n_before, (long long)block);
     int64_t n = o->n_cuts ? MIN(o->n_cuts, r->n_blocks) : r->n_blocks;
     r->n_columns = 1 + (o->by_layer ? c->n_levels : 0);
@@ -68,7 +69,7 @@ static snellen_status take_start(struct cutting *c, snellen_error *err)
     return snellen_session_truncate(c->session, 0, err);
 }
 
-/* ---- readings ---------------------------------------------------------------------------------------------------------------- */
+/* ---- readings ---------------------------------------------------------------------------------------------------- */
 
 static snellen_status read_on(struct cutting *c, int64_t from, int64_t to, snellen_error *err)
 {
@@ -129,11 +130,11 @@ static snellen_status all_cuts(struct cutting *c, snellen_error *err)
     return SNELLEN_OK;
 }
 
-static snellen_status cut(struct cutting *c, const snellen_model *model, int64_t n_tokens, const snellen_memory_options *o,
-                          snellen_error *err)
+static snellen_status cut(struct cutting *c, const snellen_model *model, int64_t n_tokens,
+                          const snellen_memory_options *o, snellen_error *err)
 {
-    FAIL_IF(o->n_answer < 1 || o->n_answer >= n_tokens, SNELLEN_E_USAGE, "an answer of %lld tokens at the end of a text of %lld",
-            (long long)o->n_answer, (long long)n_tokens);
+    FAIL_IF(o->n_answer < 1 || o->n_answer >= n_tokens, SNELLEN_E_USAGE,
+            "an answer of %lld tokens at the end of a text of %lld", (long long)o->n_answer, (long long)n_tokens);
     c->public.n_answer = o->n_answer;
     c->n_before = n_tokens - o->n_answer;
     TRY(memory_session(model, &o->session, true, &c->session, err));

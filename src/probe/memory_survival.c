@@ -1,4 +1,4 @@
-/* How long a written item survives: a pass key that is said at the start of a text and asked for 1, 2, 4, .. blocks later. */
+/* How long a written item survives: a pass key, said at the start of a text and asked for 1, 2, 4, .. blocks later. */
 #include "probe/probe.h"
 
 #include "model/session.h"
@@ -22,7 +22,8 @@ struct surviving {
     struct owned_survival *owned;
     double *log_p;                /* [n_samples] of the keys of a point */
     struct reading_progress progress;
-    int64_t n_taken, said, asked; /* tokens of the sample so far; places of the key's last token and of the answer's first */
+    int64_t n_taken;              /* tokens of the sample so far */
+    int64_t said, asked;          /* places of the key's last token and of the answer's first */
     int32_t tokens[READ_AT_ONCE];
     uint8_t marks[READ_AT_ONCE];
 };
@@ -33,7 +34,7 @@ snellen_survival_options snellen_survival_options_default(void)
                                       .session = snellen_session_options_default()};
 }
 
-/* ---- one key -------------------------------------------------------------------------------------------------------------- */
+/* ---- one key ----------------------------------------------------------------------------------------------------- */
 
 static snellen_status read_tokens(struct surviving *v, size_t from, size_t to, snellen_error *err)
 {
@@ -75,13 +76,14 @@ static snellen_status one_key(struct surviving *v, int64_t length, uint64_t inde
     return SNELLEN_OK;
 }
 
-/* ---- one number of blocks ------------------------------------------------------------------------------------------------- */
+/* ---- one number of blocks ---------------------------------------------------------------------------------------- */
 
 static void close_point(struct surviving *v, snellen_survival_point *point)
 {
     if (!point->n) return;
     wilson_interval(point->n_exact, point->n, &point->exact_low, &point->exact_high);
     mean_interval(v->log_p, point->n, &point->log_p, &point->log_p_low, &point->log_p_high);
+    point->log_p_high = fmin(point->log_p_high, 0);
     v->owned->result.n_points++;
 }
 
@@ -108,8 +110,9 @@ static snellen_status one_point(struct surviving *v, snellen_survival_point *poi
 static snellen_status plan_points(struct surviving *v, size_t *n, snellen_error *err)
 {
     int64_t block = v->session->options.block, most = v->options->most_blocks;
-    FAIL_IF(most < 1 || most > SNELLEN_LONG_MAX / block - 1, SNELLEN_E_USAGE, "%lld blocks of %lld tokens from key to question, 1 to "
-            "%lld blocks expected", (long long)most, (long long)block, (long long)SNELLEN_LONG_MAX / block - 1);
+    FAIL_IF(most < 1 || most > SNELLEN_LONG_MAX / block - 1, SNELLEN_E_USAGE,
+            "%lld blocks of %lld tokens from key to question, 1 to %lld blocks expected", (long long)most,
+            (long long)block, (long long)SNELLEN_LONG_MAX / block - 1);
     snellen_status status = SNELLEN_OK;
     for (int64_t blocks = 1; blocks <= most; blocks *= 2) {
         int64_t length = (blocks + 1) * block;
@@ -126,8 +129,8 @@ static snellen_status survive(struct surviving *v, const snellen_model *model, s
 {
     snellen_long_options task = v->options->task;
     size_t n = 0;
-    FAIL_IF(v->options->n_samples < 1 || v->options->n_samples > MOST_SAMPLES, SNELLEN_E_USAGE, "samples are %u, 1 to %d expected",
-            v->options->n_samples, MOST_SAMPLES);
+    FAIL_IF(v->options->n_samples < 1 || v->options->n_samples > MOST_SAMPLES, SNELLEN_E_USAGE,
+            "samples are %u, 1 to %d expected", v->options->n_samples, MOST_SAMPLES);
     task.depth = 0;
     TRY(memory_session(model, &v->options->session, false, &v->session, err));
     TRY(snellen_reader_new(model, "passkey", &task, &v->reader, err));

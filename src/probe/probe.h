@@ -14,13 +14,14 @@
 #include "base/base.h"
 #include "model/model.h"
 
-/* ---- weights of attention (weights.c) ------------------------------------------------------------------------------------ */
+/* ---- weights of attention (weights.c) ---------------------------------------------------------------------------- */
 
 /* out [n] = the softmax of one row and head over all keys that the row sees, 0 for all else: key j of span s stands at
  * places[s] + j. */
-void attention_row(float *out, int64_t n, const struct attn_shown *shown, const int64_t *places, int64_t head, int64_t row);
+void attention_row(float *out, int64_t n, const struct attn_shown *shown, const int64_t *places, int64_t head,
+                   int64_t row);
 
-/* ---- answers (answer.c) --------------------------------------------------------------------------------------------------- */
+/* ---- answers (answer.c) ------------------------------------------------------------------------------------------ */
 
 /* A text whose end is known: how likely a model holds it. */
 struct answer_score {
@@ -30,8 +31,8 @@ struct answer_score {
 /* One more token of the answer, from what the session has read; then it is read. */
 snellen_status answer_token(snellen_session *s, int32_t token, struct answer_score *score, snellen_error *err);
 
-/* A session whose options are complete: memory full stands for the model's own. SNELLEN_E_USAGE where that has no blocks or,
- * if rows are wanted, carries none. */
+/* A session in which memory full stands for the model's own. SNELLEN_E_USAGE where that has no blocks or, if rows are
+ * wanted, carries none. */
 snellen_status memory_session(const snellen_model *model, const snellen_session_options *options, bool rows,
                               snellen_session **session, snellen_error *err);
 
@@ -43,7 +44,7 @@ struct reading_progress {
 };
 snellen_progress reading_step(struct reading_progress *p);
 
-/* ---- the measures (measure.c) ------------------------------------------------------------------------------------------ */
+/* ---- the measures (measure.c) ------------------------------------------------------------------------------------ */
 
 /* Distance of two vectors v, w [d]: fills linf_*, l1, relative, mean_abs, bit_equal of row. A NaN anywhere makes every
  * distance NaN. */
@@ -53,7 +54,7 @@ void collapse_predictions(const float *a, const float *b, int64_t n_vocab, snell
 /* blind_at and faint_at from the rows of `layer`. */
 void collapse_judge(snellen_collapse *result, int64_t layer);
 
-/* ---- the sequences (sequence.c) ------------------------------------------------------------------------------------------ */
+/* ---- the sequences (sequence.c) ---------------------------------------------------------------------------------- */
 
 enum { COLLAPSE_WORDINGS = 20 };
 

@@ -37,7 +37,8 @@ static double score_of(const struct attn_span *span, const struct attn_shape *sh
     return score - (double)shape->alibi[head] * factor * (double)distance;
 }
 
-void attention_row(float *out, int64_t n, const struct attn_shown *shown, const int64_t *places, int64_t head, int64_t row)
+void attention_row(float *out, int64_t n, const struct attn_shown *shown, const int64_t *places, int64_t head,
+                   int64_t row)
 {
     const struct attn_shape *shape = shown->shape;
     int64_t position = shown->positions[row];

@@ -68,6 +68,27 @@ static void draw_cells(cairo_t *cr, const struct plot_heat *h, struct box area, 
     cairo_surface_destroy(picture);
 }
 
+/* Dark on light cells, light on dark ones; half of the colours are dark. */
+static void draw_cell_texts(cairo_t *cr, const struct plot_heat *h, struct box area, const struct scale *colours)
+{
+    enum { SMALLEST = 6, LARGEST = 12 };
+    double width = (area.right - area.left) / (double)h->nx, height = (area.bottom - area.top) / (double)h->ny;
+    double size = fmin(fmin(height * 0.7, width * 0.8), LARGEST);
+    if (size < SMALLEST) return;
+    for (size_t i = 0; i < h->nx * h->ny; i++) {
+        const char *text = h->cells[i];
+        double fits = size;
+        if (!text || isnan(h->values[i])) continue;
+        while (fits >= SMALLEST && text_width(cr, fits, false, text) > width - 1) fits -= 0.5;
+        if (fits < SMALLEST) continue;
+        bool dark = scale_place(colours, h->values[i]) < 0.6;
+        double x = area.left + ((double)(i % h->nx) + 0.5) * width;
+        double y = area.bottom - ((double)(i / h->nx) + 0.5) * height;
+        draw_colour(cr, dark ? (struct colour){1, 1, 1} : ink, 1);
+        draw_text(cr, x, y, 0.5, 0.5, fits, false, text);
+    }
+}
+
 static void draw_labels(cairo_t *cr, const struct plot_heat *h, struct box area)
 {
     double width = (area.right - area.left) / (double)h->nx, height = (area.bottom - area.top) / (double)h->ny;
@@ -123,6 +144,8 @@ void draw_heat(cairo_t *cr, const struct plot_figure *f, struct box sheet)
     if (h->nx && h->ny) {
         struct scale colours = colours_of(h);
         draw_cells(cr, h, area, colours);
+        colours.from = 0, colours.to = 1;
+        if (h->cells) draw_cell_texts(cr, h, area, &colours);
         draw_labels(cr, h, area);
         draw_bar(cr, h, (struct box){area.right + 24, area.top, area.right + 42, area.bottom}, colours);
     }

@@ -2,9 +2,9 @@
 
     make_memory_attention.py GOLDEN/fam OUT.safetensors        (standard library only; some seconds)
 
-fam [layers, blocks, F, F + b], rmt [layers, blocks, F, F + b + F]: mean over heads of the weights that the F rows lay on the
-memory before, on the block's tokens and (rmt) on one another, while a block is compressed; arXiv 2404.09173, algorithm 2,
-and 2207.06881. Blocks of 8 tokens, 4 rows; fam also sees the block before (m = 1).
+fam [layers, blocks, F, F + b], rmt [layers, blocks, F, F + b + F]: mean over heads of the weights that the F rows lay
+on the memory before, on the block's tokens and (rmt) on one another, while a block is compressed; arXiv 2404.09173,
+algorithm 2, and 2207.06881. Blocks of 8 tokens, 4 rows; fam also sees the block before (m = 1).
 """
 import array, json, math, struct, sys
 

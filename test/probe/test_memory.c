@@ -1,6 +1,6 @@
-/* The probes of a memory: attention of its rows against plain arithmetic (make_memory_attention.py), cuts against sessions
- * that begin where the cut is, survival on the model of the repository. argv[1] = folder of golden values, argv[2] =
- * memory_attention.safetensors, argv[3] = models/passkey. */
+/* The probes of a memory: attention of its rows against plain arithmetic (make_memory_attention.py), cuts against
+ * sessions that begin where the cut is, survival on the model of the repository. argv[1] = folder of golden values,
+ * argv[2] = memory_attention.safetensors, argv[3] = models/passkey. */
 #include "test/test.h"
 
 #include "base/base.h"
@@ -50,7 +50,7 @@ static snellen_memory_options options_of(snellen_memory_kind kind, int64_t segme
     return o;
 }
 
-/* ---- attention ---------------------------------------------------------------------------------------------------- */
+/* ---- attention --------------------------------------------------------------------------------------------------- */
 
 static void check_attention(snellen_memory_kind kind, const char *name, int64_t chunk)
 {
@@ -100,13 +100,14 @@ static void test_blocks_asked_for_are_those_of_all(void **state)
     assert_int_equal(some->n_blocks, 2);
     size_t map = (size_t)(all->n_rows * all->n_seen);
     for (size_t layer = 0; layer < LAYERS; layer++)
-        assert_memory_equal(some->weights + layer * 2 * map, all->weights + (layer * 5 + 2) * map, 2 * map * sizeof(float));
+        assert_memory_equal(some->weights + layer * 2 * map, all->weights + (layer * 5 + 2) * map,
+                            2 * map * sizeof(float));
     snellen_memory_attention_free(some);
     snellen_memory_attention_free(all);
     snellen_model_free(model);
 }
 
-/* ---- cuts ------------------------------------------------------------------------------------------------------------ */
+/* ---- cuts -------------------------------------------------------------------------------------------------------- */
 
 /* log p of the last n_answer tokens: of what a session reads on from where it is. */
 static double log_p_of(snellen_session *s, const snellen_model *model, const int32_t *tokens, size_t n, size_t n_answer)
@@ -135,8 +136,8 @@ static void start_rows(const snellen_model *model, const snellen_session_options
     snellen_session_free(s);
 }
 
-/* Without blocks before, a cut leaves nothing of the text before it: it is a session that begins there, with the start's
- * rows as a memory that was carried over. Rotary positions only differ. */
+/* Without blocks before, a cut leaves nothing of the text before it: it is a session that begins there, with the
+ * start's rows as a memory that was carried over. Rotary positions only differ. */
 static void test_a_cut_begins_anew(void **state)
 {
     (void)state;
@@ -261,7 +262,7 @@ static void test_a_session_that_returns_goes_on_bit_for_bit(void **state)
     snellen_model_free(model);
 }
 
-/* ---- the model of the repository --------------------------------------------------------------------------------------- */
+/* ---- the model of the repository --------------------------------------------------------------------------------- */
 
 static void a_pass_key(const snellen_model *model, int32_t *tokens, size_t n)
 {
@@ -352,7 +353,7 @@ static void test_survival(void **state)
     snellen_model_free(model);
 }
 
-/* ---- interruptions and wrong calls ---------------------------------------------------------------------------------- */
+/* ---- interruptions and wrong calls ------------------------------------------------------------------------------- */
 
 struct patience {
     int calls;
