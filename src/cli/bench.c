@@ -225,7 +225,9 @@ static int run(int argc, char **argv)
     struct common_opts common = common_opts_default();
     struct int_list prompts = { 0 }, depths = { 0 };
     int64_t n_decode = DECODED, reps = 5, standard_prompt[] = { 512 }, standard_depth[] = { 0 };
+    int64_t n_stream = 0;
     bool train = false, memories = false;
+    const char *folder = NULL;
     const char *args[1];
     const struct opt table[] = {
         OPT_GROUP("what to measure"),
@@ -234,6 +236,9 @@ static int run(int argc, char **argv)
         OPT_FLAG(0, "memories", &memories, "every memory side by side: a prompt of -p (2048), -n tokens made after 1,000 and "
                  "after 1,000,000 (or two depths of -d), how much memory each takes; --window, --block, --segments, --fam "
                  "as given, else such that each sees 512 tokens"),
+        OPT_INT(0, "stream", "N", &n_stream, 25000, INT64_MAX / 4, "one session reads N tokens: its speed, that of -n tokens "
+                "one by one, and what the process takes, at 25 places on the way", .shown = "not"),
+        OPT_TEXT('o', "figures", "DIR", &folder, "--stream: folder for its figures as PNG, SVG and CSV"),
         OPT_INTS('p', "prompt", "N,..", &prompts, 0, CLI_MAX_TOKENS, "sizes of prompts to read; 0 = none",
                  .shown = "512"),
         OPT_INT('n', "predict", "N", &n_decode, 0, CLI_MAX_TOKENS,
@@ -253,6 +258,9 @@ static int run(int argc, char **argv)
     snellen_session_options options;
     if (train && of_sessions(&common, &prompts, &depths, n_decode))
         return ui_wrong("bench: --train takes -r and --threads; prompts, depths, memory and numbers are those of sessions");
+    if (n_stream && (train || memories || prompts.n || depths.n || reps != 5 || !n_decode))
+        return ui_wrong("bench: --stream takes -n, -o and the options of sessions: it goes by no -p, -d or -r");
+    if (folder && !n_stream) return ui_wrong("bench: -o is where --stream draws");
     if (memories && (train || prompts.n > 1 || (depths.n && depths.n != 2) || common.memory != common_opts_default().memory))
         return ui_wrong("bench: --memories takes one -p, two depths of -d and sizes, but no --memory and no --train");
     if (memories && depths.n && (depths.v[0] < 1 || depths.v[0] >= depths.v[1]))
@@ -272,8 +280,12 @@ static int run(int argc, char **argv)
     size_t n = 0;
     const struct memories_options side_by_side = { &common, prompts.n ? prompts.v[0] : 2048, n_decode,
                                                    depths.n ? depths.v[0] : 1000, depths.n ? depths.v[1] : 1000000, reps };
-    bool sessions = !train && !memories;
+    const struct stream_options stream = { n_stream, n_decode, folder };
+    bool sessions = !train && !memories && !n_stream;
     snellen_status failed = train ? bench_training(model, &common, reps, &err) : SNELLEN_OK;
+    if (n_stream && options.memory == SNELLEN_MEMORY_FULL) options.n_context = n_stream + n_decode;
+    if (n_stream && folder) failed = folder_make(folder, &err);
+    if (n_stream && !failed) failed = bench_stream(model, &options, &stream, &err);
     if (memories) failed = bench_memories(model, &side_by_side, &err);
     if (!failed && sessions) failed = list_tests(&p, n_decode, &d, reps, &tests, &n, &err);
     if (!failed && sessions) failed = n ? bench(&b, tests, n, &common, &options, &err)
@@ -293,9 +305,10 @@ const struct verb verb_bench = {
     .summary = "speed of prompts, and of decoding at depths",
     .run = run,
     .works = true,
-    .usage = "MODEL [-p N,..] [-n N] [-d N,..] [-r N] [options]",
+    .usage = "MODEL [-p N,..] [-n N] [-d N,..] [-r N] [--stream N] [--train] [options]",
     .args = "MODEL",
     .min_args = 1,
     .max_args = 1,
-    .examples = { "snellen bench smollm2 -p 512,2048 -n 64 -d 0,2048", "snellen bench smollm2 --memories --block 128 --segments 3 --fam 16 -d 1000,20000" },
+    .examples = { "snellen bench smollm2 -p 512,2048 -n 64 -d 0,2048",
+                  "snellen bench models/passkey --stream 5M -o stream" },
 };

@@ -13,6 +13,8 @@ struct measure {
     double rate[MAX_REPETITIONS];   /* tokens a second, of each repetition; sorted at the end */
 };
 
+/* Of this process, now. */
+uint64_t resident_bytes(void);
 void measure_sort(struct measure *m);
 double measure_median(const struct measure *m);
 
@@ -23,5 +25,15 @@ struct memories_options {
     int64_t n_prompt, n_decode, near, far, reps;
 };
 snellen_status bench_memories(snellen_model *model, const struct memories_options *options, snellen_error *err);
+
+/* bench_stream.c: one session reads n_tokens; at 25 places on the way the rates of reading and of n_decode tokens one by
+ * one, and what is resident: printed, and drawn into folder (NULL: not). SNELLEN_E_CANCELLED: what was measured is told
+ * and drawn. */
+struct stream_options {
+    int64_t n_tokens, n_decode;
+    const char *folder;
+};
+snellen_status bench_stream(const snellen_model *model, const snellen_session_options *options,
+                            const struct stream_options *stream, snellen_error *err);
 
 #endif

@@ -26,7 +26,7 @@ struct table {
 
 /* ---- the subjects ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t resident_bytes(void)
+uint64_t resident_bytes(void)
 {
     unsigned long size, resident = 0;
     FILE *f = fopen("/proc/self/statm", "re");
