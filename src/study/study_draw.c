@@ -77,10 +77,19 @@ static int64_t window_of(const struct settings *s)
     return MAX(s->memory.window, s->memory.block * (s->memory.segments + 1));
 }
 
+static bool has_results(const struct study *s, size_t variant)
+{
+    double values[STUDY_MAX_SEEDS];
+    for (size_t i = 0; i < s->settings[variant].eval.lengths.n; i++)
+        if (study_accuracies(s, variant, WAY_FREE, i, values)) return true;
+    return false;
+}
+
 static struct rules rules_of(const struct study *s)
 {
     int64_t widest = 0;
-    for (size_t v = 0; v < s->n_settings; v++) widest = MAX(widest, window_of(&s->settings[v]));
+    for (size_t v = 0; v < s->n_settings; v++)
+        if (has_results(s, v)) widest = MAX(widest, window_of(&s->settings[v]));
     struct rules r = {.n = 1};
     r.list[0] = (struct plot_rule){.vertical = true, .at = (double)s->settings[0].data.lengths.v[1],
                                    .label = "longest trained on", .shaded = !widest};

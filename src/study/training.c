@@ -126,7 +126,7 @@ static struct train_options train_options_of(const struct training *t)
         .clip = s->train.clip, .stop_loss = s->train.stop_loss, .save_every = s->train.save_every,
         .eval_every = s->eval.every, .patience = s->eval.patience, .state_passing = s->train.state_passing,
         .passing_after = s->train.passing_after, .position_offset = s->train.position_offset,
-        .position_jumps = s->train.position_jumps, .jumps_after = s->train.jumps_after};
+        .position_jumps = s->train.position_jumps, .jumps_below = s->train.jumps_below};
 }
 
 static struct grad_options grad_options_of(const struct training *t)

@@ -90,10 +90,10 @@ static json_t *state_json(const struct train_state *s, const struct source *sour
 {
     json_t *recent = json_array();
     for (int i = 0; i < TRAIN_RECENT; i++) json_array_append_new(recent, json_real(s->recent[i]));
-    json_t *o = json_pack("{s:I, s:I, s:f, s:f, s:I, s:I, s:o, s:o}", "step", (json_int_t)s->step, "tokens",
+    json_t *o = json_pack("{s:I, s:I, s:f, s:f, s:I, s:I, s:b, s:o, s:o}", "step", (json_int_t)s->step, "tokens",
                           (json_int_t)s->tokens, "seconds", s->seconds, "loss", s->loss, "best_step",
-                          (json_int_t)s->best_step, "evals_since_best", (json_int_t)s->evals_since_best, "recent",
-                          recent, "position", source->position(source));
+                          (json_int_t)s->best_step, "evals_since_best", (json_int_t)s->evals_since_best, "jumping",
+                          (int)s->jumping, "recent", recent, "position", source->position(source));
     if (o && !isnan(s->best)) json_object_set_new(o, "best", json_real(s->best));
     return o;
 }
@@ -110,6 +110,7 @@ static bool state_from_json(const json_t *o, struct train_state *s)
     s->tokens = (uint64_t)tokens;
     s->best_step = best_step;
     s->evals_since_best = evals;
+    s->jumping = json_is_true(json_object_get(o, "jumping"));
     s->best = best ? json_number_value(best) : (double)NAN;
     for (size_t i = 0; i < TRAIN_RECENT; i++) s->recent[i] = json_number_value(json_array_get(recent, i));
     return true;

@@ -21,6 +21,7 @@ struct train_state {
     int64_t best_step, evals_since_best;
     float *carried;             /* [n_carried] memories that the next step may go on with; NULL = none */
     uint64_t n_carried;
+    bool jumping;               /* positions skip: see train_options.jumps_below */
     double recent[TRAIN_RECENT]; /* losses of the last steps, step i at i % TRAIN_RECENT */
 };
 

@@ -174,8 +174,8 @@ const struct key keys[] = {
     {"train.position_jumps", INT, .fallback = "0", AT(train.position_jumps), RANGE(0, 1e6),
      .help = "positions skip up to so many places, up to four times a sequence, at random: what belongs together is then "
              "found by content, not at a distance. For rotary, learned and sinusoidal positions"},
-    {"train.jumps_after", INT, .fallback = "0", AT(train.jumps_after), RANGE(0, MANY), .when = "train.position_jumps",
-     .help = "steps before positions begin to skip"},
+    {"train.jumps_below", REAL, .fallback = "0", AT(train.jumps_below), RANGE(0, 1e6), .when = "train.position_jumps",
+     .help = "positions begin to skip once the mean loss of the last 20 steps is below this; 0 = from the first step"},
     {"train.stop_loss", REAL, .fallback = "0", AT(train.stop_loss), RANGE(0, 1e6), .may_change = true,
      .help = "stop early once the mean loss of the last 20 steps is below this; 0 = never"},
     {"train.save_every", INT, .fallback = "200", AT(train.save_every), RANGE(1, MANY), .may_change = true,

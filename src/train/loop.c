@@ -59,6 +59,13 @@ static int64_t begin_step(const struct train *t)
     return o->position_offset && offset ? (int64_t)rng_below(&rng, FARTHEST + 1) : 0;
 }
 
+static double recent_mean(const struct train_state *s)
+{
+    double mean = 0;
+    for (int i = 0; i < TRAIN_RECENT; i++) mean += s->recent[i] / TRAIN_RECENT;
+    return s->step >= TRAIN_RECENT ? mean : (double)INFINITY;
+}
+
 /* Positions that skip: the same content at distances that say nothing, up to ones that longer inputs have. */
 static void draw_places(const struct run *r, int64_t position)
 {
@@ -66,10 +73,12 @@ static void draw_places(const struct run *r, int64_t position)
     const struct train_options *o = &r->t->options;
     const struct data_batch *b = &r->batch;
     struct rng rng;
+    struct train_state *s = &r->t->state;
+    s->jumping |= o->jumps_below <= 0 || recent_mean(s) < o->jumps_below;
     rng_seed(&rng, o->seed, (uint64_t)JUMP_STREAM << 32 | (uint64_t)r->t->state.step);
     for (int64_t seq = 0; seq < b->n_seqs; seq++) {
         int64_t *places = r->places + seq * b->n_tokens;
-        uint64_t n_jumps = r->t->state.step >= o->jumps_after ? rng_below(&rng, MOST_JUMPS + 1) : 0;
+        uint64_t n_jumps = s->jumping ? rng_below(&rng, MOST_JUMPS + 1) : 0;
         for (int64_t t = 0; t < b->n_tokens; t++) places[t] = t > 0 ? 1 : position;
         for (uint64_t i = 0; i < n_jumps; i++)
             places[rng_below(&rng, (uint64_t)b->n_tokens)] += (int64_t)rng_below(&rng, (uint64_t)o->position_jumps + 1);
@@ -193,9 +202,7 @@ static snellen_status evaluate(struct run *r, snellen_error *err)
 static bool ends_early(struct train *t)
 {
     const struct train_state *s = &t->state;
-    double mean = 0;
-    for (int i = 0; i < TRAIN_RECENT; i++) mean += s->recent[i] / TRAIN_RECENT;
-    if (t->options.stop_loss > 0 && s->step >= TRAIN_RECENT && mean < t->options.stop_loss) t->end = TRAIN_STOPPED_LOSS;
+    if (t->options.stop_loss > 0 && recent_mean(s) < t->options.stop_loss) t->end = TRAIN_STOPPED_LOSS;
     if (t->options.patience && s->evals_since_best >= t->options.patience) t->end = TRAIN_STOPPED_PATIENCE;
     return t->end != TRAIN_DONE;
 }

@@ -20,7 +20,7 @@ struct train_options {
     int64_t passing_after;          /* steps without that at first */
     bool position_offset;           /* every other step, at random, begins at a place up to 2 pi 10000 */
     int64_t position_jumps;         /* > 0: positions skip up to so many places, up to four times a sequence, at random */
-    int64_t jumps_after;            /* steps without that at first */
+    double jumps_below;             /* .. once the mean of the last TRAIN_RECENT losses is below this; 0 = from the first step */
     uint64_t seed;                  /* of all that is random about a step */
 };
 

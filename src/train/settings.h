@@ -46,8 +46,8 @@ struct settings {
         double state_passing;
         int64_t passing_after;
         bool position_offset;
-        int64_t position_jumps, jumps_after;
-        double lr, prompt_lr, lr_end, eps, weight_decay, momentum, clip, stop_loss;
+        int64_t position_jumps;
+        double jumps_below, lr, prompt_lr, lr_end, eps, weight_decay, momentum, clip, stop_loss;
         double betas[2];
         bool relative_step, recompute;
         struct {
