@@ -211,11 +211,15 @@ static void print_attention(const struct memory_work *w)
     }
 }
 
-/* What a column loses at a cut; what rounds to zero is 0, not -0. */
+/* Three decimals are shown: what rounds to zero is 0, not -0. */
+static double shown(double nats)
+{
+    return fabs(nats) < 0.0005 ? 0 : nats;
+}
+
 static double lost(const snellen_memory_cuts *c, size_t cut, int64_t column)
 {
-    double nats = c->log_p - c->cut_log_p[cut * (size_t)c->n_columns + (size_t)column];
-    return fabs(nats) < 0.0005 ? 0 : nats;
+    return shown(c->log_p - c->cut_log_p[cut * (size_t)c->n_columns + (size_t)column]);
 }
 
 static void print_cuts(const snellen_memory_cuts *c)
@@ -241,9 +245,10 @@ static void print_survival(const snellen_survival *s)
         const snellen_survival_point *p = &s->points[i];
         char exact[32], log_p[48];
         snprintf(exact, sizeof exact, "%.1f .. %.1f%%", 100 * p->exact_low, 100 * p->exact_high);
-        snprintf(log_p, sizeof log_p, "%.3f .. %.3f", p->log_p_low, p->log_p_high);
+        snprintf(log_p, sizeof log_p, "%.3f .. %.3f", shown(p->log_p_low), shown(p->log_p_high));
         printf("%8" PRId64 " %9" PRId64 " %6" PRIu32 " %7.1f%% %18s %7.1f%% %10.3f %20s\n", p->blocks, p->length, p->n,
-               100.0 * p->n_exact / p->n, exact, 100.0 * (double)p->n_right / (double)p->n_tokens, p->log_p, log_p);
+               100.0 * p->n_exact / p->n, exact, 100.0 * (double)p->n_right / (double)p->n_tokens,
+               shown(p->log_p), log_p);
     }
 }
 
