@@ -29,6 +29,11 @@ void curriculum_learned(struct curriculum *c, double loss)
 int64_t curriculum_draw(const struct curriculum *c, struct rng *rng)
 {
     uint64_t n = (uint64_t)((c->top - c->shortest) / c->step) + 1;
+    if (c->by_log) {
+        double low = (double)c->shortest, high = (double)(c->shortest + (int64_t)n * c->step);
+        int64_t steps = (int64_t)((low * pow(high / low, rng_uniform(rng)) - low) / (double)c->step);
+        return c->shortest + c->step * MIN(steps, (int64_t)n - 1);
+    }
     return c->shortest + c->step * (int64_t)rng_below(rng, n);
 }
 

@@ -146,7 +146,8 @@ static snellen_status open_lines(struct line_source *l, const snellen_model *mod
     TRY(open_stream(l, &o->main, err));
     if (o->mixed.task) TRY(open_stream(l, &o->mixed, err));
     l->lengths = (struct curriculum){.shortest = o->main.shortest, .longest = o->main.longest, .step = 1,
-                                     .raise_below = o->raise_below, .share = o->raise_by};
+                                     .raise_below = o->raise_below, .share = o->raise_by,
+                                     .by_log = o->by_log};
     TRY(curriculum_start(&l->lengths, o->first_longest, err));
     for (size_t i = 0; i < l->n_streams; i++) {
         const struct stream *stream = &l->streams[i];

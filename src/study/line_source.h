@@ -15,6 +15,7 @@ struct line_source_options {
     int64_t first_longest;          /* curriculum of main: the longest length at first; 0 = longest from the start */
     double raise_below;             /* curriculum: one more length whenever the mean loss falls below this */
     double raise_by;                /* curriculum: .. by this share of the longest where that is more */
+    bool by_log;                    /* lengths are drawn evenly by their logarithm */
     bool train;                     /* lines of the training set; else of the test set */
     uint64_t seed;
 };

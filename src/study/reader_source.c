@@ -84,7 +84,8 @@ static snellen_status open_samples(struct reader_source *r, const snellen_model 
             "%s: samples have up to %lld tokens, the model has %lld positions; lower data.lengths, or raise the "
             "model.context of a new model", o->task, (long long)o->longest, (long long)info->n_context);
     r->lengths = (struct curriculum){.shortest = o->shortest, .longest = o->longest, .step = o->step,
-                                     .raise_below = o->raise_below, .share = o->raise_by};
+                                     .raise_below = o->raise_below, .share = o->raise_by,
+                                     .by_log = o->by_log};
     TRY(curriculum_start(&r->lengths, o->first_longest, err));
     TRY(snellen_reader_new(model, o->task, &o->sample, &r->reader, err));
     TRY(snellen_reader_start(r->reader, o->longest, 0, err));

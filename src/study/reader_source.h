@@ -12,6 +12,7 @@ struct reader_source_options {
     int64_t first_longest;          /* curriculum: the longest at first, which grows by step; 0 = longest at once */
     double raise_below;             /* curriculum: .. whenever the mean loss falls below this */
     double raise_by;                /* curriculum: .. by this share of the longest where that is more */
+    bool by_log;                    /* lengths are drawn evenly by their logarithm */
     double again;                   /* weight of the key's repetition in the loss; answers have 1, the rest 0 */
 };
 snellen_status reader_source_open(const struct reader_source_options *options, const snellen_model *model,

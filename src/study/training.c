@@ -42,7 +42,7 @@ static snellen_status open_samples(const struct training *t, bool train, struct 
     const struct reader_source_options o = {
         .task = s->data.task, .sample = long_options_of(s, train, t->seed), .shortest = s->data.lengths.v[0],
         .longest = s->data.lengths.v[1], .step = step, .first_longest = train ? s->data.curriculum : 0,
-        .raise_below = s->data.raise_below, .raise_by = s->data.raise_by, .again = s->data.again};
+        .raise_below = s->data.raise_below, .raise_by = s->data.raise_by, .by_log = s->data.log_lengths, .again = s->data.again};
     return reader_source_open(&o, t->model, out, err);
 }
 
@@ -53,7 +53,7 @@ static snellen_status open_lines(const struct training *t, bool train, struct so
     struct line_source_options o = {
         .main = {s->data.task, or_null(s->data.format), s->data.lengths.v[0], s->data.lengths.v[1]},
         .line = snellen_line_options_default(), .first_longest = train ? s->data.curriculum : 0,
-        .raise_below = s->data.raise_below, .raise_by = s->data.raise_by, .train = train, .seed = t->seed};
+        .raise_below = s->data.raise_below, .raise_by = s->data.raise_by, .by_log = s->data.log_lengths, .train = train, .seed = t->seed};
     if (train && *s->data.mix.task) {
         const struct int_row *lengths = &s->data.mix.lengths;
         o.mixed = (struct line_kind){s->data.mix.task, or_null(s->data.mix.format), lengths->v[0], lengths->v[1]};

@@ -77,6 +77,8 @@ const struct key keys[] = {
     {"data.format", TEXT, AT(data.format), FROM_TASK, .help = "how the task is written; '' = its first format"},
     {"data.lengths", .kind = KEY_INTS, .fallback = "[1, 20]", AT(data.lengths), RANGE(1, LONGEST), FROM_TASK,
      .help = "shortest and longest length, drawn evenly; of long memory: tokens in all"},
+    {"data.log_lengths", SWITCH, .fallback = "false", AT(data.log_lengths), FROM_TASK,
+     .help = "lengths are drawn evenly by their logarithm: as many short ones as long ones"},
     {"data.pool", INT, .fallback = "128", AT(data.pool), RANGE(1, 240), FROM_TASK,
      .help = "words that anchors and keys are drawn from"},
     {"data.spacing", INT, .fallback = "0", AT(data.spacing), RANGE(0, 10000), FROM_TASK,

@@ -33,7 +33,7 @@ struct settings {
         struct int_row lengths;
         double raise_below, raise_by, depth, vary, again, repeat_weight;
         const char *haystack;
-        bool cut, shuffle, skip_bad_lines;
+        bool log_lengths, cut, shuffle, skip_bad_lines;
         struct {
             const char *task, *format;
             struct int_row lengths;

@@ -3,6 +3,8 @@
 
 #include "study/curriculum.h"
 
+#include <math.h>
+
 static struct curriculum started(int64_t shortest, int64_t longest, int64_t step, double share, int64_t first)
 {
     struct curriculum c = {.shortest = shortest, .longest = longest, .step = step, .share = share, .raise_below = 0.1};
@@ -43,6 +45,28 @@ static void test_what_is_not_learnt_stays(void **state)
     MUST_FAIL(SNELLEN_E_USAGE, curriculum_start(&c, 21, err));
 }
 
+/* Lengths by their logarithm: each power of two has its share, shortest and longest are drawn. */
+static void test_even_logarithms(void **state)
+{
+    (void)state;
+    enum { DRAWS = 70000 };
+    struct curriculum c = started(64, 8192, 1, 0, 0);
+    struct rng rng;
+    int64_t octaves[8] = {0}, least = 8192, most = 0;
+    rng_seed(&rng, 3, 0);
+    c.by_log = true;
+    for (int i = 0; i < DRAWS; i++) {
+        int64_t length = curriculum_draw(&c, &rng);
+        assert_true(length >= 64 && length <= 8192);
+        octaves[(int)log2((double)length / 64)]++;
+        least = MIN(least, length), most = MAX(most, length);
+    }
+    for (int i = 0; i < 7; i++) assert_true(llabs(octaves[i] - DRAWS / 7) < DRAWS / 70);
+    assert_true(least == 64 && most >= 8190);
+    c = started(64, 100, 32, 0, 0), c.by_log = true;
+    for (int i = 0; i < 100; i++) assert_int_equal(curriculum_draw(&c, &rng) % 32, 0);
+}
+
 static void test_goes_on_alike(void **state)
 {
     (void)state;
@@ -67,6 +91,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps_and_shares),
         cmocka_unit_test(test_what_is_not_learnt_stays),
+        cmocka_unit_test(test_even_logarithms),
         cmocka_unit_test(test_goes_on_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
