@@ -201,7 +201,8 @@ SNELLEN_API void snellen_model_free(snellen_model *model);
 SNELLEN_API const snellen_model_info *snellen_model_get_info(const snellen_model *model);
 /* Tensor i of the file, in file order; false when i is past the last one. */
 SNELLEN_API bool snellen_model_tensor(const snellen_model *model, size_t i, snellen_tensor_info *info);
-/* Fingerprint of everything that decides the model's answers (128-bit XXH3 of its files), as 32 hex digits. */
+/* Fingerprint of everything that decides the model's answers (128-bit XXH3 of its files, and of factors that
+ * snellen_model_add_lora() put beside them), as 32 hex digits. */
 SNELLEN_API snellen_status snellen_model_hash(const snellen_model *model, char hash[33], snellen_error *err);
 
 /* Models that can be named. */
@@ -1035,8 +1036,10 @@ typedef struct snellen_study_options {
 SNELLEN_API snellen_status snellen_study(const snellen_study_options *options, const snellen_progress *progress,
                                          char **report, snellen_error *err);
 
-/* Puts the low-rank factors of a run (lora.safetensors, best.safetensors) beside the model's matrices; once a model, before
- * it has sessions. */
+/* Puts the low-rank factors of a run (lora.safetensors, best.safetensors, or the folder of the run for the first) beside
+ * the model's matrices, and makes the memory that they were trained with, with what it begins with, the model's; once a
+ * model, before it has sessions. SNELLEN_E_FORMAT where the file is of another model; after a failure only
+ * snellen_model_free() is of use. */
 SNELLEN_API snellen_status snellen_model_add_lora(snellen_model *model, const char *path, snellen_error *err);
 /* Makes them part of the matrices, which are f32 then. */
 SNELLEN_API snellen_status snellen_model_merge_lora(snellen_model *model, snellen_error *err);

@@ -246,6 +246,7 @@ static int run(int argc, char **argv)
         OPT_INTS('d', "depth", "N,..", &depths, 0, CLI_MAX_TOKENS, "tokens in the session before that", .shown = "0"),
         OPT_INT('r', "repeat", "N", &reps, 1, MAX_REPETITIONS,
                 "times each is measured, after a dry start; the median is told, with the least and the most"),
+        OPTS_LORA(&common),
         OPTS_MEMORY(&common),
         OPTS_ATTENTION(&common),
         OPTS_NUMBERS(&common),
@@ -267,6 +268,8 @@ static int run(int argc, char **argv)
         return ui_wrong("bench: --memories: two ascending depths expected");
     if (memories && (!n_decode || (prompts.n && !prompts.v[0])))
         return ui_wrong("bench: --memories measures a prompt and tokens made: -p and -n of at least 1 expected");
+    if ((memories || train) && common.lora)
+        return ui_wrong("bench: --lora: factors are measured in sessions, without --memories and --train");
     if (!memories && common_session(&common, &options, &err)) return ui_fail(&err);
     if (memories && (common.fam_prompt || common.fam_positions))
         return ui_wrong("bench: --memories: speed does not depend on --fam-prompt and --fam-positions");

@@ -29,12 +29,12 @@ static bool print_result(const snellen_checkup *r)
     return ui_json(o);
 }
 
-static int examine(const char *name, const snellen_checkup_options *options)
+static int examine(const char *name, const struct common_opts *common, const snellen_checkup_options *options)
 {
     int status = 0;
     snellen_error err;
     snellen_checkup *result = NULL;
-    snellen_model *model = cli_load(name, &status);
+    snellen_model *model = common_load(name, common, &status);
     if (!model) return status;
     snellen_status done = snellen_checkup_run(model, options, ui_progress(), &result, &err);
     if (result && !print_result(result)) status = 1;
@@ -71,6 +71,7 @@ static int run(int argc, char **argv)
         OPT_INT(0, "chunk", "N", &common.chunk, 1, 8192, "tokens processed at a time", .shown = "512"),
         OPTS_THREADS(&common),
         OPTS_SEED(&common),
+        OPTS_LORA(&common),
         OPTS_ATTENTION(&common),
         OPTS_OUTPUT(),
     };
@@ -88,7 +89,7 @@ static int run(int argc, char **argv)
     options.n_prompts = (uint32_t)n_prompts;
     options.budget = (uint64_t)budget;
     options.seed = common.seed;
-    return examine(args[0], &options);
+    return examine(args[0], &common, &options);
 }
 
 const struct verb verb_checkup = {

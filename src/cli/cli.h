@@ -43,6 +43,7 @@ const struct verb *verb_find(const char *name);
 struct common_opts {
     const char *memory, *precision, *cache;   /* names, as typed */
     const char *fam_positions, *fam_prompt;   /* NULL = the model's own */
+    const char *lora;                         /* NULL = none */
     int64_t window, sinks, context, chunk, threads, attn_log;   /* 0 = as snellen_session_options says */
     int64_t block, segments, fam, fam_blocks;                   /* segments: -1 */
     double attn_temp;
@@ -54,10 +55,16 @@ struct common_opts common_opts_default(void);
 snellen_status common_session(const struct common_opts *c, snellen_session_options *options, snellen_error *err);
 /* After it: a model that was trained with a memory of its own has that where --memory was not given. */
 void common_own_memory(struct common_opts *c, const snellen_model *model, snellen_session_options *options);
-/* cli_load() with the memory prompt and positions of the options. */
+/* cli_load() with the factors, memory prompt and positions of the options. */
 snellen_model *common_load(const char *path, const struct common_opts *c, int *status);
 
 enum { CLI_MAX_TOKENS = 1 << 30 };
+
+/* What stands beside the model's weights. */
+#define OPTS_LORA(c)                                                                                                   \
+    OPT_GROUP("factors"),                                                                                              \
+    OPT_TEXT(0, "lora", "PATH", &(c)->lora, "low-rank factors of a training run beside the weights, and the memory "   \
+             "that they were trained with: its folder, or lora.safetensors", .shown = "none")
 
 /* Which tokens a row may see. */
 #define OPTS_MEMORY(c)                                                                                                 \

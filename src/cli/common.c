@@ -111,7 +111,10 @@ snellen_model *common_load(const char *path, const struct common_opts *c, int *s
 {
     snellen_error err;
     snellen_model *model = cli_load(path, status);
-    if (!model || !set_fam(c, model, &err)) return model;
+    if (!model) return NULL;
+    snellen_status failed = c->lora ? snellen_model_add_lora(model, c->lora, &err) : SNELLEN_OK;
+    if (!failed) failed = set_fam(c, model, &err);
+    if (!failed) return model;
     *status = ui_fail(&err);
     snellen_model_free(model);
     return NULL;

@@ -140,6 +140,7 @@ static int run(int argc, char **argv)
         OPT_FLAG(0, "hidden", &hidden,
                  "also hidden [layers + 1, tokens, width]: the embedding, the output of each layer but the last, and "
                  "last the vectors after the final norm"),
+        OPTS_LORA(&common),
         OPTS_MEMORY(&common),
         OPT_INT(0, "context", "N", &common.context, 1, CLI_MAX_TOKENS, "full: most tokens the session can hold",
                 .shown = "as many as are given, at most what the model was made for"),

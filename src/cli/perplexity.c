@@ -254,6 +254,7 @@ static int run(int argc, char **argv)
         OPT_TEXT(0, "nll", "FILE", &nll,
                  "safetensors file with each token's value: nll [tokens] f32 (NaN where it was not scored), tokens "
                  "[tokens] i32"),
+        OPTS_LORA(&common),
         OPTS_MEMORY(&common),
         OPTS_STATE(&state),
         OPTS_ATTENTION(&common),

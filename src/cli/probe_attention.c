@@ -175,6 +175,7 @@ static int run(int argc, char **argv)
         OPT_INT(0, "layer", "L", &a.options.layer, 0, 100000, "this layer alone, from 0", .shown = "all"),
         OPT_INT(0, "head", "H", &a.options.head, 0, 100000, "this head alone, from 0", .shown = "all"),
         OPT_FLAG(0, "no-rollout", &a.no_rollout, "leave out the rollout, which costs tokens^3 a layer"),
+        OPTS_LORA(&a.common),
         OPTS_MEMORY(&a.common),
         OPT_GROUP("what comes out"),
         OPT_TEXT('o', "figures", "DIR", &a.folder, "folder for PNG, SVG and CSV: up to 16 maps, or the mean of all, and "
@@ -189,7 +190,7 @@ static int run(int argc, char **argv)
     snellen_error err;
     if (common_session(&a.common, &a.options.session, &err)) return ui_fail(&err);
     a.options.rollout = !a.no_rollout;
-    snellen_model *model = cli_load(args[0], &status);
+    snellen_model *model = common_load(args[0], &a.common, &status);
     if (!model) return status;
     struct attention_work w = {.args = &a, .model = model};
     status = probe(&w, &a.options, &err) ? ui_fail(&err) : print_looks(&w) ? 0 : 1;

@@ -211,11 +211,12 @@ static int run(int argc, char **argv)
         OPT_TEXT('o', "figures", "DIR", &a.folder, "folder for PNG, SVG and CSV of the map"),
         OPT_TEXT(0, "out", "FILE", &a.out, "safetensors file: KIND [T, T], or [T, outputs] of a continuation; tokens; columns"),
         OPTS_THREADS(&a.common),
+        OPTS_LORA(&a.common),
         OPTS_OUTPUT(),
     };
     int status = opts_parse(&probe_attribution, table, COUNT_OF(table), argc, argv, args);
     if (status >= 0) return status;
-    snellen_model *model = cli_load(args[0], &status);
+    snellen_model *model = common_load(args[0], &a.common, &status);
     if (!model) return status;
     snellen_error err;
     double mass = NAN;

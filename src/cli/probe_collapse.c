@@ -107,7 +107,7 @@ static int measure(struct probe_args *a, const char *path)
     snellen_error err;
     int32_t *ids = NULL;
     if (a->request.numbers && cli_check_output(a->request.numbers, &err)) return ui_fail(&err);
-    snellen_model *model = cli_load(path, &status);
+    snellen_model *model = common_load(path, &a->common, &status);
     if (!model) return status;
     struct checkup c = {.model = model, .progress = ui_progress()};
     c.options = snellen_checkup_options_default();
@@ -158,6 +158,7 @@ static int run(int argc, char **argv)
                  .shown = "the one of `snellen runs`"),
         OPT_INT(0, "chunk", "N", &a.common.chunk, 1, 8192, "tokens processed at a time", .shown = "512"),
         OPTS_THREADS(&a.common),
+        OPTS_LORA(&a.common),
         OPTS_ATTENTION(&a.common),
         OPTS_OUTPUT(),
     };

@@ -213,6 +213,7 @@ static int run(int argc, char **argv)
         OPT_REAL(0, "top-p", "P", &top_p, 0, 1, "only the likeliest that make up P of the probability; 1 = off"),
         OPT_REAL(0, "min-p", "P", &min_p, 0, 1, "only those at least P times as likely as the likeliest; 0 = off"),
         OPTS_SEED(&r.common),
+        OPTS_LORA(&r.common),
         OPTS_SESSION(&r.common),
         OPTS_STATE(&r.state),
         OPTS_THREADS(&r.common),

@@ -336,6 +336,7 @@ static int act(const struct task_args *a, const char *const *args)
     if (!strcmp(args[0], "show")) {
         if (!args[1]) return ui_wrong("task: show needs the name of a TASK; `snellen task list` has them");
         if (args[2]) return ui_wrong("task: show needs no model, '%.100s' found", args[2]);
+        if (a->common.lora) return ui_wrong("task: show asks no model: --lora means nothing");
         return show(a, args[1]);
     }
     if (strcmp(args[0], "eval")) return ui_wrong("task: '%.100s' found, list, show or eval expected", args[0]);
@@ -395,6 +396,7 @@ static int run(int argc, char **argv)
                 "greedily; slow"),
         OPT_INT(0, "max-new", "N", &a.max_new, 1, 65536, "tokens an answer may take",
                 .shown = "32, in style examples 192, in style step 384"),
+        OPTS_LORA(&a.common),
         OPTS_MEMORY(&a.common),
         OPTS_CONTEXT(&a.common),
         OPTS_ATTENTION(&a.common),

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 static void desc_defaults(struct model_desc *d)
 {
@@ -152,7 +153,21 @@ const char *snellen_isa(void)
     return kernels_isa();
 }
 
+/* Factors that were loaded beside the weights decide the answers as well. */
+static void mix_factors(const snellen_model *model, char hash[33])
+{
+    const struct params *p = model->params;
+    char text[128];
+    int n = snprintf(text, sizeof text, "%s %lld %a %016llx", hash, (long long)model->lora_rank,
+                     (double)model->lora_scale,
+                     (unsigned long long)XXH3_64bits(p->values, (size_t)p->n_values * sizeof *p->values));
+    XXH128_hash_t sum = XXH3_128bits(text, (size_t)n);
+    snprintf(hash, 33, "%016llx%016llx", (unsigned long long)sum.high64, (unsigned long long)sum.low64);
+}
+
 snellen_status snellen_model_hash(const snellen_model *model, char hash[33], snellen_error *err)
 {
-    return model_file_hash(model->file, hash, err);
+    TRY(model_file_hash(model->file, hash, err));
+    if (model->lora_loaded) mix_factors(model, hash);
+    return SNELLEN_OK;
 }

@@ -82,6 +82,8 @@ struct snellen_model {
     float *memory_dprompt;           /* its gradient while it is trained; else NULL */
     struct params *params;           /* what is trained; NULL = nothing */
     int64_t lora_rank;               /* largest of its factors; 0 = none */
+    float lora_scale;                /* of all of them */
+    bool lora_loaded;                /* the factors came from a file: they are part of what the model is */
     snellen_model_info info;
 };
 
@@ -223,6 +225,10 @@ void layer_pass(const struct snellen_model *model, int64_t layer, struct workspa
  * without the file has none. Loading reads what the model's file has, of either kind. */
 snellen_status model_memory_save(const struct snellen_model *model, const char *folder, snellen_error *err);
 snellen_status model_memory_load(struct snellen_model *model, snellen_error *err);
+/* The JSON of "about"; NULL when memory runs out. Back from it, without a prompt; `path` stands in messages. */
+struct json_t *model_memory_json(const snellen_model_memory *m);
+snellen_status model_memory_from_json(const struct json_t *o, const char *path, snellen_model_memory *m,
+                                      snellen_error *err);
 /* The same in a GGUF file: keys fam.*, and the tensor fam.prompt, [n_layers * fam, d_model] where each layer has its own. */
 void model_memory_put_gguf(const struct snellen_model *model, struct gguf_writer *w);
 /* w->sharpness of rows from row0 on, where temper is on. */

@@ -155,12 +155,17 @@ static snellen_status load_gguf(struct snellen_model *model, snellen_error *err)
 
 /* ---- beside a model's weights ------------------------------------------------------------------------------------ */
 
+json_t *model_memory_json(const snellen_model_memory *m)
+{
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "kind", snellen_memory_name(m->kind), "block",
+                     (json_int_t)m->block, "segments", (json_int_t)m->segments, "window", (json_int_t)m->window, "fam",
+                     (json_int_t)m->fam, "fam_blocks", (json_int_t)m->fam_blocks, "positions",
+                     place_names[m->fam_positions]);
+}
+
 static char *about_memory(const snellen_model_memory *m)
 {
-    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "kind", snellen_memory_name(m->kind), "block",
-                          (json_int_t)m->block, "segments", (json_int_t)m->segments, "window", (json_int_t)m->window, "fam",
-                          (json_int_t)m->fam, "fam_blocks", (json_int_t)m->fam_blocks, "positions",
-                          place_names[m->fam_positions]);
+    json_t *o = model_memory_json(m);
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     return text;
@@ -197,28 +202,34 @@ snellen_status model_memory_save(const struct snellen_model *model, const char *
     return status;
 }
 
+snellen_status model_memory_from_json(const json_t *o, const char *path, snellen_model_memory *m, snellen_error *err)
+{
+    const char *kind, *positions;
+    json_int_t block, segments, window, fam, fam_blocks;
+    FAIL_IF(json_unpack((json_t *)(uintptr_t)o, "{s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "kind", &kind, "block", &block,
+                        "segments", &segments, "window", &window, "fam", &fam, "fam_blocks", &fam_blocks, "positions",
+                        &positions),
+            SNELLEN_E_FORMAT, "%s: tensor 'about': a memory's kind, block, segments, window, fam, fam_blocks and positions "
+            "as JSON expected", path);
+    *m = (snellen_model_memory){.block = block, .segments = segments, .window = window, .fam = fam,
+                                .fam_blocks = fam_blocks};
+    TRY(snellen_memory_parse(kind, &m->kind, err));
+    FAIL_IF(!place_named(positions, strlen(positions), &m->fam_positions), SNELLEN_E_FORMAT,
+            "%s: positions '%s': last, float or zero expected", path, positions);
+    return SNELLEN_OK;
+}
+
 static snellen_status read_settings(const struct safetensors *file, const char *path, snellen_model_memory *m,
                                     snellen_error *err)
 {
-    const char *type, *kind, *positions;
+    const char *type;
     const int64_t *shape;
     const void *data;
     int n_dims;
     uint64_t n;
-    json_int_t block, segments, window, fam, fam_blocks;
     bool found = safetensors_raw(file, "about", &type, &n_dims, &shape, &data, &n);
     json_t *o = found ? json_loadb(data, n, 0, NULL) : NULL;
-    snellen_status status = SNELLEN_OK;
-    if (!o || json_unpack(o, "{s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "kind", &kind, "block", &block, "segments", &segments,
-                          "window", &window, "fam", &fam, "fam_blocks", &fam_blocks, "positions", &positions)) {
-        status = error_set(err, SNELLEN_E_FORMAT, "%s: tensor 'about': a memory's kind, block, segments, window, fam, "
-                           "fam_blocks and positions as JSON expected", path);
-    } else {
-        status = snellen_memory_parse(kind, &m->kind, err);
-        m->block = block, m->segments = segments, m->window = window, m->fam = fam, m->fam_blocks = fam_blocks;
-        if (!status && !place_named(positions, strlen(positions), &m->fam_positions))
-            status = error_set(err, SNELLEN_E_FORMAT, "%s: positions '%s': last, float or zero expected", path, positions);
-    }
+    snellen_status status = model_memory_from_json(o, path, m, err);
     json_decref(o);
     return status;
 }

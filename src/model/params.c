@@ -187,6 +187,7 @@ snellen_status params_lora(struct snellen_model *model, const struct lora_option
         lora_attach(params, &e, place.map, factors++, o, &rng);
     add_prompt(model, params);
     model->lora_rank = o->rank;
+    model->lora_scale = (float)((o->alpha > 0 ? o->alpha : (double)o->rank) / (double)o->rank);
     *out = params;
     return SNELLEN_OK;
 }
@@ -209,7 +210,7 @@ snellen_status lora_merge(struct snellen_model *model, snellen_error *err)
         *place.matrix = (struct weight){DT_F32, merged, n_out, n_in};
         place.map->lora = NULL;
     }
-    if (model->memory.prompt) {   /* it lives in the params, and outlives them */
+    if (model->memory.prompt && model->memory.prompt != model->memory_prompt) {   /* it lives in the params, and outlives them */
         memcpy(model->memory_prompt, model->memory.prompt, (size_t)prompt_size(model) * sizeof(float));
         model->memory.prompt = model->memory_prompt;
         model->memory_dprompt = NULL;
@@ -217,5 +218,6 @@ snellen_status lora_merge(struct snellen_model *model, snellen_error *err)
     params_free(model->params);
     model->params = NULL;
     model->lora_rank = 0;
+    model->lora_loaded = false;
     return SNELLEN_OK;
 }

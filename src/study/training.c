@@ -3,6 +3,7 @@
 #include "study/line_source.h"
 #include "study/reader_source.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +151,23 @@ static struct grad_options grad_options_of(const struct training *t)
                                  .n_threads = t->n_threads};
 }
 
+/* Root mean square of the model's embeddings as they enter the first layer, of up to 1,024 tokens. */
+static snellen_status embedding_size(const snellen_model *model, double *size, snellen_error *err)
+{
+    const struct weight *w = &model->embedding.weight;
+    int64_t n = MIN(w->n_out, 1024), d = model->desc.d_model;
+    double sum = 0;
+    float *row;
+    TRY(NEW_ARRAY(&row, w->n_in, "embedding", err));
+    for (int64_t i = 0; i < n; i++) {
+        weight_row(row, w, i * (w->n_out / n));
+        for (int64_t k = 0; k < d; k++) sum += (double)row[k] * (double)row[k];
+    }
+    mem_free(row);
+    *size = model->desc.embedding_scale * sqrt(sum / (double)(n * d));
+    return SNELLEN_OK;
+}
+
 /* The model's own memory is the one that it is trained with; a feedback memory that it has no prompt for begins with random
  * rows of the size of embeddings. */
 static snellen_status set_memory(struct training *t, const struct grad_options *o, snellen_error *err)
@@ -163,10 +181,12 @@ static snellen_status set_memory(struct training *t, const struct grad_options *
     memory.prompt_rows = o->fam * (!strcmp(s->memory.start, "prefix") ? t->model->desc.n_layers : 1);
     int64_t n = memory.prompt_rows * t->model->desc.d_model;
     float *rows;
+    double size = s->model.init_std;
+    if (*s->model.from) TRY(embedding_size(t->model, &size, err));
     TRY(NEW_ARRAY(&rows, n, "memory's prompt", err));
     struct rng rng;
     rng_seed(&rng, t->seed, PROMPT_STREAM);
-    for (int64_t i = 0; i < n; i++) rows[i] = (float)(s->model.init_std * rng_normal(&rng));
+    for (int64_t i = 0; i < n; i++) rows[i] = (float)(size * rng_normal(&rng));
     bool has_one = own->prompt && own->prompt_rows == memory.prompt_rows;
     if (has_one) memcpy(rows, own->prompt, (size_t)n * sizeof *rows);
     memory.prompt = rows;

@@ -41,7 +41,8 @@ snellen_status values_load(const char *path, struct params *params, snellen_erro
 
 /* What values_save() needs to know of factors; by free(), NULL when memory runs out. */
 char *lora_about(const struct snellen_model *model, const struct lora_options *options);
-/* Puts the factors of such a file beside the model's maps. */
+/* Puts the factors of such a file, or of lora.safetensors in a folder, beside the model's maps, and makes the memory that
+ * they were trained with the model's. */
 snellen_status lora_load(struct snellen_model *model, const char *path, snellen_error *err);
 
 #endif

@@ -183,7 +183,8 @@ const struct key keys[] = {
     {"train.save_every", INT, .fallback = "200", AT(train.save_every), RANGE(1, MANY), .may_change = true,
      .help = "steps between two checkpoints"},
     {"train.lora.rank", INT, .fallback = "0", AT(train.lora.rank), RANGE(0, 65536), .when = "model.from",
-     .help = "train low-rank factors beside the matrices, which stay as they are; 0 = train all weights"},
+     .help = "train low-rank factors beside the matrices, which stay as they are; 0 = train all weights. 64 where "
+             "train.lora is given without it"},
     {"train.lora.alpha", REAL, .fallback = "0", AT(train.lora.alpha), RANGE(0, 1e6), LORA,
      .help = "the factors count alpha / rank times; 0 = rank"},
     {"train.lora.targets", TEXT, AT(train.lora.targets), LORA,

@@ -13,6 +13,7 @@ struct reader {
     const char *name;               /* of the file; NULL while an override is read */
     const char *override;           /* its text, or NULL */
     bool given[MOST_KEYS];
+    bool lora;                      /* train.lora is there, with its rank or without */
 };
 
 /* ---- where something stands -------------------------------------------------------------------------------------- */
@@ -217,6 +218,7 @@ static snellen_status read_node(struct reader *r, const char *name, struct fy_no
 {
     const struct key *key = key_named(name);
     if (!key && !is_section(name)) return unknown_key(r, node, name, err);
+    r->lora |= !strncmp(name, "train.lora", strlen("train.lora"));
     if (!key && fy_node_is_mapping(node)) return read_mapping(r, name, node, err);
     if (fy_node_is_null(node)) return SNELLEN_OK;   /* "eval:" with nothing behind it */
     if (!key) return wrong(r, node, name, err, "a value found, keys below it expected");
@@ -261,7 +263,18 @@ static snellen_status set_defaults(struct reader *r, snellen_error *err)
     for (size_t i = 0; i < n_keys; i++)
         TRY(read_yaml(r, keys[i].name, keys[i].fallback, strlen(keys[i].fallback), err));
     memset(r->given, 0, sizeof r->given);
+    r->lora = false;
     return SNELLEN_OK;
+}
+
+/* train.lora without a rank, where factors are possible at all. */
+static void default_rank(struct reader *r)
+{
+    enum { LORA_RANK = 64 };
+    const struct key *rank = key_named("train.lora.rank");
+    if (!r->lora || r->given[rank - keys] || !*r->settings->model.from) return;
+    r->settings->train.lora.rank = LORA_RANK;
+    r->given[rank - keys] = true;
 }
 
 /* ---- settings that contradict each other ------------------------------------------------------------------------- */
@@ -342,6 +355,7 @@ snellen_status settings_parse(const char *text, size_t n_text, const char *name,
     snellen_status status = set_defaults(&r, err);
     if (!status) status = read_yaml(&r, "", text, n_text, err);
     for (size_t i = 0; i < n && !status; i++) status = read_override(&r, overrides[i], err);
+    if (!status) default_rank(&r);
     if (!status) status = check(&r, err);
     if (status) settings_free(out);
     return status;

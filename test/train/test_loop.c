@@ -47,6 +47,7 @@ struct setup {
     bool shuffle, evaluate;
     int64_t stop_at;            /* > 0: progress says stop there */
     int64_t patience;
+    int64_t fam;                /* > 0: blocks of 4 tokens and a feedback memory of so many rows */
 };
 
 struct rig {
@@ -100,6 +101,20 @@ static snellen_status measure(struct evaluator *e, int64_t step, double *value, 
     return SNELLEN_OK;
 }
 
+enum { FAM_BLOCK = 4 };
+
+static void give_memory(snellen_model *model, int64_t fam)
+{
+    int64_t n = fam * model->desc.d_model;
+    float *rows = malloc((size_t)n * sizeof *rows);
+    for (int64_t i = 0; i < n; i++) rows[i] = 0.1f * (float)(i % 7 - 3);
+    const snellen_model_memory memory = {.kind = SNELLEN_MEMORY_FAM, .block = FAM_BLOCK, .segments = 1, .fam = fam,
+                                         .fam_blocks = 1, .fam_positions = SNELLEN_FAM_FLOAT, .prompt = rows,
+                                         .prompt_rows = fam};
+    MUST(snellen_model_set_memory(model, &memory, err));
+    free(rows);
+}
+
 static struct rig rig_new(const struct setup *s, const json_t *run)
 {
     struct rig r = {.evaluator = {measure}, .stop_at = s->stop_at};
@@ -108,6 +123,7 @@ static struct rig rig_new(const struct setup *s, const json_t *run)
     MUST(snellen_model_load(path, &r.model, err));
     struct train *t = &r.train;
     const struct lora_options lora = {.rank = s->rank, .seed = 1};
+    if (s->fam) give_memory(r.model, s->fam);
     if (s->rank) MUST(params_lora(r.model, &lora, &t->params, err));
     else MUST(params_full(r.model, &t->params, err));
     const struct data_options data = {.jsonl = in_folder("data.jsonl"), .length = 20, .end = "", .seed = 3,
@@ -120,7 +136,9 @@ static struct rig rig_new(const struct setup *s, const json_t *run)
     o.beta2 = json_number_value(json_array_get(json_object_get(run, "betas"), 1));
     o.weight_decay = json_number_value(json_object_get(run, "weight_decay"));
     MUST(optim_new(&o, t->params, &t->optim, err));
-    const struct grad_options g = {.n_seqs = s->micro_batch, .n_tokens = 20, .n_threads = 2};
+    const struct grad_options g = {.n_seqs = s->micro_batch, .n_tokens = 20, .n_threads = 2,
+                                   .block = s->fam ? FAM_BLOCK : 0, .segments = s->fam ? 1 : 0, .fam = s->fam,
+                                   .fam_blocks = s->fam ? 1 : 0, .fam_positions = SNELLEN_FAM_FLOAT};
     MUST(grad_new(r.model, &g, &t->grad, err));
     t->options = (struct train_options){.schedule = {.lr = s->lr, .steps = s->steps}, .batch = s->batch,
                                         .micro_batch = s->micro_batch, .clip = 1, .save_every = s->save_every,
@@ -414,6 +432,70 @@ static void test_factors_are_saved_alone(void **state)
     remove_folder();
 }
 
+/* The model's own memory over several blocks. */
+static void memory_logits(const snellen_model *model, float *out)
+{
+    snellen_session *session;
+    snellen_session_options o = snellen_session_options_default();
+    int32_t tokens[23];
+    for (int i = 0; i < 23; i++) tokens[i] = (7 * i + 3) % 40;
+    o.memory = snellen_model_get_memory(model)->kind;
+    MUST(snellen_session_new(model, &o, &session, err));
+    MUST(snellen_session_feed(session, tokens, COUNT_OF(tokens), NULL, err));
+    memcpy(out, snellen_session_logits(session), (size_t)model->desc.n_vocab * sizeof *out);
+    snellen_session_free(session);
+}
+
+/* A memory is trained beside the factors, saved with them, and loaded with all that belongs to it. */
+static void test_factors_bring_their_memory(void **state)
+{
+    (void)state;
+    const struct setup s = {.arch = "llama", .steps = 5, .batch = 4, .micro_batch = 4, .save_every = 10, .rank = 3,
+                            .lr = 1e-2, .fam = 2};
+    struct rig rig;
+    new_folder();
+    MUST(run_setup(&s, false, &rig, err));
+    const struct lora_options options = {.rank = 3};
+    char *about = lora_about(rig.model, &options), path[4096];
+    MUST(values_save(in_folder("best.safetensors"), rig.train.params, about, err));
+    free(about);
+    snellen_model *model, *other, *begun;
+    snprintf(path, sizeof path, "%s/llama", golden);
+    MUST(snellen_model_load(path, &model, err));
+    MUST(snellen_model_load(path, &begun, err));
+    size_t n = (size_t)model->desc.n_vocab, n_prompt = (size_t)(2 * model->desc.d_model);
+    float *trained = malloc(n * sizeof *trained), *loaded = malloc(n * sizeof *loaded);
+    char plain_hash[33], hash[33];
+    MUST(snellen_model_hash(model, plain_hash, err));
+    MUST(lora_load(model, in_folder("best.safetensors"), err));
+    MUST(snellen_model_hash(model, hash, err));
+    assert_string_not_equal(hash, plain_hash);
+    give_memory(begun, 2);
+    const snellen_model_memory *a = &rig.model->memory, *b = &model->memory;
+    assert_true(b->kind == SNELLEN_MEMORY_FAM && b->block == FAM_BLOCK && b->segments == 1 && b->fam == 2 &&
+                b->fam_blocks == 1 && b->fam_positions == SNELLEN_FAM_FLOAT && b->prompt_rows == 2);
+    assert_memory_equal(a->prompt, b->prompt, n_prompt * sizeof *a->prompt);
+    assert_true(worst_difference(begun->memory.prompt, b->prompt, n_prompt) > 1e-3);
+    memory_logits(rig.model, trained);
+    memory_logits(model, loaded);
+    assert_memory_equal(loaded, trained, n * sizeof *loaded);
+    memory_logits(begun, loaded);
+    assert_true(worst_difference(trained, loaded, n) > 1e-2);
+    MUST(lora_merge(model, err));   /* the memory outlives the factors */
+    memory_logits(model, loaded);
+    assert_true(worst_difference(loaded, trained, n) < 1e-4);
+    snprintf(path, sizeof path, "%s/qwen2", golden);
+    MUST(snellen_model_load(path, &other, err));
+    MUST_FAIL(SNELLEN_E_FORMAT, lora_load(other, in_folder("best.safetensors"), err));
+    free(trained);
+    free(loaded);
+    snellen_model_free(model);
+    snellen_model_free(begun);
+    snellen_model_free(other);
+    rig_free(&rig);
+    remove_folder();
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) return 2;
@@ -423,6 +505,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_what_does_not_fit_is_refused), cmocka_unit_test(test_patience_and_best),
         cmocka_unit_test(test_stop_loss),                    cmocka_unit_test(test_divergence_keeps_the_checkpoint),
         cmocka_unit_test(test_factors_are_saved_alone),
+        cmocka_unit_test(test_factors_bring_their_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,18 @@ static void test_values(void **state)
     MUST(parse(BASE, "train.lora={rank: 8, targets: attn_q}", &s, err));
     assert_true(s.train.lora.rank == 8 && !strcmp(s.train.lora.targets, "attn_q"));
     settings_free(&s);
+    static const char *const without_rank[] = {"train.lora={}", "train.lora.alpha=3", "train.lora={targets: attn_q}"};
+    for (size_t i = 0; i < COUNT_OF(without_rank); i++) {
+        MUST(parse(BASE, without_rank[i], &s, err));
+        assert_int_equal(s.train.lora.rank, 64);
+        settings_free(&s);
+    }
+    MUST(parse(BASE "train: {lora: {}}\n", NULL, &s, err));
+    assert_int_equal(s.train.lora.rank, 64);
+    settings_free(&s);
+    MUST(parse(BASE "train: {lora: {rank: 0}}\n", NULL, &s, err));
+    assert_int_equal(s.train.lora.rank, 0);
+    settings_free(&s);
     MUST(parse("model: {from: m}\ndata: {jsonl: t, end: x}", "data.end=", &s, err));
     assert_string_equal(s.data.end, "");
     settings_free(&s);
@@ -76,7 +88,7 @@ static void test_errors_name_the_place(void **state)
         {BASE "train: {optimizer: sgd, betas: [0.9, 0.9]}", NULL, "train.betas means nothing here"},
         {BASE, "model.layers=3", "model.layers means nothing here: it goes with model.arch"},
         {BASE, "eval.every=3", "eval.every means nothing here"},
-        {BASE, "train.lora.alpha=3", "goes with train.lora.rank"},
+        {BASE, "train.lora={rank: 0, alpha: 3}", "train.lora.alpha means nothing here: it goes with train.lora.rank"},
         {BASE, "train.warmup=2000", "train.warmup is 2000, train.steps only 1000"},
         {BASE, "train.micro_batch=3", "train.batch 16 is no multiple of train.micro_batch 3"},
         {BASE, "data.format=x", "data.format means nothing here: it goes with data.task"},
