@@ -438,6 +438,7 @@ static int run(int argc, char **argv)
         OPT_INT(0, "survival", "N", &a.survival, 0, SNELLEN_LONG_MAX, "passkey: asks for keys 1, 2, 4, .. up to N blocks after "
                 "they were said; 0 = not", .shown = "passkey: as many as the sample has"),
         OPT_INT(0, "samples", "N", &a.samples, 1, 100000, "keys for each of these"),
+        OPTS_LORA(&a.common),
         OPTS_MEMORY(&a.common),
         OPT_GROUP("what comes out"),
         OPT_TEXT('o', "figures", "DIR", &a.folder, "folder for PNG, SVG and CSV of each figure"),
