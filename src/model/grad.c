@@ -441,15 +441,24 @@ static snellen_status begin(struct grad *g, const int32_t *tokens, int64_t n_seq
     return SNELLEN_OK;
 }
 
-/* The next sequences that go up and down together: as many as there are rows for. What comes behind the last weighted
- * token of all of them moves no loss and is left out, so a batch that is sorted by length has little filling. */
+/* Tokens of a sequence up to its last weighted one; at least 1. */
+static int64_t weighted_length(const float *weights, int64_t n)
+{
+    while (n > 1 && weights[n - 1] == 0) n--;
+    return n;
+}
+
+/* The next sequences that go up and down together: as many as there are rows for, none with less than half of the blocks
+ * of another. What comes behind the last weighted token of all of them moves no loss and is left out, so a batch that is
+ * sorted by length has little filling; but the memories that are kept are made of all of the first sequence. */
 static void choose_group(struct grad *g, const struct step *step, int64_t n_left)
 {
     int64_t longest = 1, n = 0, fam = g->options.fam;
     for (; n < n_left; n++) {
-        const float *weights = step->weights + n * g->stride;
-        int64_t length = g->stride;
-        while (length > longest && weights[length - 1] == 0 && !fam) length--;   /* a memory is made of all */
+        bool kept = fam && g->first_group && n == 0;
+        int64_t length = kept ? g->stride : weighted_length(step->weights + n * g->stride, g->stride);
+        if (n && longest > g->block_each && 2 * length <= longest) break;
+        length = MAX(length, longest);
         int64_t each = MIN(g->block_each, length) + fam, blocks = (length + g->block_each - 1) / g->block_each;
         if (n && ((n + 1) * each > g->block_rows || (n + 1) * (length + blocks * fam) > g->total_rows)) break;
         longest = length;
@@ -493,8 +502,8 @@ snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *wei
         step.places = g->places ? g->places + seq * n_tokens : NULL;
         step.weights = weights + seq * n_tokens;
         step.nll = nll ? nll + seq * n_tokens : NULL;
-        choose_group(g, &step, n_seqs - seq);
         g->first_group = seq == 0;
+        choose_group(g, &step, n_seqs - seq);
         step_of_group(g, &step);
     }
     *loss = step.loss;
