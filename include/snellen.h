@@ -850,7 +850,7 @@ typedef struct snellen_memory_cuts {
     double log_p;                  /* of the whole answer, nats, nothing replaced */
     int64_t n_right, n_answer;     /* answer's tokens, and how many of them are the likeliest after those before */
     int64_t n_blocks;              /* that can be cut: complete, and a token of the text before the answer follows */
-    int64_t n_columns;             /* 1, and by_layer one for each layer (rmt: one) */
+    int64_t n_columns;             /* 1, and by_layer n_layers more (fam) */
     size_t n_cuts;
     const int64_t *blocks;         /* [n_cuts] the memory made of this block is replaced, ascending */
     const double *cut_log_p;       /* [n_cuts, n_columns] log p with all layers' rows replaced, then with each alone */

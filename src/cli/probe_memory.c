@@ -375,11 +375,13 @@ static snellen_status probe_and_record(struct memory_work *w, const char *name, 
     if (record && snellen_record_begin(a->database, w->model, &start, &recorder, err))
         return error_prefix(err, err->status, "results database (--db '' does without)");
     snellen_status status = probe(w, recorder, printed, err);
+    int64_t id = recorder ? snellen_record_id(recorder) : -1;
     const char *how = !status ? "done" : status == SNELLEN_E_CANCELLED ? "incomplete" : "failed";
     if (record && snellen_record_finish(recorder, how, &finish) && !status) {
         *err = finish;
         return finish.status;
     }
+    if (record && !status) ui_note("kept as run %" PRId64 ": snellen runs show %" PRId64, id, id);
     return status;
 }
 

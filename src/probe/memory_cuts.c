@@ -38,7 +38,7 @@ static snellen_status choose_cuts(struct cutting *c, const snellen_memory_option
             "%lld tokens before the answer: no block of %lld is complete with a token behind it",
             (long long)c->n_before, (long long)block);
     int64_t n = o->n_cuts ? MIN(o->n_cuts, r->n_blocks) : r->n_blocks;
-    r->n_columns = 1 + (o->by_layer ? c->n_levels : 0);
+    r->n_columns = 1 + (o->by_layer && c->n_levels > 1 ? c->n_levels : 0);   /* one level is all there is */
     TRY(NEW_ARRAY(&c->blocks, n, "cuts", err));
     TRY(NEW_ARRAY(&c->log_p, n * r->n_columns, "cuts", err));
     TRY(NEW_ARRAY(&c->right, n * r->n_columns, "cuts", err));

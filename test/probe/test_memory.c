@@ -214,7 +214,9 @@ static void test_a_cut_of_recurrent_memory_begins_anew(void **state)
     snellen_memory_cuts *cuts;
     snellen_session *s;
     o.n_cuts = 2;
+    o.by_layer = true;   /* there is nothing but the whole */
     MUST(snellen_probe_memory_cuts(model, tokens, N, &o, NULL, &cuts, err));
+    assert_int_equal(cuts->n_columns, 1);
     MUST(snellen_session_new(model, &o.session, &s, err));
     for (size_t i = 0; i < 2; i++) {
         size_t from = (size_t)(cuts->blocks[i] + 1) * BLOCK;

@@ -158,6 +158,27 @@ static void test_odd_numbers_and_texts_draw(void **state)
     strbuf_free(&svg);
 }
 
+/* Words stand in cells where all of them fits and the cell has a value: cell 6 is NaN. */
+static void test_words_stand_in_cells(void **state)
+{
+    (void)state;
+    static const char wide[] = "a word that is wider than any cell of this map, however small it is written, and by far, "
+                               "and then some, and then still more of it, so that nothing of it is drawn";
+    static const char *const texts[][12] = {{NULL}, {[3] = wide}, {[6] = "no value"}, {[3] = "word"}};
+    struct strbuf svg[4] = {0};
+    for (size_t i = 0; i < 4; i++) {
+        struct plot_heat h = heat;
+        struct plot_figure f = heat_figure();
+        h.cells = i ? texts[i] : NULL;
+        f.heat = &h;
+        MUST(plot_svg_text(&f, &svg[i], err));
+    }
+    assert_true(!strcmp(svg[0].text, svg[1].text));
+    assert_true(!strcmp(svg[0].text, svg[2].text));
+    assert_true(strcmp(svg[0].text, svg[3].text));
+    for (size_t i = 0; i < 4; i++) strbuf_free(&svg[i]);
+}
+
 static void test_unwritable_is_an_error(void **state)
 {
     (void)state;
@@ -248,7 +269,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_kind_draws),     cmocka_unit_test(test_csv_holds_the_points),
         cmocka_unit_test(test_odd_numbers_and_texts_draw), cmocka_unit_test(test_unwritable_is_an_error),
-        cmocka_unit_test(test_page),
+        cmocka_unit_test(test_words_stand_in_cells), cmocka_unit_test(test_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
