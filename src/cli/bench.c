@@ -208,98 +208,140 @@ static snellen_status bench_training(snellen_model *model, const struct common_o
 
 /* ---- the verb ---------------------------------------------------------------------------------------------------- */
 
-enum { DECODED = 64 };   /* tokens made at each depth, unless -n says */
+/* Unless -n and -r say: tokens made at each depth, and how often each is measured. */
+enum { DECODED = 64, REPETITIONS = 5 };
+
+struct bench_args {
+    struct common_opts common;
+    struct int_list prompts, depths;
+    int64_t n_decode, reps, n_stream;
+    bool train, memories;
+    const char *folder;
+};
 
 /* Is anything given that means nothing in training? */
-static bool of_sessions(const struct common_opts *c, const struct int_list *prompts, const struct int_list *depths,
-                        int64_t n_decode)
+static bool of_sessions(const struct bench_args *a)
 {
+    const struct common_opts *c = &a->common;
     struct common_opts usual = common_opts_default();
-    return prompts->n || depths->n || n_decode != DECODED || strcmp(c->memory, usual.memory) || c->window != usual.window ||
-           c->sinks != usual.sinks || strcmp(c->precision, usual.precision) || strcmp(c->cache, usual.cache) ||
-           c->chunk != usual.chunk;
+    return a->prompts.n || a->depths.n || a->n_decode != DECODED || strcmp(c->memory, usual.memory) ||
+           c->window != usual.window || c->sinks != usual.sinks || strcmp(c->precision, usual.precision) ||
+           strcmp(c->cache, usual.cache) || c->chunk != usual.chunk;
+}
+
+/* What contradicts itself: 0 or, told, the status. */
+static int check_args(const struct bench_args *a)
+{
+    const struct common_opts *c = &a->common;
+    const struct int_list *prompts = &a->prompts, *depths = &a->depths;
+    if (a->train && of_sessions(a))
+        return ui_wrong("bench: --train takes -r and --threads; prompts, depths, memory and numbers are those of sessions");
+    if (a->n_stream && (a->train || a->memories || prompts->n || depths->n || a->reps != REPETITIONS || !a->n_decode))
+        return ui_wrong("bench: --stream takes -n, -o and the options of sessions: it goes by no -p, -d or -r");
+    if (a->folder && !a->n_stream) return ui_wrong("bench: -o is where --stream draws");
+    if (a->memories && (a->train || prompts->n > 1 || (depths->n && depths->n != 2) ||
+                        c->memory != common_opts_default().memory))
+        return ui_wrong("bench: --memories takes one -p, two depths of -d and sizes, but no --memory and no --train");
+    if (a->memories && depths->n && (depths->v[0] < 1 || depths->v[0] >= depths->v[1]))
+        return ui_wrong("bench: --memories: two ascending depths expected");
+    if (a->memories && (!a->n_decode || (prompts->n && !prompts->v[0])))
+        return ui_wrong("bench: --memories measures a prompt and tokens made: -p and -n of at least 1 expected");
+    if ((a->memories || a->train) && c->lora)
+        return ui_wrong("bench: --lora: factors are measured in sessions, without --memories and --train");
+    if (a->memories && (c->fam_prompt || c->fam_positions))
+        return ui_wrong("bench: --memories: speed does not depend on --fam-prompt and --fam-positions");
+    return 0;
+}
+
+static snellen_status bench_side_by_side(const struct bench_args *a, snellen_model *model, snellen_error *err)
+{
+    const int64_t *p = a->prompts.v, *d = a->depths.v;
+    const struct memories_options options = {
+        &a->common, a->prompts.n ? p[0] : 2048, a->n_decode, a->depths.n ? d[0] : 1000, a->depths.n ? d[1] : 1000000,
+        a->reps
+    };
+    return bench_memories(model, &options, err);
+}
+
+static snellen_status bench_one_stream(const struct bench_args *a, const snellen_model *model,
+                                       snellen_session_options *session, snellen_error *err)
+{
+    const struct stream_options options = { a->n_stream, a->n_decode, a->folder };
+    if (session->memory == SNELLEN_MEMORY_FULL) session->n_context = a->n_stream + a->n_decode;
+    if (a->folder) TRY(folder_make(a->folder, err));
+    return bench_stream(model, session, &options, err);
+}
+
+static snellen_status bench_sessions(const struct bench_args *a, const snellen_model *model,
+                                     snellen_session_options *session, snellen_error *err)
+{
+    int64_t standard_prompt[] = { 512 }, standard_depth[] = { 0 };
+    const struct int_list p = a->prompts.n ? a->prompts : (struct int_list){ standard_prompt, 1 };
+    const struct int_list d = a->depths.n ? a->depths : (struct int_list){ standard_depth, 1 };
+    struct bench b = { .model = model, .info = snellen_model_get_info(model) };
+    struct measure *tests = NULL;
+    size_t n = 0;
+    snellen_status status = list_tests(&p, a->n_decode, &d, a->reps, &tests, &n, err);
+    if (!status)
+        status = n ? bench(&b, tests, n, &a->common, session, err)
+                   : error_set(err, SNELLEN_E_USAGE, "bench: -p 0 and -n 0 leave nothing to measure");
+    mem_free(tests);
+    mem_free(b.tokens);
+    snellen_session_free(b.session);
+    return status;
+}
+
+static int bench_model(struct bench_args *a, const char *path)
+{
+    snellen_error err;
+    snellen_session_options session = { 0 };
+    int status = check_args(a);
+    if (status) return status;
+    if (!a->memories && common_session(&a->common, &session, &err)) return ui_fail(&err);
+    snellen_model *model = a->memories ? cli_load(path, &status) : common_load(path, &a->common, &status);
+    if (!model) return status;
+    if (!a->memories) common_own_memory(&a->common, model, &session);
+    snellen_status failed = a->train      ? bench_training(model, &a->common, a->reps, &err)
+                            : a->memories ? bench_side_by_side(a, model, &err)
+                            : a->n_stream ? bench_one_stream(a, model, &session, &err)
+                                          : bench_sessions(a, model, &session, &err);
+    status = failed ? ui_fail(&err) : 0;
+    snellen_model_free(model);
+    return status;
 }
 
 static int run(int argc, char **argv)
 {
-    struct common_opts common = common_opts_default();
-    struct int_list prompts = { 0 }, depths = { 0 };
-    int64_t n_decode = DECODED, reps = 5, standard_prompt[] = { 512 }, standard_depth[] = { 0 };
-    int64_t n_stream = 0;
-    bool train = false, memories = false;
-    const char *folder = NULL;
+    struct bench_args a = { .common = common_opts_default(), .n_decode = DECODED, .reps = REPETITIONS };
     const char *args[1];
     const struct opt table[] = {
         OPT_GROUP("what to measure"),
-        OPT_FLAG(0, "train", &train, "training instead: steps of AdamW over all weights, 2 x 512 tokens; and, as `small`, "
-                 "of a new llama of 4 layers and width 128, 64 x 60 tokens"),
-        OPT_FLAG(0, "memories", &memories, "every memory side by side: a prompt of -p (2048), -n tokens made after 1,000 and "
-                 "after 1,000,000 (or two depths of -d), how much memory each takes; --window, --block, --segments, --fam "
-                 "as given, else such that each sees 512 tokens"),
-        OPT_INT(0, "stream", "N", &n_stream, 25000, INT64_MAX / 4, "one session reads N tokens: its speed, that of -n tokens "
-                "one by one, and what the process takes, at 25 places on the way", .shown = "not"),
-        OPT_TEXT('o', "figures", "DIR", &folder, "--stream: folder for its figures as PNG, SVG and CSV"),
-        OPT_INTS('p', "prompt", "N,..", &prompts, 0, CLI_MAX_TOKENS, "sizes of prompts to read; 0 = none",
+        OPT_FLAG(0, "train", &a.train, "training instead: steps of AdamW over all weights, 2 x 512 tokens; and, as "
+                 "`small`, of a new llama of 4 layers and width 128, 64 x 60 tokens"),
+        OPT_FLAG(0, "memories", &a.memories, "every memory side by side: a prompt of -p (2048), -n tokens made after 1,000 "
+                 "and after 1,000,000 (or two depths of -d), how much memory each takes; --window, --block, --segments, "
+                 "--fam as given, else such that each sees 512 tokens"),
+        OPT_INT(0, "stream", "N", &a.n_stream, 25000, INT64_MAX / 4, "one session reads N tokens: its speed, that of -n "
+                "tokens one by one, and what the process takes, at 25 places on the way", .shown = "not"),
+        OPT_TEXT('o', "figures", "DIR", &a.folder, "--stream: folder for its figures as PNG, SVG and CSV"),
+        OPT_INTS('p', "prompt", "N,..", &a.prompts, 0, CLI_MAX_TOKENS, "sizes of prompts to read; 0 = none",
                  .shown = "512"),
-        OPT_INT('n', "predict", "N", &n_decode, 0, CLI_MAX_TOKENS,
+        OPT_INT('n', "predict", "N", &a.n_decode, 0, CLI_MAX_TOKENS,
                 "tokens to make one by one at each depth; 0 = none"),
-        OPT_INTS('d', "depth", "N,..", &depths, 0, CLI_MAX_TOKENS, "tokens in the session before that", .shown = "0"),
-        OPT_INT('r', "repeat", "N", &reps, 1, MAX_REPETITIONS,
+        OPT_INTS('d', "depth", "N,..", &a.depths, 0, CLI_MAX_TOKENS, "tokens in the session before that", .shown = "0"),
+        OPT_INT('r', "repeat", "N", &a.reps, 1, MAX_REPETITIONS,
                 "times each is measured, after a dry start; the median is told, with the least and the most"),
-        OPTS_LORA(&common),
-        OPTS_MEMORY(&common),
-        OPTS_ATTENTION(&common),
-        OPTS_NUMBERS(&common),
-        OPTS_THREADS(&common),
+        OPTS_LORA(&a.common),
+        OPTS_MEMORY(&a.common),
+        OPTS_ATTENTION(&a.common),
+        OPTS_NUMBERS(&a.common),
+        OPTS_THREADS(&a.common),
         OPTS_OUTPUT(),
     };
     int status = opts_parse(&verb_bench, table, COUNT_OF(table), argc, argv, args);
-    if (status >= 0) return status;
-    snellen_error err;
-    snellen_session_options options;
-    if (train && of_sessions(&common, &prompts, &depths, n_decode))
-        return ui_wrong("bench: --train takes -r and --threads; prompts, depths, memory and numbers are those of sessions");
-    if (n_stream && (train || memories || prompts.n || depths.n || reps != 5 || !n_decode))
-        return ui_wrong("bench: --stream takes -n, -o and the options of sessions: it goes by no -p, -d or -r");
-    if (folder && !n_stream) return ui_wrong("bench: -o is where --stream draws");
-    if (memories && (train || prompts.n > 1 || (depths.n && depths.n != 2) || common.memory != common_opts_default().memory))
-        return ui_wrong("bench: --memories takes one -p, two depths of -d and sizes, but no --memory and no --train");
-    if (memories && depths.n && (depths.v[0] < 1 || depths.v[0] >= depths.v[1]))
-        return ui_wrong("bench: --memories: two ascending depths expected");
-    if (memories && (!n_decode || (prompts.n && !prompts.v[0])))
-        return ui_wrong("bench: --memories measures a prompt and tokens made: -p and -n of at least 1 expected");
-    if ((memories || train) && common.lora)
-        return ui_wrong("bench: --lora: factors are measured in sessions, without --memories and --train");
-    if (!memories && common_session(&common, &options, &err)) return ui_fail(&err);
-    if (memories && (common.fam_prompt || common.fam_positions))
-        return ui_wrong("bench: --memories: speed does not depend on --fam-prompt and --fam-positions");
-    snellen_model *model = memories ? cli_load(args[0], &status) : common_load(args[0], &common, &status);
-    if (!model) return status;
-    if (!memories) common_own_memory(&common, model, &options);
-    struct bench b = { .model = model, .info = snellen_model_get_info(model) };
-    const struct int_list p = prompts.n ? prompts : (struct int_list){ standard_prompt, 1 };
-    const struct int_list d = depths.n ? depths : (struct int_list){ standard_depth, 1 };
-    struct measure *tests = NULL;
-    size_t n = 0;
-    const struct memories_options side_by_side = { &common, prompts.n ? prompts.v[0] : 2048, n_decode,
-                                                   depths.n ? depths.v[0] : 1000, depths.n ? depths.v[1] : 1000000, reps };
-    const struct stream_options stream = { n_stream, n_decode, folder };
-    bool sessions = !train && !memories && !n_stream;
-    snellen_status failed = train ? bench_training(model, &common, reps, &err) : SNELLEN_OK;
-    if (n_stream && options.memory == SNELLEN_MEMORY_FULL) options.n_context = n_stream + n_decode;
-    if (n_stream && folder) failed = folder_make(folder, &err);
-    if (n_stream && !failed) failed = bench_stream(model, &options, &stream, &err);
-    if (memories) failed = bench_memories(model, &side_by_side, &err);
-    if (!failed && sessions) failed = list_tests(&p, n_decode, &d, reps, &tests, &n, &err);
-    if (!failed && sessions) failed = n ? bench(&b, tests, n, &common, &options, &err)
-                            : error_set(&err, SNELLEN_E_USAGE, "bench: -p 0 and -n 0 leave nothing to measure");
-    status = failed ? ui_fail(&err) : 0;
-    mem_free(tests);
-    mem_free(b.tokens);
-    int_list_free(&prompts);
-    int_list_free(&depths);
-    snellen_session_free(b.session);
-    snellen_model_free(model);
+    if (status < 0) status = bench_model(&a, args[0]);
+    int_list_free(&a.prompts);
+    int_list_free(&a.depths);
     return status;
 }
 
