@@ -5,8 +5,6 @@
 #include "model/state.h"
 
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 enum { HEAD = 16, N_KINDS = 7, MOST = 1 << 22 };
@@ -40,15 +38,6 @@ static snellen_session *session_of(const snellen_model *model, int kind)
     return session;
 }
 
-/* The bytes as a file in memory. */
-static int file_of(const uint8_t *bytes, size_t n, char path[64])
-{
-    int fd = memfd_create("state", 0);
-    CHECK(fd >= 0 && write(fd, bytes, n) == (ssize_t)n);
-    snprintf(path, 64, "/proc/self/fd/%d", fd);
-    return fd;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     static snellen_model *model;
@@ -57,13 +46,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     if (!model) model = small_model();
     if (n < 1 || n > MOST) return 0;
     uint8_t *file = malloc(HEAD + n - 1 + 8);
-    char path[64];
+    char path[FUZZ_PATH];
     CHECK(file);
     memcpy(file, head, HEAD);
     memcpy(file + HEAD, bytes + 1, n - 1);
     XXH64_hash_t sum = XXH3_64bits(file, HEAD + n - 1);
     memcpy(file + HEAD + n - 1, &sum, 8);
-    int fd = file_of(file, HEAD + n - 1 + 8, path);
+    int fd = fuzz_file(file, HEAD + n - 1 + 8, path);
     free(file);
     snellen_session *session = session_of(model, bytes[0] % N_KINDS);
     snellen_error err;

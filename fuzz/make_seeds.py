@@ -166,11 +166,27 @@ def settings_seeds():
         yield name, content.encode()
 
 
+def jsonl_seeds():
+    lines = ['{"text": "a b c"}', '{"prompt": "a a", "completion": "b c"}', '{"tokens": [1, 2, 3]}',
+             '{"tokens": [3, 4, 5, 6], "weights": [0, 0.5, 1, 2e5]}']
+    yield "forms", "\n".join(lines).encode()
+    yield "blank-lines", ("\r\n \t\n" + "\r\n\r\n".join(lines) + "\n\n").encode()
+    bad = ['{"text": 3}', '{"prompt": "a"}', '{"text": "a", "tokens": [1, 2]}', '{"tokens": [1, 99]}', '{"tokens": [1, 1.5]}',
+           '{"tokens": [1, 2], "weights": [1]}', '{"tokens": [1, 2], "weights": [1, -1]}', '{"tokens": [1, 2], "weights": [1, 0]}',
+           '{"weights": [1], "text": "a"}', '[]', '{', '{"text": "a", "text": "b"}', '{"text": "\\u0000 <s>"}', '{"tokens": []}',
+           '{"text": "' + "a " * 30 + '"}', "nul\0"]
+    yield "bad-and-good", "\n".join(bad + lines).encode()
+    for i, line in enumerate(bad):
+        yield f"bad-{i:02}", line.encode()
+    yield "invalid-utf8", b'{"text": "\xff\xfe"}\n{"text": "b a"}'
+    yield "empty", b""
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     golden = os.path.join(here, "..", "test", "golden")
     for target, seeds in (("gguf", gguf_seeds()), ("safetensors", safetensors_seeds()), ("config", config_seeds(golden)),
-                          ("settings", settings_seeds())):
+                          ("jsonl", jsonl_seeds()), ("settings", settings_seeds())):
         folder = os.path.join(here, "seeds", target)
         os.makedirs(folder, exist_ok=True)
         for name, content in seeds:
