@@ -14,6 +14,11 @@ static const struct settings *settings_of(const struct study *s, const struct st
     return &s->settings[run->variant];
 }
 
+static const char *after_of(const struct study *s, const struct study_run *run)
+{
+    return s->file.variants[run->variant].after;
+}
+
 /* ---- scores on disk -------------------------------------------------------------------------------------------------------- */
 
 static json_t *cells_json(const struct study_cell *cells, size_t n)
@@ -107,11 +112,29 @@ static snellen_status load_scores(struct study *s, struct study_run *run, bool *
 
 /* ---- training and writing ---------------------------------------------------------------------------------------------------- */
 
+/* Of a variant that goes on with another one's weights: the key that names them; "" of those that begin. */
+static snellen_status start_of(const struct study *s, const struct study_run *run, char start[4200], snellen_error *err)
+{
+    const char *name = s->file.variants[run->variant].name, *after = after_of(s, run);
+    *start = 0;
+    if (!*after) return SNELLEN_OK;
+    for (size_t i = 0; i < s->n_runs; i++) {
+        const struct study_run *before = &s->runs[i];
+        if (before->seed != run->seed || strcmp(s->file.variants[before->variant].name, after)) continue;
+        FAIL_IF(settings_of(s, before)->train.lora.rank, SNELLEN_E_UNSUPPORTED,
+                "variant %s: after: %s trains factors, and only whole models are gone on with", name, after);
+        snprintf(start, 4200, "%s=%s/model", *settings_of(s, run)->model.from ? "model.from" : "model.start", before->weights);
+        return SNELLEN_OK;
+    }
+    FAIL(SNELLEN_E_USAGE, "variant %s: after: %s has no seed %lld to go on with", name, after, (long long)run->seed);
+}
+
 static snellen_status train(struct study *s, struct study_run *run, snellen_error *err)
 {
     const struct settings *settings = settings_of(s, run);
     struct strbuf text = {0};
-    char path[4200], seed[64];
+    char path[4200], seed[64], start[4200];
+    TRY(start_of(s, run, start, err));
     TRY(folder_make(run->folder, err));
     snprintf(path, sizeof path, "%s/study.yaml", run->folder);
     settings_write(settings, &text);
@@ -120,8 +143,9 @@ static snellen_status train(struct study *s, struct study_run *run, snellen_erro
     strbuf_free(&text);
     TRY(status);
     snprintf(seed, sizeof seed, "seeds=[%lld]", (long long)run->seed);
-    const char *override = seed;
-    const snellen_train_options options = {.study = path, .overrides = &override, .n_overrides = 1, .folder = run->folder,
+    const char *overrides[] = {seed, start};
+    const snellen_train_options options = {.study = path, .overrides = overrides, .n_overrides = *start ? 2 : 1,
+                                           .folder = run->folder,
                                            .resume = true, .n_threads = s->options->n_threads,
                                            .database = s->options->database, .command = s->options->command};
     snellen_trained *trained;
@@ -216,7 +240,7 @@ static const struct study_run *trained_alike(const struct study *s, const struct
     for (size_t i = 0; i < s->n_runs && !now->eval.exact; i++) {   /* exact: what is written decides which weights are best */
         const struct settings *before = settings_of(s, &s->runs[i]);
         if (s->runs[i].seed == run->seed && before->train.steps == now->train.steps &&
-            !settings_same_run(now, before, NULL)) return &s->runs[i];
+            !strcmp(after_of(s, run), after_of(s, &s->runs[i])) && !settings_same_run(now, before, NULL)) return &s->runs[i];
     }
     return NULL;
 }
@@ -265,9 +289,14 @@ static snellen_status read_settings(struct study *s, size_t variant, snellen_err
     return SNELLEN_OK;
 }
 
+/* Asked for, or what another one that is goes on with. */
 static bool is_wanted(const struct study *s, size_t variant)
 {
-    return !s->options->only || !strcmp(s->options->only, s->file.variants[variant].name);
+    const char *name = s->file.variants[variant].name;
+    if (!s->options->only || !strcmp(s->options->only, name)) return true;
+    for (size_t v = variant + 1; v < s->file.n_variants; v++)
+        if (!strcmp(s->file.variants[v].after, name) && is_wanted(s, v)) return true;
+    return false;
 }
 
 static snellen_status list_runs(struct study *s, snellen_error *err)

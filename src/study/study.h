@@ -4,6 +4,7 @@
  *
  *     title, about          what it shows
  *     variants              name -> keys that this line of the figure has of its own
+ *                           `after: NAME` among them: it goes on with the weights of that earlier variant, seed by seed
  *     full                  keys that win with --full: longer runs, more seeds
  *     attribution           length of the lines whose attribution maps are drawn (parity); 0 = none
  *
@@ -23,6 +24,7 @@ enum { STUDY_MAX_VARIANTS = 32, STUDY_MAX_KEYS = 64, STUDY_MAX_SEEDS = 64 };
 
 struct study_variant {
     const char *name;
+    const char *after;                    /* an earlier variant, whose weights it goes on with; "" = none */
     const char *keys[STUDY_MAX_KEYS];     /* "train.lr=1e-3" */
     size_t n_keys;
 };

@@ -118,6 +118,17 @@ static snellen_status take_text(struct study_file *f, struct fy_node *root, cons
     return status;
 }
 
+/* `after` is no key of training: it names a variant above. */
+static snellen_status read_after(struct study_file *f, struct study_variant *v, struct fy_node *keys, snellen_error *err)
+{
+    TRY(take_text(f, keys, "after", "", &v->after, err));
+    size_t i = 0;
+    while (f->variants + i != v && strcmp(f->variants[i].name, v->after)) i++;
+    FAIL_IF(*v->after && f->variants + i == v, SNELLEN_E_USAGE, "%s: variants: %s: after: there is no variant '%s' before it",
+            f->path, v->name, v->after);
+    return SNELLEN_OK;
+}
+
 static snellen_status read_variants(struct study_file *f, struct fy_node *node, snellen_error *err)
 {
     void *at = NULL;
@@ -133,10 +144,13 @@ static snellen_status read_variants(struct study_file *f, struct fy_node *node, 
                 STUDY_MAX_VARIANTS);
         struct study_variant *v = &f->variants[f->n_variants++];
         v->name = arena_text(&f->arena, name, n);
+        v->after = "";
         FAIL_IF(!v->name, SNELLEN_E_MEMORY, "study: memory ran out");
         FAIL_IF(keys && !fy_node_is_mapping(keys) && !fy_node_is_null(keys), SNELLEN_E_USAGE,
                 "%s: variants: %s: keys with values expected", f->path, v->name);
-        if (keys && fy_node_is_mapping(keys)) TRY(flatten(v, &f->arena, "", keys, err));
+        if (!keys || !fy_node_is_mapping(keys)) continue;
+        TRY(read_after(f, v, keys, err));
+        TRY(flatten(v, &f->arena, "", keys, err));
     }
     return SNELLEN_OK;
 }
@@ -156,6 +170,7 @@ static snellen_status read_root(struct study_file *f, struct fy_node *root, snel
             "%s: attribution: '%s' found, a length from 0 to 1000 expected", f->path, attribution);
     struct fy_node *full = take(root, "full"), *variants = take(root, "variants");
     f->full.name = "full";
+    f->full.after = "";
     snellen_status status = SNELLEN_OK;
     if (full && !fy_node_is_mapping(full))
         status = error_set(err, SNELLEN_E_USAGE, "%s: full: keys with values expected", f->path);
@@ -163,7 +178,7 @@ static snellen_status read_root(struct study_file *f, struct fy_node *root, snel
     if (variants && !status) status = read_variants(f, variants, err);
     fy_node_free(full);
     fy_node_free(variants);
-    if (!f->n_variants) f->variants[f->n_variants++].name = f->name;
+    if (!f->n_variants) f->variants[f->n_variants++] = (struct study_variant){.name = f->name, .after = ""};
     return status;
 }
 

@@ -38,9 +38,25 @@ static snellen_status choose_vocabulary(const struct settings *s, snellen_model_
     return SNELLEN_OK;
 }
 
+/* The weights of model.start, where they are of the model that is described. */
+static snellen_status started_model(const struct settings *s, snellen_model **model, snellen_error *err)
+{
+    TRY(snellen_model_load(s->model.start, model, err));
+    const snellen_model_info *i = snellen_model_get_info(*model);
+    if (!strcmp(i->arch, s->model.arch) && i->n_layers == s->model.layers && i->d_model == s->model.width &&
+        i->n_heads == s->model.heads) return SNELLEN_OK;
+    snellen_status status = error_set(err, SNELLEN_E_USAGE, "model.start: %s is a %s of %lld layers, width %lld and %lld heads, "
+                                      "another model than model.arch, layers, width and heads describe", s->model.start,
+                                      i->arch, (long long)i->n_layers, (long long)i->d_model, (long long)i->n_heads);
+    snellen_model_free(*model);
+    *model = NULL;
+    return status;
+}
+
 snellen_status training_model(const struct settings *s, uint64_t seed, snellen_model **model, snellen_error *err)
 {
     if (*s->model.from) return snellen_model_load(s->model.from, model, err);
+    if (*s->model.start) return started_model(s, model, err);
     snellen_model_design d = snellen_model_design_default();
     d.arch = s->model.arch;
     d.positions = or_null(s->model.positions);

@@ -31,6 +31,8 @@ const struct key keys[] = {
     {"model.arch", .kind = KEY_CHOICE, .fallback = "''", AT(model.arch),
      .choices = "llama qwen2 qwen3 gemma3 gpt2 gpt_neox bloom opt",
      .help = "a new model of this architecture, with random weights"},
+    {"model.start", TEXT, AT(model.start), NEW_MODEL,
+     .help = "a trained model of this description, whose weights are gone on with instead of random ones"},
     {"model.layers", INT, .fallback = "4", AT(model.layers), RANGE(1, 1024), NEW_MODEL, .help = "layers"},
     {"model.width", INT, .fallback = "128", AT(model.width), RANGE(1, 131072), NEW_MODEL,
      .help = "entries of the vector of a token"},

@@ -17,7 +17,7 @@ struct int_row {
 /* All texts and lists live as long as the settings. Texts that are not given are "", numbers 0. */
 struct settings {
     struct {
-        const char *from, *arch, *positions, *vocab;
+        const char *from, *arch, *start, *positions, *vocab;
         int64_t layers, width, heads, kv_heads, ff, context, window;
         double init_std;
     } model;
