@@ -41,8 +41,9 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     bool rotary = d->positions == POSITION_ROTARY, local = rotary && d->window > 0;
     int64_t widest = MAX(MAX(d->d_model, d->d_ff), width_q);
     struct attn_shape shape = {.n_heads = d->n_heads, .n_kv_heads = d->n_kv_heads, .head_dim = d->head_dim};
-    int64_t fam = g->options.fam, most_keys = (g->options.segments + 1) * g->block_each + g->options.fam_blocks * fam;
-    int64_t n_lists = fam ? 2 * g->options.n_seqs : g->options.n_seqs;
+    int64_t fam = g->options.fam, n_kinds = g->rows_of ? g->rows_of->n_kinds : 0;
+    int64_t most_keys = (g->options.segments + 1) * g->block_each + (g->options.fam_blocks + g->options.rmt) * fam;
+    int64_t n_lists = (1 + n_kinds) * g->options.n_seqs;
     s->t1 = layout_rows(l, rows, d->d_model);
     s->t2 = layout_rows(l, rows, d->d_model);
     s->dh = layout_rows(l, rows, d->d_model);
@@ -81,19 +82,20 @@ static void lay_out_kv(struct grad *g, struct layout *l, struct grad_kv *kv)
     kv->dv = layout_rows(l, rows, width);
 }
 
-static void lay_out_fam(struct grad *g, struct layout *l)
+static void lay_out_memory(struct grad *g, struct layout *l)
 {
     int64_t d = g->model->desc.d_model, n_layers = g->model->desc.n_layers, fam = g->options.fam;
     if (!fam) return;
     g->raised = layout_rows(l, g->block_rows, d);
+    g->dmemory = layout_rows(l, grad_levels(g) * g->group * fam, d);
+    g->memory_rows = layout_rows(l, grad_levels(g) * fam, d);
+    if (g->options.rmt) return;
     g->starts = layout_place(l, (uint64_t)n_layers, sizeof *g->starts);
     for (int64_t i = 0; i < n_layers; i++) {
         float *rows = layout_rows(l, fam, d);
         if (g->starts) g->starts[i] = rows;
     }
     lay_out_tape(g, l, &g->start_tape);
-    g->dmemory = layout_rows(l, n_layers * g->group * fam, d);
-    g->memory_rows = layout_rows(l, n_layers * fam, d);
 }
 
 /* The list of all arrays. In the first pass every place is NULL: what is there is decided from the settings alone. */
@@ -116,7 +118,7 @@ static void lay_out(struct grad *g, struct layout *l)
         if (i == 0 || !g->one_kv) lay_out_kv(g, l, &kv);
         if (g->kv) g->kv[i] = kv;
     }
-    lay_out_fam(g, l);
+    lay_out_memory(g, l);
     g->x = layout_rows(l, g->block_rows, d);
     g->dx = g->options.inputs_only ? NULL : layout_rows(l, g->total_rows, d);
     g->logits = g->options.inputs_only ? NULL : layout_rows(l, g->slice, g->model->desc.n_vocab);
@@ -131,9 +133,13 @@ static void lay_out(struct grad *g, struct layout *l)
     g->tokens = layout_place(l, (uint64_t)g->block_rows, sizeof *g->tokens);
 }
 
-static snellen_status check_fam(const struct snellen_model *model, struct grad_options *o, snellen_error *err)
+static snellen_status check_memory(const struct snellen_model *model, struct grad_options *o, snellen_error *err)
 {
     const snellen_model_memory *own = &model->memory;
+    FAIL_IF(o->rmt && (!o->fam || o->segments || o->stop_gradient || o->block_window || o->fam_blocks > 1 ||
+                       o->fam_positions != SNELLEN_FAM_LAST || (own->prompt && own->prompt_rows != o->fam)),
+            SNELLEN_E_USAGE, "a recurrent memory: one prompt of at least a row, one memory on the last places, and no "
+            "blocks before the own one");
     if (!o->fam) o->fam_blocks = 0;
     if (!o->fam) return SNELLEN_OK;
     if (!o->fam_blocks) o->fam_blocks = 1;
@@ -162,7 +168,9 @@ static snellen_status resolve(const struct snellen_model *model, const struct gr
     FAIL_IF(!o->block && (o->segments || o->block_window || o->stop_gradient), SNELLEN_E_USAGE,
             "segments, block window and stopped gradients belong to blocks");
     FAIL_IF(o->block && o->window, SNELLEN_E_USAGE, "a window and blocks exclude each other");
-    TRY(check_fam(model, o, err));
+    TRY(check_memory(model, o, err));
+    g->rows_of = o->rmt ? &grad_rmt : o->fam ? &grad_fam : NULL;
+    g->extra = g->rows_of ? g->rows_of->n_kinds * o->fam : 0;
     if (!o->n_threads) o->n_threads = snellen_default_threads();
     if (!o->block) o->block = o->n_tokens;
     g->block_each = o->block = MIN(o->block, o->n_tokens);
@@ -172,8 +180,8 @@ static snellen_status resolve(const struct snellen_model *model, const struct gr
             "attribution takes one sequence in one block");
     int64_t fit = MAX(1, GROUP_ROWS / g->block_each), groups = (o->n_seqs + fit - 1) / fit;
     g->group = (o->n_seqs + groups - 1) / groups;
-    g->block_rows = g->group * (g->block_each + o->fam);
-    g->total_rows = g->group * (o->n_tokens + g->n_blocks * o->fam);
+    g->block_rows = g->group * (g->block_each + g->extra);
+    g->total_rows = g->group * (o->n_tokens + g->n_blocks * g->extra);
     int64_t slice = SLICE_BYTES / (int64_t)sizeof(float) / model->desc.n_vocab;
     g->slice = MIN(MAX(MIN(slice, MOST_SLICE), LEAST_SLICE), g->block_rows);
     g->one_kv = g->n_blocks == 1 && o->checkpoint;
@@ -233,10 +241,11 @@ static int64_t blocks_of(const struct grad *g)
 
 static struct grad_block block_at(const struct grad *g, int64_t index)
 {
-    int64_t before = index * g->block_each, each = MIN(g->block_each, g->n_tokens - before), fam = g->options.fam;
-    return (struct grad_block){.index = index, .row0 = (before + index * fam) * g->n_seqs,
-                               .n_rows = (each + fam) * g->n_seqs, .rows_each = each, .n_tokens = each * g->n_seqs,
-                               .position = g->position + before, .bare = fam && index == 0 && !g->memory_start};
+    int64_t before = index * g->block_each, each = MIN(g->block_each, g->n_tokens - before);
+    return (struct grad_block){.index = index, .row0 = (before + index * g->extra) * g->n_seqs,
+                               .n_rows = (each + g->extra) * g->n_seqs, .rows_each = each, .n_tokens = each * g->n_seqs,
+                               .position = g->position + before,
+                               .bare = g->rows_of == &grad_fam && index == 0 && !g->memory_start};
 }
 
 /* What a step was given, from this group's first sequence on, and what it gives. */
@@ -263,7 +272,7 @@ static void enter_block(struct grad *g, const struct grad_block *b, const struct
     if (g->s.turns_local)
         rope_angles(g->s.turns_local, g->s.stands, b->n_tokens, model->rope_local.inv_freq, model->rope_local.half,
                     model->rope_local.scale);
-    if (g->options.fam) fam_enter_block(g, b);
+    if (g->rows_of) g->rows_of->enter_block(g, b);
 }
 
 static struct tape *tape_of(struct grad *g, const struct grad_block *b, int64_t layer)
@@ -400,8 +409,8 @@ static void block_forward(struct grad *g, const struct grad_block *b)
     embed(g, b, tape_of(g, b, 0)->x);
     for (int64_t layer = 0; layer < n_layers; layer++) {
         float *next = layer + 1 < n_layers ? g->inputs[b->index * n_layers + layer + 1] : g->x;
-        grad_layer_forward(g, layer, b, tape_of(g, b, layer), g->options.fam ? g->raised : next);
-        if (g->options.fam) fam_pass_on(g, layer, b, g->raised);
+        grad_layer_forward(g, layer, b, tape_of(g, b, layer), g->rows_of ? g->raised : next);
+        if (g->rows_of) g->rows_of->pass_on(g, layer, b, g->raised);
     }
 }
 
@@ -410,9 +419,9 @@ static void block_backward(struct grad *g, const struct grad_block *b)
     float *dx = g->dx + b->row0 * g->model->desc.d_model;
     for (int64_t layer = g->model->desc.n_layers - 1; layer >= 0; layer--) {
         if (g->one_kv) clear_kv_gradients(g, layer);
-        if (g->options.fam) fam_take_back(g, layer, b, dx);
+        if (g->rows_of) g->rows_of->take_back(g, layer, b, dx);
         grad_layer_backward(g, layer, b, remember(g, b, layer), dx);
-        if (g->options.fam) fam_hand_back(g, layer, b, dx);
+        if (g->rows_of) g->rows_of->hand_back(g, layer, b, dx);
     }
     embed_backward(g, b, dx);
 }
@@ -453,14 +462,14 @@ static int64_t weighted_length(const float *weights, int64_t n)
  * sorted by length has little filling; but the memories that are kept are made of all of the first sequence. */
 static void choose_group(struct grad *g, const struct step *step, int64_t n_left)
 {
-    int64_t longest = 1, n = 0, fam = g->options.fam;
+    int64_t longest = 1, n = 0, extra = g->extra;
     for (; n < n_left; n++) {
-        bool kept = fam && g->first_group && n == 0;
+        bool kept = g->rows_of && g->first_group && n == 0;
         int64_t length = kept ? g->stride : weighted_length(step->weights + n * g->stride, g->stride);
         if (n && longest > g->block_each && 2 * length <= longest) break;
         length = MAX(length, longest);
-        int64_t each = MIN(g->block_each, length) + fam, blocks = (length + g->block_each - 1) / g->block_each;
-        if (n && ((n + 1) * each > g->block_rows || (n + 1) * (length + blocks * fam) > g->total_rows)) break;
+        int64_t each = MIN(g->block_each, length) + extra, blocks = (length + g->block_each - 1) / g->block_each;
+        if (n && ((n + 1) * each > g->block_rows || (n + 1) * (length + blocks * extra) > g->total_rows)) break;
         longest = length;
     }
     g->n_seqs = n;
@@ -470,7 +479,7 @@ static void choose_group(struct grad *g, const struct step *step, int64_t n_left
 /* Forward and backward of g->n_seqs sequences. */
 static void step_of_group(struct grad *g, struct step *step)
 {
-    if (g->options.fam) fam_start(g);
+    if (g->rows_of) g->rows_of->start(g);
     for (int64_t t = 0; t < blocks_of(g); t++) {
         struct grad_block b = block_at(g, t);
         enter_block(g, &b, step);
@@ -479,15 +488,15 @@ static void step_of_group(struct grad *g, struct step *step)
     }
     if (step->scale == 0) return;
     for (int64_t layer = 0; layer < g->model->desc.n_layers && !g->one_kv; layer++) clear_kv_gradients(g, layer);
-    if (g->options.fam)
-        memset(g->dmemory, 0, (size_t)(g->model->desc.n_layers * g->group * g->options.fam * g->model->desc.d_model) *
+    if (g->rows_of)
+        memset(g->dmemory, 0, (size_t)(grad_levels(g) * g->group * g->options.fam * g->model->desc.d_model) *
                                   sizeof *g->dmemory);
     for (int64_t last = blocks_of(g) - 1, t = last; t >= 0; t--) {
         struct grad_block b = block_at(g, t);
         if (t < last) enter_block(g, &b, step);   /* the last one is entered already */
         block_backward(g, &b);
     }
-    if (g->options.fam) fam_start_backward(g);
+    if (g->rows_of) g->rows_of->start_backward(g);
 }
 
 snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *weights, int64_t n_seqs, int64_t n_tokens,
@@ -516,10 +525,25 @@ snellen_status grad_set_places(struct grad *g, const int64_t *places, snellen_er
     enum position_kind kind = g->model->desc.positions;
     FAIL_IF(places && (kind == POSITION_ALIBI || kind == POSITION_NONE), SNELLEN_E_UNSUPPORTED,
             "tokens can stand elsewhere only with rotary, learned or sinusoidal positions");
-    FAIL_IF(places && g->options.fam, SNELLEN_E_UNSUPPORTED,
-            "tokens cannot stand elsewhere beside a feedback memory, which has places of its own");
+    FAIL_IF(places && g->rows_of, SNELLEN_E_UNSUPPORTED,
+            "tokens cannot stand elsewhere beside a memory whose rows have places of their own");
     g->places = places;
     return SNELLEN_OK;
+}
+
+void grad_set_memory(struct grad *g, const float *rows)
+{
+    g->memory_start = rows;
+}
+
+const float *grad_memory(const struct grad *g)
+{
+    return g->memory_rows;
+}
+
+uint64_t grad_memory_size(const struct grad *g)
+{
+    return (uint64_t)(grad_levels(g) * g->options.fam * g->model->desc.d_model);
 }
 
 /* ---- attribution ------------------------------------------------------------------------------------------------- */

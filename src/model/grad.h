@@ -69,6 +69,7 @@ struct grad_options {
     int64_t fam, fam_blocks;    /* fam > 0: feedback attention memory of so many rows (arXiv 2404.09173); the memories of the
                                    last fam_blocks blocks are seen. The model has the prompt that it begins with */
     snellen_fam_positions fam_positions;
+    bool rmt;                   /* these rows are a recurrent memory instead (arXiv 2207.06881); no segments then */
     bool checkpoint;            /* keep only each layer's input and run the layer again in the backward pass */
     bool inputs_only;           /* for grad_inputs(): no gradients of weights; needs a single sequence and block */
     int n_threads;              /* 0 = snellen_default_threads() */
@@ -92,16 +93,16 @@ snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *wei
 
 /* Where the tokens of the next steps stand, laid out as these are, in place of position + t: for rotary, learned and
  * sinusoidal positions. What a token sees is decided by its row, as ever. NULL: position + t again. The array is read in
- * the steps. SNELLEN_E_UNSUPPORTED: models with ALiBi or without positions, and a feedback memory. */
+ * the steps. SNELLEN_E_UNSUPPORTED: models with ALiBi or without positions, and memories with rows of their own. */
 snellen_status grad_set_places(struct grad *g, const int64_t *places, snellen_error *err);
 
-/* fam: what the next steps' memories begin with, [n_layers, fam, d_model], for all sequences and without a gradient; NULL:
- * the model's prompt. The array is read in the steps. */
+/* fam, rmt: what the next steps' memories begin with, [n_layers, fam, d_model] or rmt's [fam, d_model], for all sequences
+ * and without a gradient; NULL: the model's prompt. The array is read in the steps. */
 void grad_set_memory(struct grad *g, const float *rows);
-/* The memories after the last step's first sequence, as far as its blocks were complete; [n_layers, fam, d_model]. */
+/* The memories after the last step's first sequence, as far as its blocks were complete; shaped as these. */
 const float *grad_memory(const struct grad *g);
 
-/* n_layers * fam * d_model; 0 without a feedback memory. */
+/* Values of a memory: n_layers * fam * d_model, rmt: fam * d_model; 0 without one. */
 uint64_t grad_memory_size(const struct grad *g);
 
 /* Gradients by the embedded input (after embedding scale and norm, before positions are added): for seed i the logit of
@@ -129,11 +130,11 @@ struct tape {
 
 /* Keys and values of one layer for all blocks, and what has come back to them: [total rows, n_kv_heads*head_dim]. */
 struct grad_kv {
-    float *k, *v, *dk, *dv;     /* fam: behind all blocks' come [fam] rows of block -1 */
+    float *k, *v, *dk, *dv;     /* with a memory: behind all blocks' come [fam] rows of fam's block -1 */
 };
 
 /* A block of a group of sequences: rows [row0, row0 + n_rows) of the group, sequence by sequence. */
-/* fam: behind the tokens' rows come those of the memories, sequence by sequence. Block -1 has no tokens: there the prompt
+/* Behind the tokens' rows come those of the memories, sequence by sequence. fam: block -1 has no tokens, there the prompt
  * goes up. */
 struct grad_block {
     int64_t index, row0, n_rows, rows_each;  /* rows_each: tokens of one sequence */
@@ -153,17 +154,21 @@ struct grad_scratch {
     int64_t *positions;         /* [rows] for masks and distances */
     int64_t *stands;            /* [rows] for what turns, and for vectors of positions */
     float *turns, *turns_local; /* [half, 2] */
-    float *key_turns, *key_turns_local;  /* fam: of keys, where a memory's differ from its queries; else the same arrays */
+    float *key_turns, *key_turns_local;  /* of keys, where those of a memory's rows differ from queries; else the same arrays */
     double *places;             /* [fam] */
-    struct grad_sequence *sequences;  /* [group], fam: and as many again for the memories */
-    struct grad_span *spans;    /* of each, segments + 1 + fam_blocks */
+    struct grad_sequence *sequences;  /* [group], and as many again for each kind of a memory's rows */
+    struct grad_span *spans;    /* of each, grad_spans_each() */
     void *attention;            /* of attention_forward() and attention_backward() */
     void *panel;                /* of matmul_backward_input() */
 };
 
+struct grad_memory;
+
 struct grad {
     const struct snellen_model *model;
     struct grad_options options;
+    const struct grad_memory *rows_of;   /* whose rows go along with each block; NULL = no memory has rows */
+    int64_t extra;                       /* such rows of a sequence in a block */
     int64_t n_seqs, n_tokens, position;  /* of this group of sequences */
     int64_t stride;                      /* tokens from one sequence to the next in the caller's arrays */
     int64_t group;                       /* sequences of full length that go up and down together */
@@ -177,11 +182,11 @@ struct grad {
     struct tape *tapes;                  /* [blocks, layers], or one with checkpoint */
     struct grad_kv *kv;                  /* [layers] */
     float *x;                            /* [block rows, d] what the last layer gives */
-    float *raised;                       /* fam: [block rows, d] what a layer gives, before its rows part */
+    float *raised;                       /* [block rows, d] what a layer gives, before tokens and memory part */
     float **starts;                      /* fam: [layers] -> [fam, d] input of block -1 */
     struct tape start_tape;
-    float *dmemory;                      /* fam: [layers, group, fam, d] by what this block's memory rows became */
-    float *memory_rows;                  /* fam: [layers, fam, d] the first sequence's newest */
+    float *dmemory;                      /* [levels, group, fam, d] by the memories that this block makes */
+    float *memory_rows;                  /* [levels, fam, d] the first sequence's newest */
     const float *memory_start;           /* see grad_set_memory() */
     const int64_t *places;               /* see grad_set_places() */
     bool first_group;
@@ -194,26 +199,55 @@ struct grad {
     char *memory;                        /* all of the above lies in one block */
 };
 
-/* Most spans of a list. */
+/* Most spans of a list: the blocks before, the own one, memories; rmt's written rows see these and themselves. */
 static inline int64_t grad_spans_each(const struct grad_options *o)
 {
-    return o->segments + 1 + o->fam_blocks;
+    return o->segments + 1 + o->fam_blocks + o->rmt;
+}
+/* A memory of fam has rows for each layer, that of rmt one set for all. */
+static inline int64_t grad_levels(const struct grad *g)
+{
+    return g->options.rmt ? 1 : g->model->desc.n_layers;
 }
 /* tape->x is set; fills the rest and leaves the layer's result in x [rows, d] (NULL: only the tape is wanted). */
 void grad_layer_forward(struct grad *g, int64_t layer, const struct grad_block *b, struct tape *t, float *x);
 /* dx [rows, d]: gradient by the layer's result -> by its input. Adds to the weights' gradients and to those of the keys
  * and values that the block's rows saw. */
 void grad_layer_backward(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t, float *dx);
-/* The memory's share of a step (grad_fam.c): before the first block, between blocks, and after the first one's backward. */
-void fam_enter_block(struct grad *g, const struct grad_block *b);
-void fam_start(struct grad *g);
-/* x [rows, d] of the layer: tokens go to the next layer, the memory to the same layer at the next block. */
-void fam_pass_on(struct grad *g, int64_t layer, const struct grad_block *b, const float *x);
-/* The same way back: before a layer's backward the memory's part of dx is what the next block gave, after it is that for
- * the block before. */
-void fam_take_back(struct grad *g, int64_t layer, const struct grad_block *b, float *dx);
-void fam_hand_back(struct grad *g, int64_t layer, const struct grad_block *b, const float *dx);
-void fam_start_backward(struct grad *g);
+
+/* ---- memories with rows of their own (grad_fam.c, grad_rmt.c) ---------------------------------------------------- */
+
+/* Such rows go up with each block, behind its tokens: norms, maps and feed-forward are the same products. */
+struct grad_memory {
+    int n_kinds;                /* of fam rows each, with spans of their own: fam's memory; rmt's read and written rows */
+    /* Places and turns of the rows, the tokens' being there. */
+    void (*enter_block)(struct grad *g, const struct grad_block *b);
+    /* Before the first block, and after its backward. */
+    void (*start)(struct grad *g);
+    void (*start_backward)(struct grad *g);
+    /* What the tokens of a sequence see of it, beside their blocks; what its rows of a kind see. Return how many spans. */
+    size_t (*token_spans)(const struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq,
+                          struct grad_span *spans);
+    size_t (*row_spans)(const struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq, int kind,
+                        struct grad_span *spans);
+    /* x [rows, d] of the layer: up to the next layer, and on to the next block. */
+    void (*pass_on)(struct grad *g, int64_t layer, const struct grad_block *b, const float *x);
+    /* The same way back: before a layer's backward the memory's part of dx becomes what came from behind, after it that
+     * is taken for the block before. */
+    void (*take_back)(struct grad *g, int64_t layer, const struct grad_block *b, float *dx);
+    void (*hand_back)(struct grad *g, int64_t layer, const struct grad_block *b, const float *dx);
+};
+extern const struct grad_memory grad_fam, grad_rmt;
+
+/* n keys from row `row` of the group on, whose first stands at `position`. */
+struct grad_span grad_span_at(const struct grad *g, int64_t layer, int64_t row, int64_t n_keys, int64_t position,
+                              bool gradient);
+/* Rows of a kind, of one sequence in a block, among those of the group. */
+static inline int64_t grad_memory_row(const struct grad *g, const struct grad_block *b, int64_t seq, int kind)
+{
+    return b->row0 + b->n_tokens + seq * g->extra + kind * g->options.fam;
+}
+
 /* dx (+)= dy W, and the gradients of W, its bias and its factors; dx NULL: not wanted. */
 void linear_backward(struct grad *g, const struct linear *linear, float *dx, bool add, const float *dy, const float *x,
                      int64_t n_rows);

@@ -26,6 +26,45 @@ static float *dmemory_of(const struct grad *g, int64_t layer)
     return g->dmemory + layer * g->group * g->options.fam * g->model->desc.d_model;
 }
 
+/* ---- who sees what ----------------------------------------------------------------------------------------------- */
+
+/* The memories that were there at the last `most` blocks, this one's last. */
+static size_t list_memories(const struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq, int64_t most,
+                            struct grad_span *spans)
+{
+    int64_t fam = g->options.fam, each = g->block_each;
+    size_t n = 0;
+    for (int64_t t = MAX(0, b->index - most + 1); t <= b->index; t++, n++) {
+        int64_t row0 = t * g->n_seqs * (each + fam), tokens = t == b->index ? b->n_tokens : g->n_seqs * each;
+        int64_t position = b->position - (b->index - t) * each - fam;
+        spans[n] = grad_span_at(g, layer, row0 + tokens + seq * fam, fam, position, true);
+        spans[n].rule = SPAN_ALL;
+    }
+    return n;
+}
+
+static size_t token_spans(const struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq,
+                          struct grad_span *spans)
+{
+    return list_memories(g, layer, b, seq, g->options.fam_blocks, spans);
+}
+
+/* A memory's rows see the memory, and the whole block. */
+static size_t row_spans(const struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq, int kind,
+                        struct grad_span *spans)
+{
+    (void)kind;
+    if (b->index < 0) {
+        spans[0] = grad_span_at(g, layer, b->row0, g->options.fam, b->position - g->options.fam, true);
+        spans[0].rule = SPAN_ALL;
+        return 1;
+    }
+    size_t n = list_memories(g, layer, b, seq, 1, spans);
+    spans[n] = grad_span_at(g, layer, b->row0 + seq * b->rows_each, b->rows_each, b->position, true);
+    spans[n].rule = SPAN_ALL;
+    return n + 1;
+}
+
 /* ---- places ------------------------------------------------------------------------------------------------------ */
 
 /* Of a memory that was made of the tokens up to position `last`. */
@@ -52,13 +91,12 @@ static void turn_places(struct grad *g, const double *places, int64_t row, float
                             local->scale);
 }
 
-void fam_enter_block(struct grad *g, const struct grad_block *b)
+static void enter_block(struct grad *g, const struct grad_block *b)
 {
     const struct model_desc *d = &g->model->desc;
     struct grad_scratch *s = &g->s;
     int64_t fam = g->options.fam, n_memories = b->index < 0 ? 1 : g->n_seqs, half = 2 * g->model->rope.half;
-    bool start = b->index < 0;
-    double last_key = (double)b->position - 1, last_query = start ? last_key : last_key + (double)b->rows_each;
+    double last_key = (double)b->position - 1, last_query = b->index < 0 ? last_key : last_key + (double)b->rows_each;
     if (s->turns) memcpy(s->key_turns, s->turns, (size_t)(b->n_tokens * half) * sizeof(float));
     if (s->turns_local)
         memcpy(s->key_turns_local, s->turns_local, (size_t)(b->n_tokens * 2 * g->model->rope_local.half) * sizeof(float));
@@ -94,7 +132,7 @@ static bool each_layer_learned(const struct grad *g)
     return g->model->memory.prompt_rows > g->options.fam;
 }
 
-void fam_start(struct grad *g)
+static void start(struct grad *g)
 {
     int64_t n = g->options.fam * g->model->desc.d_model, n_layers = g->model->desc.n_layers;
     const float *rows = g->memory_start ? g->memory_start : g->model->memory.prompt;
@@ -103,7 +141,7 @@ void fam_start(struct grad *g)
         return;
     }
     struct grad_block b = start_block(g);
-    fam_enter_block(g, &b);
+    enter_block(g, &b);
     memcpy(g->starts[0], rows, (size_t)n * sizeof *rows);
     for (int64_t layer = 0; layer < n_layers; layer++) {
         g->start_tape.x = g->starts[layer];
@@ -119,7 +157,7 @@ static void gather(const struct grad *g, int64_t layer, float *dx)
     for (int64_t seq = 0; seq < g->n_seqs; seq++) add_to(dx, dmemory_of(g, layer) + seq * n, n);
 }
 
-void fam_start_backward(struct grad *g)
+static void start_backward(struct grad *g)
 {
     int64_t n = g->options.fam * g->model->desc.d_model, n_layers = g->model->desc.n_layers;
     float *dprompt = g->model->memory_dprompt, *dx = g->raised;
@@ -129,7 +167,7 @@ void fam_start_backward(struct grad *g)
         return;
     }
     struct grad_block b = start_block(g);
-    fam_enter_block(g, &b);
+    enter_block(g, &b);
     memset(dx, 0, (size_t)n * sizeof *dx);
     for (int64_t layer = n_layers - 1; layer >= 0; layer--) {
         g->start_tape.x = g->starts[layer];
@@ -142,7 +180,7 @@ void fam_start_backward(struct grad *g)
 
 /* ---- between blocks ------------------------------------------------------------------------------------------------ */
 
-void fam_pass_on(struct grad *g, int64_t layer, const struct grad_block *b, const float *x)
+static void pass_on(struct grad *g, int64_t layer, const struct grad_block *b, const float *x)
 {
     int64_t n_layers = g->model->desc.n_layers, d = g->model->desc.d_model, fam = g->options.fam;
     const float *memory = x + b->n_tokens * d;
@@ -156,27 +194,17 @@ void fam_pass_on(struct grad *g, int64_t layer, const struct grad_block *b, cons
     memcpy(to, memory, rows_bytes(g, g->n_seqs * fam));
 }
 
-void fam_take_back(struct grad *g, int64_t layer, const struct grad_block *b, float *dx)
+static void take_back(struct grad *g, int64_t layer, const struct grad_block *b, float *dx)
 {
     memcpy(memory_part(g, b, dx), dmemory_of(g, layer), rows_bytes(g, g->n_seqs * g->options.fam));
 }
 
-void fam_hand_back(struct grad *g, int64_t layer, const struct grad_block *b, const float *dx)
+static void hand_back(struct grad *g, int64_t layer, const struct grad_block *b, const float *dx)
 {
     memcpy(dmemory_of(g, layer), dx + b->n_tokens * g->model->desc.d_model, rows_bytes(g, g->n_seqs * g->options.fam));
 }
 
-void grad_set_memory(struct grad *g, const float *rows)
-{
-    g->memory_start = rows;
-}
-
-const float *grad_memory(const struct grad *g)
-{
-    return g->memory_rows;
-}
-
-uint64_t grad_memory_size(const struct grad *g)
-{
-    return (uint64_t)(g->model->desc.n_layers * g->options.fam * g->model->desc.d_model);
-}
+const struct grad_memory grad_fam = {
+    .n_kinds = 1, .enter_block = enter_block, .start = start, .start_backward = start_backward, .token_spans = token_spans,
+    .row_spans = row_spans, .pass_on = pass_on, .take_back = take_back, .hand_back = hand_back,
+};

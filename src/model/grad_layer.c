@@ -58,10 +58,10 @@ static struct attn_shape attention_shape(const struct model_desc *d, const float
                                .kv_type = DT_F32};
 }
 
-/* The keys of one sequence's rows in a block, which begin at row `row` of the group. */
-static struct grad_span span_at(const struct grad *g, const struct grad_kv *kv, int64_t row, int64_t n_keys,
-                                int64_t position, bool gradient)
+struct grad_span grad_span_at(const struct grad *g, int64_t layer, int64_t row, int64_t n_keys, int64_t position,
+                              bool gradient)
 {
+    const struct grad_kv *kv = &g->kv[layer];
     int64_t width = g->model->desc.n_kv_heads * g->model->desc.head_dim, at = row * width;
     struct grad_span s = {.k = kv->k + at, .v = kv->v + at, .stride = width, .n_keys = n_keys,
                           .first_position = position};
@@ -75,54 +75,22 @@ static struct grad_span span_at(const struct grad *g, const struct grad_kv *kv, 
 /* Of two windows, 0 = none. */
 static int64_t narrower(int64_t a, int64_t b) { return a > 0 && b > 0 ? MIN(a, b) : MAX(a, b); }
 
-/* The memories that were there at the last `most` blocks, this one's last. */
-static size_t list_memories(const struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq, int64_t most,
-                            struct grad_span *spans)
-{
-    int64_t fam = g->options.fam, each = g->block_each;
-    size_t n = 0;
-    for (int64_t t = MAX(0, b->index - most + 1); fam && t <= b->index; t++, n++) {
-        int64_t row0 = t * g->n_seqs * (each + fam), tokens = t == b->index ? b->n_tokens : g->n_seqs * each;
-        int64_t position = b->position - (b->index - t) * each - fam;
-        spans[n] = span_at(g, &g->kv[layer], row0 + tokens + seq * fam, fam, position, true);
-        spans[n].rule = SPAN_ALL;
-    }
-    return n;
-}
-
-/* What a memory's rows see: the memory, and the whole block. */
-static size_t list_for_memory(const struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq,
-                              struct grad_span *spans)
-{
-    const struct grad_kv *kv = &g->kv[layer];
-    if (b->index < 0) {
-        spans[0] = span_at(g, kv, b->row0, g->options.fam, b->position - g->options.fam, true);
-        spans[0].rule = SPAN_ALL;
-        return 1;
-    }
-    size_t n = list_memories(g, layer, b, seq, 1, spans);
-    spans[n] = span_at(g, kv, b->row0 + seq * b->rows_each, b->rows_each, b->position, true);
-    spans[n].rule = SPAN_ALL;
-    return n + 1;
-}
-
 /* The blocks before that a block's rows see, and the block itself. */
 static size_t list_spans(struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq,
                          struct grad_span *spans)
 {
     const struct grad_options *o = &g->options;
-    const struct grad_kv *kv = &g->kv[layer];
     int64_t own = model_layer_windowed(g->model, layer) ? g->model->desc.window : 0;
     int64_t each = o->block, window = narrower(own, o->window), band = narrower(window, o->block_window);
     size_t n = 0;
     for (int64_t t = MAX(0, b->index - o->segments); t < b->index; t++, n++) {
-        int64_t row = t * g->n_seqs * (each + o->fam) + seq * each, position = b->position - (b->index - t) * each;
-        spans[n] = span_at(g, kv, row, each, position, !o->stop_gradient);
+        int64_t row = t * g->n_seqs * (each + g->extra) + seq * each, position = b->position - (b->index - t) * each;
+        spans[n] = grad_span_at(g, layer, row, each, position, !o->stop_gradient);
         spans[n].rule = band > 0 ? SPAN_BAND : SPAN_ALL;
         spans[n].band = band;
     }
-    n += list_memories(g, layer, b, seq, o->fam_blocks, spans + n);
-    spans[n] = span_at(g, kv, b->row0 + seq * b->rows_each, b->rows_each, b->position, true);
+    if (g->rows_of) n += g->rows_of->token_spans(g, layer, b, seq, spans + n);
+    spans[n] = grad_span_at(g, layer, b->row0 + seq * b->rows_each, b->rows_each, b->position, true);
     spans[n].rule = window > 0 ? SPAN_BAND : SPAN_CAUSAL;
     spans[n].band = window;
     return n + 1;
@@ -139,25 +107,42 @@ static struct grad_sequence sequence_at(const struct grad *g, const struct tape 
         .positions = g->s.positions + row, .n_rows = n_rows};
 }
 
-/* Tokens first, then memories: the two add to the same keys' gradients, so each are a call of their own. */
-static void list_sequences(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t,
-                           const float *dout, float *dq, size_t *n_tokens, size_t *n_memories)
+/* All lists of a block: the tokens' of each sequence, then those of its memory's rows, kind by kind. */
+struct lists {
+    size_t n_tokens, n_rows;    /* of the tokens; of each kind of rows */
+    int n_kinds;
+};
+
+static struct lists list_sequences(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t,
+                                   const float *dout, float *dq)
 {
+    const struct grad_memory *m = g->rows_of;
     int64_t fam = g->options.fam, most = grad_spans_each(&g->options);
-    *n_tokens = b->index < 0 ? 0 : (size_t)g->n_seqs;
-    *n_memories = !fam ? 0 : b->index < 0 ? 1 : (size_t)g->n_seqs;
+    struct lists lists = {b->index < 0 ? 0 : (size_t)g->n_seqs, b->index < 0 ? 1 : (size_t)g->n_seqs, m ? m->n_kinds : 0};
     struct grad_sequence *s = g->s.sequences;
     struct grad_span *spans = g->s.spans;
-    for (int64_t seq = 0; seq < (int64_t)*n_tokens; seq++, s++, spans += most) {
+    for (int64_t seq = 0; seq < (int64_t)lists.n_tokens; seq++, s++, spans += most) {
         *s = sequence_at(g, t, seq * b->rows_each, b->rows_each, dout, dq);
         s->spans = spans;
         s->n_spans = list_spans(g, layer, b, seq, spans);
     }
-    for (int64_t seq = 0; seq < (int64_t)*n_memories; seq++, s++, spans += most) {
-        *s = sequence_at(g, t, b->n_tokens + seq * fam, fam, dout, dq);
-        s->spans = spans;
-        s->n_spans = list_for_memory(g, layer, b, seq, spans);
-    }
+    for (int kind = 0; kind < lists.n_kinds; kind++)
+        for (int64_t seq = 0; seq < (int64_t)lists.n_rows; seq++, s++, spans += most) {
+            *s = sequence_at(g, t, grad_memory_row(g, b, seq, kind) - b->row0, fam, dout, dq);
+            s->spans = spans;
+            s->n_spans = m->row_spans(g, layer, b, seq, kind, spans);
+        }
+    return lists;
+}
+
+/* Tokens and the kinds of rows add to the same keys' gradients, so each are a call of their own. */
+static void lists_backward(const struct grad *g, const struct lists *lists, const struct attn_shape *shape)
+{
+    struct grad_sequence *s = g->s.sequences;
+    attention_backward(s, lists->n_tokens, shape, g->options.n_threads, g->s.attention);
+    s += lists->n_tokens;
+    for (int kind = 0; kind < lists->n_kinds; kind++, s += lists->n_rows)
+        attention_backward(s, lists->n_rows, shape, g->options.n_threads, g->s.attention);
 }
 
 /* ---- attention --------------------------------------------------------------------------------------------------- */
@@ -194,9 +179,9 @@ static void attend(struct grad *g, int64_t layer, const struct grad_block *b, st
     int64_t at = b->row0 * d->n_kv_heads * d->head_dim;
     struct attn_shape shape = attention_shape(d, g->model->alibi);
     project_qkv(g, layer, b, t, g->kv[layer].k + at, g->kv[layer].v + at);
-    size_t n_tokens, n_memories;
-    list_sequences(g, layer, b, t, NULL, NULL, &n_tokens, &n_memories);
-    attention_forward(g->s.sequences, n_tokens + n_memories, &shape, g->options.n_threads, g->s.attention);
+    struct lists lists = list_sequences(g, layer, b, t, NULL, NULL);
+    attention_forward(g->s.sequences, lists.n_tokens + (size_t)lists.n_kinds * lists.n_rows, &shape, g->options.n_threads,
+                      g->s.attention);
     linear_forward(&g->model->layers[layer].output, t->a, t->mix, b->n_rows, &g->w);
 }
 
@@ -211,10 +196,8 @@ static void attend_backward(struct grad *g, int64_t layer, const struct grad_blo
     float *dk = g->kv[layer].dk + at, *dv = g->kv[layer].dv + at;
     struct attn_shape shape = attention_shape(d, g->model->alibi);
     linear_backward(g, &lw->output, s->dmix, false, da, t->mix, n);
-    size_t n_tokens, n_memories;
-    list_sequences(g, layer, b, t, s->dmix, s->dq, &n_tokens, &n_memories);
-    attention_backward(s->sequences, n_tokens, &shape, g->options.n_threads, s->attention);
-    attention_backward(s->sequences + n_tokens, n_memories, &shape, g->options.n_threads, s->attention);
+    struct lists lists = list_sequences(g, layer, b, t, s->dmix, s->dq);
+    lists_backward(g, &lists, &shape);
     if (d->positions == POSITION_ROTARY) {
         const struct rope *rope;
         const float *key_turns, *turns = turns_of(g, layer, &rope, &key_turns);

@@ -1,4 +1,4 @@
-/* Gradients through feedback memories: golden values, every architecture, batches, what a block takes. */
+/* Gradients through feedback memories (golden values) and recurrent ones: every architecture, batches, what a block takes. */
 #include "grad_golden.h"
 
 static void check_close(const char *what, const float *got, const float *want, size_t n)
@@ -87,21 +87,25 @@ static void test_feedback_memory(void **state)
     }
 }
 
-/* A model with a random prompt of 3 rows; FAM in blocks of 6, a segment before. */
-static struct grad_options random_memory(snellen_model *model, const struct prompt *p)
+static const snellen_memory_kind kinds[] = {SNELLEN_MEMORY_FAM, SNELLEN_MEMORY_RMT};
+
+/* A model with a random prompt of 3 rows, for blocks of 6; FAM sees a segment before. */
+static struct grad_options random_memory(snellen_model *model, const struct prompt *p, snellen_memory_kind kind)
 {
     float rows[3 * 256];
     struct rng rng;
     rng_seed(&rng, 5, 0);
     assert_true(3 * model->desc.d_model <= (int64_t)COUNT_OF(rows));
     for (size_t i = 0; i < COUNT_OF(rows); i++) rows[i] = (float)rng_normal(&rng) * 0.3f;
-    const snellen_model_memory memory = {.kind = SNELLEN_MEMORY_FAM, .block = 6, .segments = 1, .fam = 3, .prompt = rows,
+    bool rmt = kind == SNELLEN_MEMORY_RMT;
+    const snellen_model_memory memory = {.kind = kind, .block = 6, .segments = !rmt, .fam = 3, .prompt = rows,
                                          .prompt_rows = 3};
     MUST(snellen_model_set_memory(model, &memory, err));
     struct grad_options o = options_for(p);
     o.block = 6;
-    o.segments = 1;
+    o.segments = !rmt;
     o.fam = 3;
+    o.rmt = rmt;
     return o;
 }
 
@@ -112,7 +116,7 @@ static double nll_of_session(const snellen_model *model, const struct prompt *p)
     snellen_session *s;
     float nll[64];
     double sum = 0;
-    o.memory = SNELLEN_MEMORY_FAM;
+    o.memory = snellen_model_get_memory(model)->kind;
     MUST(snellen_session_new(model, &o, &s, err));
     const snellen_outputs outputs = {.nll = nll};
     MUST(snellen_session_feed(s, p->tokens, (size_t)p->n, &outputs, err));
@@ -123,22 +127,23 @@ static double nll_of_session(const snellen_model *model, const struct prompt *p)
 
 /* Every architecture: the forward is that of sessions, and a small step along the gradient changes the loss as much as
  * the gradient says, to either side. */
-static void test_feedback_memory_everywhere(void **state)
+static void test_memory_everywhere(void **state)
 {
     (void)state;
-    static const char *const folders[] = {"llama", "qwen2", "qwen3", "gemma3", "gpt2", "gpt_neox", "bloom", "opt"};
-    for (size_t i = 0; i < COUNT_OF(folders); i++) {
-        struct safetensors *file = open_expected(folders[i], "expected");
+    static const char *const names[] = {"llama", "qwen2", "qwen3", "gemma3", "gpt2", "gpt_neox", "bloom", "opt"};
+    for (size_t i = 0; i < COUNT_OF(names) * COUNT_OF(kinds); i++) {
+        const char *folder = names[i / COUNT_OF(kinds)];
+        struct safetensors *file = open_expected(folder, "expected");
         struct prompt p = prompt_of(file);
         /* Gemma's row of token 0 is zero, where a norm has no gradient that a step could show */
         for (int64_t t = 0; t < p.n; t++) p.tokens[t] = MAX(p.tokens[t], 1), p.weights[t] = 1;
-        snellen_model *model = load(folders[i]);
-        struct grad_options o = random_memory(model, &p);
+        snellen_model *model = load(folder);
+        struct grad_options o = random_memory(model, &p, kinds[i % COUNT_OF(kinds)]);
         struct params *params;
         double right = nll_of_session(model, &p), squares = 0, losses[2];
         MUST(params_full(model, &params, err));
         double loss = step(model, &p, &o, 0);
-        if (!(fabs(loss - right) < 1e-4)) fail_msg("%s: loss %.7f, a session has %.7f", folders[i], loss, right);
+        if (!(fabs(loss - right) < 1e-4)) fail_msg("%s: loss %.7f, a session has %.7f", folder, loss, right);
         for (uint64_t k = 0; k < params->n_values; k++) squares += (double)params->grads[k] * (double)params->grads[k];
         assert_true(params->list[params->n - 1].grad[0] != 0);
         float *direction = malloc(params->n_values * sizeof *direction);
@@ -146,7 +151,7 @@ static void test_feedback_memory_everywhere(void **state)
         assert_true(direction && values);
         memcpy(direction, params->grads, params->n_values * sizeof *direction);
         memcpy(values, params->values, params->n_values * sizeof *values);
-        double size = 5e-3 / sqrt(squares);
+        double size = 1e-3 / sqrt(squares);
         for (int side = 0; side < 2; side++) {
             for (uint64_t k = 0; k < params->n_values; k++)
                 params->values[k] = (float)((double)values[k] + (side ? -size : size) * (double)direction[k]);
@@ -154,7 +159,7 @@ static void test_feedback_memory_everywhere(void **state)
         }
         double slope = (losses[0] - losses[1]) / (2 * size);
         if (!(fabs(slope - squares) < 1e-2 * squares))
-            fail_msg("%s: the loss changes by %.6g a unit, the gradient says %.6g", folders[i], slope, squares);
+            fail_msg("%s: the loss changes by %.6g a unit, the gradient says %.6g", folder, slope, squares);
         free(direction);
         free(values);
         snellen_model_free(model);
@@ -164,9 +169,8 @@ static void test_feedback_memory_everywhere(void **state)
 
 /* Many sequences of unlike length in groups, threads and checkpoints do not change a byte; a batch is the sum of its
  * sequences, and keeps the memories of the first. */
-static void test_feedback_memory_in_batches(void **state)
+static void batches(snellen_memory_kind kind)
 {
-    (void)state;
     struct safetensors *file = open_expected("qwen3", "expected");
     struct prompt p = prompt_of(file);
     enum { SEQS = 3 };
@@ -180,7 +184,7 @@ static void test_feedback_memory_in_batches(void **state)
     float *memories = NULL;
     for (int run = 0; run < 3; run++) {   /* 0, 1: threads and checkpoints; 2: one by one */
         snellen_model *model = load("qwen3");
-        struct grad_options o = random_memory(model, &p);
+        struct grad_options o = random_memory(model, &p, kind);
         struct params *params;
         struct grad *g;
         double loss, weight;
@@ -211,26 +215,37 @@ static void test_feedback_memory_in_batches(void **state)
     safetensors_close(file);
 }
 
-/* What a step with a feedback memory takes beside the weights grows with the blocks by their inputs, the memory's rows and
- * keys and values alone: layers x rows x (d + 4 kv) + d values a block. */
-static void test_blocks_take_their_inputs(void **state)
+static void test_memory_in_batches(void **state)
 {
     (void)state;
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) batches(kinds[i]);
+}
+
+/* What a step with a memory takes beside the weights grows with the blocks by their inputs, the memory's rows and keys and
+ * values alone: layers x rows x (d + 4 kv) + d values a block. */
+static void take_their_inputs(snellen_memory_kind kind)
+{
     snellen_model *model = load("llama");
     const struct model_desc *d = &model->desc;
     struct prompt p = {.n = 6};
-    struct grad_options o = random_memory(model, &p);
+    struct grad_options o = random_memory(model, &p, kind);
     uint64_t few, many;
     o.checkpoint = true;
     o.n_tokens = 6 * 10;
     MUST(grad_bytes(model, &o, &few, err));
     o.n_tokens = 6 * 110;
     MUST(grad_bytes(model, &o, &many, err));
-    double rows = 6 + 3, each = (double)d->n_layers * rows * (double)(d->d_model + 4 * d->n_kv_heads * d->head_dim) +
+    double rows = 6 + 3 * (kind == SNELLEN_MEMORY_RMT ? 2 : 1), each = (double)d->n_layers * rows * (double)(d->d_model + 4 * d->n_kv_heads * d->head_dim) +
                                 rows * (double)d->d_model;
     double grown = (double)(many - few) / 100 / sizeof(float);
     if (!(fabs(grown - each) < 0.05 * each + 64)) fail_msg("%.0f values a block, %.0f expected", grown, each);
     snellen_model_free(model);
+}
+
+static void test_blocks_take_their_inputs(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) take_their_inputs(kinds[i]);
 }
 
 int main(int argc, char **argv)
@@ -239,8 +254,8 @@ int main(int argc, char **argv)
     golden = argv[1];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_feedback_memory),
-        cmocka_unit_test(test_feedback_memory_everywhere),
-        cmocka_unit_test(test_feedback_memory_in_batches),
+        cmocka_unit_test(test_memory_everywhere),
+        cmocka_unit_test(test_memory_in_batches),
         cmocka_unit_test(test_blocks_take_their_inputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
