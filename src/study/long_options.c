@@ -45,12 +45,14 @@ snellen_status evaluation_session(const struct settings *s, int n_threads, snell
     out->attn_log = s->eval.attn_log;
     snellen_memory_kind m = out->memory;
     if (m == SNELLEN_MEMORY_FULL) return SNELLEN_OK;
-    bool blocks = m == SNELLEN_MEMORY_BSWA || m == SNELLEN_MEMORY_XL || m == SNELLEN_MEMORY_FAM;
+    bool blocks = m == SNELLEN_MEMORY_BSWA || m == SNELLEN_MEMORY_XL || m == SNELLEN_MEMORY_FAM ||
+                  m == SNELLEN_MEMORY_RMT;
     if (!blocks || m == SNELLEN_MEMORY_XL) out->window = s->eval.window ? s->eval.window : s->memory.window;
     if (m == SNELLEN_MEMORY_SINK) out->sinks = s->eval.sinks;
     if (!blocks) return SNELLEN_OK;
     /* What neither says is the model's own. */
     out->block = s->eval.block ? s->eval.block : s->memory.block;
+    if (m == SNELLEN_MEMORY_RMT) return SNELLEN_OK;
     out->segments = s->eval.segments >= 0 ? s->eval.segments : s->memory.block ? s->memory.segments : out->segments;
     return SNELLEN_OK;
 }

@@ -134,19 +134,20 @@ static struct grad_options grad_options_of(const struct training *t)
 {
     const struct settings *s = t->settings;
     static const char *const places[] = {"last", "float", "zero", NULL};
-    bool fam = !strcmp(s->memory.kind, "fam");
+    bool rmt = !strcmp(s->memory.kind, "rmt"), rows = rmt || !strcmp(s->memory.kind, "fam");
     bool swa = !strcmp(s->memory.kind, "swa"), full = !strcmp(s->memory.kind, "full"),
          xl = !strcmp(s->memory.kind, "xl");
     return (struct grad_options){.n_seqs = t->train.options.micro_batch,
                                  .n_tokens = t->train.source->longest,
                                  .window = swa ? s->memory.window : 0,
                                  .block = s->memory.block,
-                                 .segments = full || swa ? 0 : s->memory.segments,
+                                 .segments = full || swa || rmt ? 0 : s->memory.segments,
                                  .block_window = xl ? s->memory.window : 0,
                                  .stop_gradient = s->memory.stop_gradient,
-                                 .fam = fam ? s->memory.fam : 0,
+                                 .fam = rows ? s->memory.fam : 0,
                                  .fam_blocks = s->memory.fam_blocks,
                                  .fam_positions = (snellen_fam_positions)index_of(s->memory.positions, places),
+                                 .rmt = rmt,
                                  .checkpoint = s->train.recompute,
                                  .n_threads = t->n_threads};
 }
@@ -168,8 +169,8 @@ static snellen_status embedding_size(const snellen_model *model, double *size, s
     return SNELLEN_OK;
 }
 
-/* The model's own memory is the one that it is trained with; a feedback memory that it has no prompt for begins with random
- * rows of the size of embeddings. */
+/* The model's own memory is the one that it is trained with; one with rows that it has no prompt for begins with random
+ * ones of the size of embeddings. */
 static snellen_status set_memory(struct training *t, const struct grad_options *o, snellen_error *err)
 {
     const struct settings *s = t->settings;

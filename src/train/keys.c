@@ -13,6 +13,7 @@
 #define LORA .when = "train.lora.rank"
 #define BLOCKS .when = "memory.kind=bswa memory.kind=xl memory.kind=fam"
 #define FAM .when = "memory.kind=fam"
+#define ROWS .when = "memory.kind=fam memory.kind=rmt"
 #define MANY 1e9
 #define ANY_SEED 9007199254740992.0   /* 2^53: exact as a double */
 #define FROM_FILE .when = "data.jsonl data.text"
@@ -22,7 +23,8 @@
 #define PASSKEY .when = "data.task=passkey"
 #define ASSOCIATIVE .when = "data.task=associative"
 #define STREAM .when = "data.task=stream"
-#define EVAL_BLOCKS .when = "eval.memory=bswa eval.memory=xl eval.memory=fam"
+#define EVAL_SEGMENTS .when = "eval.memory=bswa eval.memory=xl eval.memory=fam"
+#define EVAL_BLOCKS EVAL_SEGMENTS " eval.memory=rmt"
 #define LONGEST 1e7
 
 const struct key keys[] = {
@@ -53,18 +55,18 @@ const struct key keys[] = {
      .help = "a tokenizer.json, `chars` (the characters of data.text), `task` (the symbols of data.task), or a "
              "number of token ids"},
 
-    {"memory.kind", .kind = KEY_CHOICE, .fallback = "full", AT(memory.kind), .choices = "full swa bswa xl fam",
+    {"memory.kind", .kind = KEY_CHOICE, .fallback = "full", AT(memory.kind), .choices = "full swa bswa xl fam rmt",
      .help = "what a token sees: all before it; the last window; blocks and whole segments before them; those "
-             "with a window; blocks, segments and a feedback memory"},
+             "with a window; blocks, segments and a feedback memory; its block and a recurrent memory"},
     {"memory.window", INT, .fallback = "0", AT(memory.window), RANGE(0, MANY),
      .when = "memory.kind=swa memory.kind=xl", .help = "tokens that are seen"},
     {"memory.block", INT, .fallback = "0", AT(memory.block), RANGE(0, MANY),
-     BLOCKS, .help = "tokens of a block"},
+     BLOCKS " memory.kind=rmt", .help = "tokens of a block"},
     {"memory.segments", INT, .fallback = "1", AT(memory.segments), RANGE(0, 1e6),
      BLOCKS, .help = "blocks before its own that a token sees"},
     {"memory.stop_gradient", SWITCH, .fallback = "false", AT(memory.stop_gradient),
      BLOCKS, .help = "no gradient flows into the blocks before"},
-    {"memory.fam", INT, .fallback = "8", AT(memory.fam), RANGE(1, 65536), FAM, .help = "rows of the feedback memory"},
+    {"memory.fam", INT, .fallback = "8", AT(memory.fam), RANGE(1, 65536), ROWS, .help = "rows of the memory"},
     {"memory.fam_blocks", INT, .fallback = "1", AT(memory.fam_blocks), RANGE(1, 8), FAM,
      .help = "memories of so many blocks are seen"},
     {"memory.positions", .kind = KEY_CHOICE, .fallback = "last", AT(memory.positions), .choices = "last float zero", FAM,
@@ -145,7 +147,7 @@ const struct key keys[] = {
      .choices = "adamw adafactor sgd", .help = "PyTorch's formulas"},
     {"train.lr", REAL, .fallback = "1e-3", AT(train.lr), RANGE(0, 1e3),
      .help = "learning rate, the highest of the schedule"},
-    {"train.prompt_lr", REAL, .fallback = "1", AT(train.prompt_lr), RANGE(0, 1e3), FAM,
+    {"train.prompt_lr", REAL, .fallback = "1", AT(train.prompt_lr), RANGE(0, 1e3), ROWS,
      .help = "factor of the learning rate for what the memory begins with"},
     {"train.schedule", .kind = KEY_CHOICE, .fallback = "cosine", AT(train.schedule),
      .choices = "constant cosine linear", .help = "of the learning rate after warm-up"},
@@ -169,7 +171,7 @@ const struct key keys[] = {
     {"train.recompute", SWITCH, .fallback = "false", AT(train.recompute), .may_change = true,
      .help = "run layers again in the backward pass instead of keeping what they made: less memory, a third "
              "more time"},
-    {"train.state_passing", REAL, .fallback = "0", AT(train.state_passing), RANGE(0, 1), FAM,
+    {"train.state_passing", REAL, .fallback = "0", AT(train.state_passing), RANGE(0, 1), ROWS,
      .help = "probability that a step begins with the memories that the first sequence of the step before ended with"},
     {"train.passing_after", INT, .fallback = "0", AT(train.passing_after), RANGE(0, MANY), .when = "train.state_passing",
      .help = "steps before memories are passed on: what is to be kept has to be learnt first"},
@@ -210,7 +212,7 @@ const struct key keys[] = {
     {"eval.lines", INT, .fallback = "100", AT(eval.lines), RANGE(1, 1e6), FROM_TASK,
      .help = "lines, or samples, a length, none of them trained on"},
     {"eval.memory", .kind = KEY_CHOICE, .fallback = "''", AT(eval.memory),
-     .choices = "full swa sink bswa xl fam", LONG_TASK, .may_change = true,
+     .choices = "full swa sink bswa xl fam rmt", LONG_TASK, .may_change = true,
      .help = "memory in which the trained model is asked; '' = that of the training"},
     {"eval.window", INT, .fallback = "0", AT(eval.window), RANGE(0, MANY),
      .when = "eval.memory=swa eval.memory=sink eval.memory=xl", .may_change = true,
@@ -219,7 +221,7 @@ const struct key keys[] = {
      .help = "first tokens that stay"},
     {"eval.block", INT, .fallback = "0", AT(eval.block), RANGE(0, MANY), EVAL_BLOCKS, .may_change = true,
      .help = "tokens of a block then; 0 = memory.block"},
-    {"eval.segments", INT, .fallback = "-1", AT(eval.segments), RANGE(-1, 1e6), EVAL_BLOCKS, .may_change = true,
+    {"eval.segments", INT, .fallback = "-1", AT(eval.segments), RANGE(-1, 1e6), EVAL_SEGMENTS, .may_change = true,
      .help = "blocks before its own that a token sees then; -1 = memory.segments"},
     {"eval.attn_temp", REAL, .fallback = "1", AT(eval.attn_temp), RANGE(0.001, 1000), FROM_TASK, .may_change = true,
      .help = "temperature of attention when the trained model writes for the study; below 1 it looks more sharply"},

@@ -335,12 +335,12 @@ static snellen_status check(const struct reader *r, snellen_error *err)
         for (size_t k = 0; k < i; k++)
             FAIL_IF(s->seeds.v[i] == s->seeds.v[k], SNELLEN_E_USAGE, "%s: seeds has %lld twice", r->name,
                     (long long)s->seeds.v[i]);
-    bool fam = !strcmp(s->memory.kind, "fam");
-    bool blocks = fam || !strcmp(s->memory.kind, "bswa") || !strcmp(s->memory.kind, "xl");
+    bool rows = !strcmp(s->memory.kind, "fam") || !strcmp(s->memory.kind, "rmt");
+    bool blocks = rows || !strcmp(s->memory.kind, "bswa") || !strcmp(s->memory.kind, "xl");
     bool window = !strcmp(s->memory.kind, "swa") || !strcmp(s->memory.kind, "xl");
     FAIL_IF(blocks && !s->memory.block, SNELLEN_E_USAGE, "%s: memory.kind %s needs memory.block", r->name,
             s->memory.kind);
-    FAIL_IF(fam && s->memory.fam > s->memory.block, SNELLEN_E_USAGE, "%s: memory.fam %lld is more than memory.block %lld",
+    FAIL_IF(rows && s->memory.fam > s->memory.block, SNELLEN_E_USAGE, "%s: memory.fam %lld is more than memory.block %lld",
             r->name, (long long)s->memory.fam, (long long)s->memory.block);
     FAIL_IF(window && !s->memory.window, SNELLEN_E_USAGE, "%s: memory.kind %s needs memory.window", r->name,
             s->memory.kind);
