@@ -120,6 +120,7 @@ static snellen_status open_stream(struct line_source *l, const struct line_kind 
     struct stream *stream = &l->streams[l->n_streams++];
     snellen_line_options line = l->options.line;
     line.format = kind->format;
+    if (kind != &l->options.main) line.spacing = line.cycle = 0;   /* of the main lines' anchors */
     stream->kind = *kind;
     TRY(line_spec_set(&stream->spec, kind->task, &line, err));
     FAIL_IF(kind->shortest < 1 || kind->longest < kind->shortest || kind->longest > LINE_MAX_LENGTH, SNELLEN_E_USAGE,
