@@ -316,6 +316,8 @@ typedef struct snellen_outputs {
     const int64_t *rows;  /* [n_rows] ascending indices into the tokens fed now: rows whose logits are wanted; NULL = all */
     size_t n_rows;        /* ignored when rows is NULL */
     float *nll;           /* [n_tokens]: -log p(token i | all before it); NAN for the first token of a session */
+    uint8_t *right;       /* [n_tokens]: 1 where token i is the likeliest after all before it (of equals the first); only
+                             beside nll, and not of branches */
     float *hidden;        /* [n_layers + 2, n_tokens, d_model]: 0 embedding, 1..n_layers after each layer,
                              n_layers + 1 after the final norm */
 } snellen_outputs;
@@ -420,9 +422,11 @@ typedef struct snellen_perplexity_options {
 /* Sums over ranges of tokens: bucket i holds values in [2^i, 2^(i+1)); value 0 counts to bucket 0. */
 typedef struct snellen_perplexity_result {
     uint64_t n_tokens, n_scored, n_windows;
+    uint64_t n_right;                                        /* scored tokens that the model held for the likeliest */
     double nll, nll_stderr;                                  /* mean over the scored tokens, nats */
     uint64_t position_count[SNELLEN_PPL_BUCKETS];            /* by position in the window or stream */
     double position_nll[SNELLEN_PPL_BUCKETS];                /* sums */
+    uint64_t position_right[SNELLEN_PPL_BUCKETS];
     uint64_t distance_count[SNELLEN_PPL_BUCKETS];            /* by distance back to the same token's last occurrence */
     double distance_nll[SNELLEN_PPL_BUCKETS];                /* sums */
     uint64_t first_count;                                    /* tokens seen for the first time in the window */

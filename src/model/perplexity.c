@@ -17,6 +17,7 @@ struct snellen_perplexity {
     int64_t at;             /* tokens of this window so far */
     int64_t *last_seen;     /* [n_vocab] position in the window, -1 = not yet */
     float *nll;             /* [PIECE] */
+    uint8_t *right;         /* [PIECE] */
     double squares;         /* sum of nll^2 */
     snellen_perplexity_result done, window_sums;   /* finished windows; the one being read */
     double window_squares;
@@ -39,6 +40,7 @@ snellen_status snellen_perplexity_new(const snellen_model *model, const snellen_
     snellen_status status = snellen_session_new(model, &session, &p->session, err);
     if (!status) status = NEW_ARRAY(&p->last_seen, p->n_vocab, "last occurrences", err);
     if (!status) status = NEW_ARRAY(&p->nll, PIECE, "nll", err);
+    if (!status) status = NEW_ARRAY(&p->right, PIECE, "right tokens", err);
     if (status) {
         snellen_perplexity_free(p);
         return status;
@@ -54,6 +56,7 @@ void snellen_perplexity_free(snellen_perplexity *p)
     snellen_session_free(p->session);
     mem_free(p->last_seen);
     mem_free(p->nll);
+    mem_free(p->right);
     free(p);
 }
 
@@ -67,8 +70,8 @@ static int bucket_of(int64_t x)
     return bucket;
 }
 
-/* One token of the window at position `at` with its nll. */
-static void count_token(snellen_perplexity *p, int32_t token, int64_t at, double nll)
+/* One token of the window at position `at` with its nll; was it the likeliest? */
+static void count_token(snellen_perplexity *p, int32_t token, int64_t at, double nll, bool right)
 {
     snellen_perplexity_result *r = &p->window_sums;
     int64_t before = p->last_seen[token];
@@ -81,6 +84,8 @@ static void count_token(snellen_perplexity *p, int32_t token, int64_t at, double
     p->window_squares += nll * nll;
     r->position_count[bucket_of(at)]++;
     r->position_nll[bucket_of(at)] += nll;
+    r->position_right[bucket_of(at)] += right;
+    r->n_right += right;
     if (before < 0) {
         r->first_count++;
         r->first_nll += nll;
@@ -95,12 +100,14 @@ static void add_sums(snellen_perplexity_result *a, const snellen_perplexity_resu
 {
     a->n_tokens += b->n_tokens;
     a->n_scored += b->n_scored;
+    a->n_right += b->n_right;
     a->nll += b->nll;
     a->first_count += b->first_count;
     a->first_nll += b->first_nll;
     for (int i = 0; i < SNELLEN_PPL_BUCKETS; i++) {
         a->position_count[i] += b->position_count[i];
         a->position_nll[i] += b->position_nll[i];
+        a->position_right[i] += b->position_right[i];
         a->distance_count[i] += b->distance_count[i];
         a->distance_nll[i] += b->distance_nll[i];
     }
@@ -136,10 +143,10 @@ static snellen_status open_window(snellen_perplexity *p, int32_t token, int32_t 
 /* At most PIECE tokens that lie in one window. */
 static snellen_status feed_piece(snellen_perplexity *p, const int32_t *tokens, int64_t n, float *nll, snellen_error *err)
 {
-    snellen_outputs out = {.nll = p->nll};
+    snellen_outputs out = {.nll = p->nll, .right = p->right};
     TRY(snellen_session_feed(p->session, tokens, (size_t)n, &out, err));
     for (int64_t i = 0; i < n; i++, p->at++) {
-        count_token(p, tokens[i], p->at, (double)p->nll[i]);
+        count_token(p, tokens[i], p->at, (double)p->nll[i], p->right[i]);
         if (nll) nll[i] = p->second_half && p->at <= p->window / 2 ? NAN : p->nll[i];
     }
     return SNELLEN_OK;

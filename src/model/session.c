@@ -353,19 +353,35 @@ static void logits_of_wanted(snellen_session *s, struct feed *f, int64_t n)
     if (n_wanted) decoder_logits(s->model, &s->w, s->rows, n_wanted, to);
 }
 
+/* Is this the likeliest token, the first of equals? */
+static bool is_likeliest(const float *logits, int64_t vocab, int32_t token)
+{
+    for (int64_t i = 0; i < vocab; i++)
+        if (logits[i] > logits[token] || (i < token && !(logits[i] < logits[token]))) return false;
+    return true;
+}
+
+/* Of token t of the call, whose logits are those after token t - 1. */
+static void score_token(const snellen_session *s, const struct feed *f, size_t t, const float *logits, int32_t token)
+{
+    int64_t vocab = s->model->desc.n_vocab;
+    f->out->nll[t] = cross_entropy(logits, vocab, token);
+    if (f->out->right) f->out->right[t] = is_likeliest(logits, vocab, token);
+}
+
 /* All rows, a tile at a time: each gives the nll of the token after it. nll [n], next [n] of this batch; nll of row i's
  * next token belongs to row i + 1. */
 static void logits_of_all(snellen_session *s, struct feed *f, int64_t n)
 {
     int64_t vocab = s->model->desc.n_vocab;
-    float *nll = f->out->nll + f->at;
     for (int64_t row0 = 0; row0 < n; row0 += s->w.logit_rows) {
         int64_t tile = MIN(s->w.logit_rows, n - row0);
         for (int64_t i = 0; i < tile; i++) s->rows[i] = row0 + i;
         decoder_logits(s->model, &s->w, s->rows, tile, s->w.logits);
         #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < tile; i++)
-            if (s->next[row0 + i] >= 0) nll[row0 + i + 1] = cross_entropy(s->w.logits + i * vocab, vocab, s->next[row0 + i]);
+            if (s->next[row0 + i] >= 0)
+                score_token(s, f, f->at + (size_t)(row0 + i) + 1, s->w.logits + i * vocab, s->next[row0 + i]);
         for (int64_t i = 0; i < tile; i++)
             if (row_wanted(f, f->at + (size_t)(row0 + i)))
                 memcpy(f->out->logits + f->n_logits++ * (size_t)vocab, s->w.logits + i * vocab,
@@ -418,8 +434,9 @@ static snellen_status feed_chunks(snellen_session *s, const int32_t *tokens, siz
         if (s->memory->ops->room) n = MIN(n, s->memory->ops->room(s->memory));
         int64_t last = n - 1;
         const int32_t *chunk = tokens + f->at;
-        if (f->out->nll)
-            f->out->nll[f->at] = s->has_logits ? cross_entropy(s->last_logits, s->model->desc.n_vocab, chunk[0]) : NAN;
+        if (f->out->nll) f->out->nll[f->at] = NAN;
+        if (f->out->right) f->out->right[f->at] = 0;
+        if (f->out->nll && s->has_logits) score_token(s, f, f->at, s->last_logits, chunk[0]);
         for (int64_t i = 0; i < n; i++) {
             s->w.positions[i] = s->memory->length + i;
             s->next[i] = i < last ? chunk[i + 1] : -1;
@@ -444,6 +461,7 @@ snellen_status snellen_session_feed(snellen_session *s, const int32_t *tokens, s
             "%zu tokens after %lld are more than the context of %lld; --context N makes room where the model's positions "
             "allow it, --memory sink reads without end", n_tokens, (long long)s->memory->length,
             (long long)snellen_session_capacity(s));
+    FAIL_IF(outputs && outputs->right && !outputs->nll, SNELLEN_E_USAGE, "outputs: right comes beside nll, which is NULL");
     int threads = omp_get_max_threads();
     omp_set_num_threads(s->options.n_threads);
     struct feed f = {.out = outputs ? outputs : &no_outputs, .n_tokens = n_tokens};
@@ -548,6 +566,7 @@ snellen_status snellen_session_branches(snellen_session *s, const snellen_branch
                                         const snellen_outputs *outputs, snellen_error *err)
 {
     struct feed f = {.out = outputs ? outputs : &no_outputs};
+    FAIL_IF(f.out->right, SNELLEN_E_UNSUPPORTED, "outputs: right is not told of branches");
     TRY(check_branches(s, branches, n_branches, &f.n_tokens, err));
     struct packing p = {0};
     TRY(NEW_ARRAY(&p.tokens, s->options.chunk, "branch rows", err));

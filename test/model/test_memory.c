@@ -230,6 +230,23 @@ static void test_wrong_calls_are_told(void **state)
 
 /* ---- perplexity ------------------------------------------------------------------------------------------------------ */
 
+/* Every third token becomes the one that the model holds for the likeliest there, in windows of their own. */
+static void let_some_be_right(const snellen_model *model, int32_t *tokens, size_t n, size_t window)
+{
+    snellen_session *session;
+    int64_t vocab = snellen_model_get_info(model)->n_vocab;
+    MUST(snellen_session_new(model, NULL, &session, err));
+    for (size_t i = 0; i < n; i++) {
+        if (i % window == 0) MUST(snellen_session_truncate(session, 0, err));
+        const float *logits = i % window ? snellen_session_logits(session) : NULL;
+        if (logits && i % 3 == 0) tokens[i] = 0;
+        for (int32_t k = 0; logits && i % 3 == 0 && k < vocab; k++)
+            if (logits[k] > logits[tokens[i]]) tokens[i] = k;
+        MUST(snellen_session_feed(session, tokens + i, 1, NULL, err));
+    }
+    snellen_session_free(session);
+}
+
 static void test_perplexity_is_the_mean_of_the_nll(void **state)
 {
     (void)state;
@@ -238,6 +255,7 @@ static void test_perplexity_is_the_mean_of_the_nll(void **state)
     float nll[LONG], window[CONTEXT];
     random_tokens(tokens, LONG, 6);
     snellen_model *model = load("llama");
+    let_some_be_right(model, tokens, LONG, CONTEXT);
     snellen_perplexity_options options = {.session = snellen_session_options_default(), .context = CONTEXT};
     snellen_perplexity *ppl;
     snellen_perplexity_result result;
@@ -247,12 +265,25 @@ static void test_perplexity_is_the_mean_of_the_nll(void **state)
     snellen_perplexity_free(ppl);
 
     double sum = 0;
-    uint64_t n = 0, by_position = 0, by_distance = 0;
+    uint64_t n = 0, by_position = 0, by_distance = 0, right = 0, right_by_position = 0;
+    int64_t vocab = snellen_model_get_info(model)->n_vocab;
+    float *logits = malloc(CONTEXT * (size_t)vocab * sizeof *logits);
+    assert_non_null(logits);
     for (size_t start = 0; start + CONTEXT <= LONG; start += CONTEXT) {
         snellen_session *session;
-        snellen_outputs out = {.nll = window};
+        uint8_t likeliest[CONTEXT];
+        snellen_outputs out = {.nll = window, .right = likeliest, .logits = logits};
         MUST(snellen_session_new(model, NULL, &session, err));
         MUST(snellen_session_feed(session, tokens + start, CONTEXT, &out, err));
+        assert_int_equal(likeliest[0], 0);
+        for (size_t i = 1; i < CONTEXT; i++) {
+            const float *row = logits + (i - 1) * (size_t)vocab;
+            int64_t best = 0;
+            for (int64_t k = 1; k < vocab; k++)
+                if (row[k] > row[best]) best = k;
+            assert_int_equal(likeliest[i], best == tokens[start + i]);
+            right += i > CONTEXT / 2 && likeliest[i];
+        }
         for (size_t i = 0; i < CONTEXT; i++) {
             if (i <= CONTEXT / 2) {
                 assert_true(isnan(nll[start + i]));
@@ -270,7 +301,12 @@ static void test_perplexity_is_the_mean_of_the_nll(void **state)
     for (int i = 0; i < SNELLEN_PPL_BUCKETS; i++) {
         by_position += result.position_count[i];
         by_distance += result.distance_count[i];
+        right_by_position += result.position_right[i];
     }
+    assert_true(right > n / 4);
+    assert_int_equal(result.n_right, right);
+    assert_int_equal(right_by_position, right);
+    free(logits);
     assert_int_equal(by_position, n);
     assert_int_equal(by_distance + result.first_count, n);
     snellen_model_free(model);
