@@ -25,9 +25,10 @@ static json_t *cells_json(const struct study_cell *cells, size_t n)
 {
     json_t *list = json_array();
     for (size_t i = 0; list && i < n; i++)
-        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:I, s:f}", "length", (json_int_t)cells[i].length, "lines",
+        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:I, s:f, s:f}", "length", (json_int_t)cells[i].length, "lines",
                                               (json_int_t)cells[i].n, "exact", (json_int_t)cells[i].n_exact, "answer",
-                                              (json_int_t)cells[i].n_answer, "per_symbol", cells[i].per_symbol));
+                                              (json_int_t)cells[i].n_answer, "per_symbol", cells[i].per_symbol, "nll",
+                                              cells[i].nll));
     return list;
 }
 
@@ -76,6 +77,7 @@ static bool read_cells(const struct settings *settings, const json_t *list, stru
         if (json_unpack(cell, "{s:I, s:I, s:I, s:I, s:F}", "length", &length, "lines", &n, "exact", &exact, "answer",
                         &answer, "per_symbol", &cells[i].per_symbol) || length != settings->eval.lengths.v[i]) return false;
         cells[i].length = length;
+        cells[i].nll = json_number_value(json_object_get(cell, "nll"));
         cells[i].n = n;
         cells[i].n_exact = exact;
         cells[i].n_answer = answer;
@@ -227,8 +229,9 @@ static snellen_status score(struct study *s, struct study_run *run, enum study_w
     if (!model) return SNELLEN_OK;
     snellen_status status = new_cells(s, run, way, err);
     if (!status)
-        status = is_long_task(settings) ? write_answers(s, settings, model, run->cells[way], err)
-                                        : write_lines(s, settings, model, way == WAY_FORCED, run->cells[way], err);
+        status = is_text_study(settings)  ? study_read_text(s, settings, model, run->cells[way], err)
+                 : is_long_task(settings) ? write_answers(s, settings, model, run->cells[way], err)
+                                          : write_lines(s, settings, model, way == WAY_FORCED, run->cells[way], err);
     snellen_model_free(model);
     return status;
 }
@@ -280,10 +283,12 @@ static snellen_status read_settings(struct study *s, size_t variant, snellen_err
     for (size_t i = 0; i < s->options->n_overrides; i++) keys[n++] = s->options->overrides[i];
     TRY(settings_parse(s->file.base, strlen(s->file.base), s->file.path, keys, n, &s->settings[variant], err));
     s->n_settings++;
-    FAIL_IF(!*s->settings[variant].data.task, SNELLEN_E_USAGE, "%s: data.task is missing: a study scores what a model writes",
-            s->file.path);
+    bool text = is_text_study(&s->settings[variant]);
+    FAIL_IF(!*s->settings[variant].data.task && !text, SNELLEN_E_USAGE, "%s: data.task or eval.text is missing: a study scores "
+            "what a model writes, or how well it reads a text", s->file.path);
+    FAIL_IF(text && s->file.attribution, SNELLEN_E_USAGE, "%s: attribution: maps are drawn of lines of parity", s->file.path);
     snellen_session_options session;
-    if (is_long_task(&s->settings[variant])) TRY(evaluation_session(&s->settings[variant], 0, &session, err));
+    if (text || is_long_task(&s->settings[variant])) TRY(evaluation_session(&s->settings[variant], 0, &session, err));
     FAIL_IF(s->settings[variant].seeds.n > STUDY_MAX_SEEDS, SNELLEN_E_USAGE, "%s: more than %d seeds", s->file.path,
             STUDY_MAX_SEEDS);
     return SNELLEN_OK;
@@ -360,7 +365,8 @@ size_t study_accuracies(const struct study *s, size_t variant, enum study_way wa
 static void report(const struct study *s, struct strbuf *out)
 {
     double values[STUDY_MAX_SEEDS];
-    strbuf_printf(out, "%s\nright final answers, median over seeds (least .. most)\n", s->file.title);
+    strbuf_printf(out, "%s\n%s, median over seeds (least .. most)\n", s->file.title,
+                  is_text_study(&s->settings[0]) ? "share of right tokens up to each place" : "right final answers");
     for (size_t v = 0; v < s->n_settings; v++)
         for (int way = 0; way < WAY_COUNT; way++) {
             if (!study_accuracies(s, v, (enum study_way)way, 0, values)) continue;

@@ -10,6 +10,7 @@
  *
  *   study_file.c     finds and reads study files
  *   study.c          runs one: trains and scores each variant and seed; what was done before is not done again
+ *   study_text.c     how well a text is read, over what was read of it
  *   study_maps.c     attribution maps of what was trained, and their mass on the right tokens over length
  *   study_draw.c     figures, the page, results.json */
 #ifndef STUDY_STUDY_H
@@ -46,6 +47,7 @@ void study_file_free(struct study_file *f);
 struct study_cell {
     int64_t length, n, n_exact, n_answer;
     double per_symbol;
+    double nll;                           /* studies of text: mean, nats a token */
 };
 enum study_way { WAY_FREE, WAY_FORCED, WAY_BEST, WAY_COUNT };   /* last weights writing all, or only what is no anchor; best
                                                                    weights by held-out loss, writing all */
@@ -70,6 +72,11 @@ struct study {
     struct arena arena;
 };
 
+/* Has it a text to be read in place of a task? Right answers are then tokens that the model held for the likeliest, those
+ * of a length the ones between the length before and it: cells [n_lengths]. */
+bool is_text_study(const struct settings *s);
+snellen_status study_read_text(const struct study *s, const struct settings *settings, const snellen_model *model,
+                               struct study_cell *cells, snellen_error *err);
 /* Maps of the first seed's lines, and mass of all runs. */
 snellen_status study_maps(struct study *s, snellen_error *err);
 /* Figures, index.html and results.json in the study's folder. */

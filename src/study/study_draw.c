@@ -19,11 +19,21 @@ struct lines {
 
 /* ---- lines ------------------------------------------------------------------------------------------------------------------- */
 
-static size_t mass_values(const struct study *s, size_t variant, size_t i, double *values)
+/* What the second figure shows of a run: attribution on the right tokens, or of a text the nll; NAN = nothing. */
+static double second_value(const struct study *s, const struct study_run *run, size_t i)
+{
+    const struct study_cell *cells = run->cells[WAY_FREE];
+    if (run->mass) return run->mass[i];
+    return is_text_study(&s->settings[run->variant]) && cells && cells[i].n ? cells[i].nll : (double)NAN;
+}
+
+static size_t second_values(const struct study *s, size_t variant, size_t i, double *values)
 {
     size_t n = 0;
-    for (size_t r = 0; r < s->n_runs; r++)
-        if (s->runs[r].variant == variant && s->runs[r].mass && !isnan(s->runs[r].mass[i])) values[n++] = s->runs[r].mass[i];
+    for (size_t r = 0; r < s->n_runs; r++) {
+        double value = s->runs[r].variant == variant ? second_value(s, &s->runs[r], i) : (double)NAN;
+        if (!isnan(value)) values[n++] = value;
+    }
     return n;
 }
 
@@ -37,7 +47,7 @@ static snellen_status add_line(struct study *s, struct lines *lines, size_t vari
     double *y = x + lengths->n, *low = y + lengths->n, *high = low + lengths->n;
     bool any = false;
     for (size_t i = 0; i < lengths->n; i++) {
-        size_t n = way < 0 ? mass_values(s, variant, i, values) : study_accuracies(s, variant, (enum study_way)way, i, values);
+        size_t n = way < 0 ? second_values(s, variant, i, values) : study_accuracies(s, variant, (enum study_way)way, i, values);
         x[i] = (double)lengths->v[i];
         y[i] = study_median(values, n);
         low[i] = n ? values[0] : (double)NAN;
@@ -91,7 +101,9 @@ static struct rules rules_of(const struct study *s)
     for (size_t v = 0; v < s->n_settings; v++)
         if (has_results(s, v)) widest = MAX(widest, window_of(&s->settings[v]));
     struct rules r = {.n = 1};
-    r.list[0] = (struct plot_rule){.vertical = true, .at = (double)s->settings[0].data.lengths.v[1],
+    const struct settings *first = &s->settings[0];
+    int64_t longest = *first->data.task ? first->data.lengths.v[1] : first->data.length;
+    r.list[0] = (struct plot_rule){.vertical = true, .at = (double)longest,
                                    .label = "longest trained on", .shaded = !widest};
     if (widest)
         r.list[r.n++] = (struct plot_rule){.vertical = true, .at = (double)widest, .label = "widest window",
@@ -104,6 +116,10 @@ static const char *count_text(struct study *s)
     const struct settings *first = &s->settings[0];
     size_t seeds = 0;
     for (size_t v = 0; v < s->n_settings; v++) seeds = MAX(seeds, s->settings[v].seeds.n);
+    if (is_text_study(first))
+        return arena_printf(&s->arena, "Median of %zu seed%s, band from the least to the most; %lld stretches of a text that was "
+                            "not trained on, read as streams, by the place in the stretch.", seeds, seeds == 1 ? "" : "s",
+                            (long long)first->eval.lines);
     return arena_printf(&s->arena, "Median of %zu seed%s, band from the least to the most; %lld lines a length, none of them "
                         "trained on, written by the model symbol by symbol.", seeds, seeds == 1 ? "" : "s",
                         (long long)first->eval.lines);
@@ -120,6 +136,21 @@ static snellen_status draw_accuracy(struct study *s, const struct lines *lines, 
         f->x = (struct plot_axis){.label = "tokens", .scale = PLOT_LOG};
         f->y.label = "exact answers";
     }
+    if (is_text_study(&s->settings[0])) {
+        f->x = (struct plot_axis){.label = "tokens read", .scale = PLOT_LOG};
+        f->y = (struct plot_axis){.label = "share of right tokens"};
+    }
+    FAIL_IF(!f->caption, SNELLEN_E_MEMORY, "figure: memory ran out");
+    return plot_write_all(f, s->options->folder, err);
+}
+
+static snellen_status draw_nll(struct study *s, const struct lines *lines, const struct rules *rules,
+                               struct plot_figure *f, snellen_error *err)
+{
+    *f = (struct plot_figure){.id = "nll", .title = "How well the text is predicted", .caption = count_text(s), .alt = "",
+                              .command = s->options->command ? s->options->command : "",
+                              .x = {.label = "tokens read", .scale = PLOT_LOG}, .y = {.label = "nll, nats a token"},
+                              .series = lines->series, .n_series = lines->n, .rules = rules->list, .n_rules = rules->n};
     FAIL_IF(!f->caption, SNELLEN_E_MEMORY, "figure: memory ran out");
     return plot_write_all(f, s->options->folder, err);
 }
@@ -166,7 +197,8 @@ static snellen_status all_runs(struct study *s, struct report_table *table, snel
             }
             for (size_t i = 0; i < columns; i++) FAIL_IF(!row[i], SNELLEN_E_MEMORY, "page: memory ran out");
         }
-    *table = (struct report_table){.caption = "Right final answers of every run", .header = header, .cells = cells,
+    *table = (struct report_table){.caption = is_text_study(&s->settings[0]) ? "Share of right tokens of every run"
+                                                                             : "Right final answers of every run", .header = header, .cells = cells,
                                    .n_columns = columns, .n_rows = rows};
     return SNELLEN_OK;
 }
@@ -177,9 +209,12 @@ static json_t *point_json(const struct study *s, size_t v, int way, size_t i)
     size_t n = study_accuracies(s, v, (enum study_way)way, i, values);
     if (!n) return NULL;
     double median = study_median(values, n);
-    return json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f}", "variant", s->file.variants[v].name, "model", way_words[way],
-                     "length", (json_int_t)s->settings[v].eval.lengths.v[i], "seeds", (json_int_t)n, "median", median, "least",
-                     values[0], "most", values[n - 1]);
+    json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f}", "variant", s->file.variants[v].name, "model", way_words[way],
+                          "length", (json_int_t)s->settings[v].eval.lengths.v[i], "seeds", (json_int_t)n, "median", median,
+                          "least", values[0], "most", values[n - 1]);
+    if (o && is_text_study(&s->settings[v]) && way == WAY_FREE && (n = second_values(s, v, i, values)))
+        json_object_set_new(o, "nll", json_real(study_median(values, n)));
+    return o;
 }
 
 static snellen_status write_results(const struct study *s, snellen_error *err)
@@ -213,6 +248,14 @@ static snellen_status findings_of(struct study *s, struct report_finding *findin
         size_t n_seeds = lengths->n ? study_accuracies(s, v, WAY_FREE, lengths->n - 1, values) : 0;
         if (!n_seeds) continue;
         double median = study_median(values, n_seeds);
+        if (is_text_study(&s->settings[v])) {
+            const char *read = arena_printf(&s->arena, "%s: of the tokens up to the %lldth %.1f %% are right (median of %zu "
+                                            "seed%s).", s->file.variants[v].name, (long long)lengths->v[lengths->n - 1],
+                                            100 * median, n_seeds, n_seeds == 1 ? "" : "s");
+            FAIL_IF(!read, SNELLEN_E_MEMORY, "page: memory ran out");
+            findings[(*n)++] = (struct report_finding){REPORT_PLAIN, read, "nll"};
+            continue;
+        }
         const char *text = arena_printf(&s->arena, "%s: at length %lld %.0f %% of the final answers are right (median of %zu "
                                         "seed%s, %.0f .. %.0f %%).", s->file.variants[v].name,
                                         (long long)lengths->v[lengths->n - 1], 100 * median, n_seeds,
@@ -226,8 +269,8 @@ static snellen_status findings_of(struct study *s, struct report_finding *findin
 
 snellen_status study_draw(struct study *s, snellen_error *err)
 {
-    struct lines *lines = arena_alloc(&s->arena, sizeof *lines), *mass = arena_alloc(&s->arena, sizeof *mass);
-    FAIL_IF(!lines || !mass, SNELLEN_E_MEMORY, "figure: memory ran out");
+    struct lines *lines = arena_alloc(&s->arena, sizeof *lines), *second = arena_alloc(&s->arena, sizeof *second);
+    FAIL_IF(!lines || !second, SNELLEN_E_MEMORY, "figure: memory ran out");
     struct plot_figure figures[2];
     const struct plot_figure *list[] = {&figures[0], &figures[1]};
     const struct rules rules = rules_of(s);
@@ -236,14 +279,15 @@ snellen_status study_draw(struct study *s, snellen_error *err)
     char path[4200];
     size_t n_findings;
     TRY(accuracy_lines(s, lines, err));
-    for (size_t v = 0; v < s->n_settings; v++) TRY(add_line(s, mass, v, -1, s->file.variants[v].name, err));
+    for (size_t v = 0; v < s->n_settings; v++) TRY(add_line(s, second, v, -1, s->file.variants[v].name, err));
     TRY(draw_accuracy(s, lines, &rules, &figures[0], err));
-    if (mass->n) TRY(draw_mass(s, mass, &rules, &figures[1], err));
+    bool text = is_text_study(&s->settings[0]);
+    if (second->n) TRY((text ? draw_nll : draw_mass)(s, second, &rules, &figures[1], err));
     TRY(all_runs(s, &table, err));
     TRY(findings_of(s, findings, &n_findings, err));
     TRY(write_results(s, err));
     const struct report_section section = {.heading = "Over length", .lead = s->file.about, .figures = list,
-                                           .n_figures = mass->n ? 2 : 1, .tables = &table, .n_tables = 1};
+                                           .n_figures = second->n ? 2 : 1, .tables = &table, .n_tables = 1};
     const struct report_fact footer[] = {{"version", snellen_version()},
                                          {"command", s->options->command ? s->options->command : ""}};
     const struct report_page page = {

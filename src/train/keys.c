@@ -20,6 +20,7 @@
 #define FROM_TASK .when = "data.task"
 #define MIXED .when = "data.mix.task"
 #define LONG_TASK .when = "data.task=passkey data.task=associative data.task=stream"
+#define LONG_OR_TEXT LONG_TASK " eval.text"
 #define PASSKEY .when = "data.task=passkey"
 #define ASSOCIATIVE .when = "data.task=associative"
 #define STREAM .when = "data.task=stream"
@@ -205,14 +206,15 @@ const struct key keys[] = {
      .help = "stop early after this many evaluations without a better one; 0 = never"},
 
     {"eval.lengths", .kind = KEY_INTS, .fallback = "[5, 10, 20, 30, 40, 50, 60]", AT(eval.lengths), RANGE(1, LONGEST),
-     FROM_TASK, .help = "lengths at which a study lets the trained model write"},
+     .when = "data.task eval.text",
+     .help = "lengths at which a study lets the trained model write; of eval.text: places up to each of which it is scored"},
     {"eval.exact", SWITCH, .fallback = "false", AT(eval.exact), FROM_TASK,
      .help = "the measure of evaluations is the share of lines at eval.lengths that the model does not write "
              "exactly, instead of the loss on the test set"},
-    {"eval.lines", INT, .fallback = "100", AT(eval.lines), RANGE(1, 1e6), FROM_TASK,
-     .help = "lines, or samples, a length, none of them trained on"},
+    {"eval.lines", INT, .fallback = "100", AT(eval.lines), RANGE(1, 1e6), .when = "data.task eval.text",
+     .help = "lines, or samples, a length, none of them trained on; of eval.text: stretches of the longest length"},
     {"eval.memory", .kind = KEY_CHOICE, .fallback = "''", AT(eval.memory),
-     .choices = "full swa sink bswa xl fam rmt", LONG_TASK, .may_change = true,
+     .choices = "full swa sink bswa xl fam rmt", LONG_OR_TEXT, .may_change = true,
      .help = "memory in which the trained model is asked; '' = that of the training"},
     {"eval.window", INT, .fallback = "0", AT(eval.window), RANGE(0, MANY),
      .when = "eval.memory=swa eval.memory=sink eval.memory=xl", .may_change = true,
