@@ -199,13 +199,15 @@ static snellen_status draw(const snellen_perplexity_result *r, const char *memor
         nll[n] = r->position_nll[i] / (double)r->position_count[i];
         right[n++] = (double)r->position_right[i] / (double)r->position_count[i];
     }
-    const struct plot_series series[] = {{.name = memory, .n = n, .x = x, .y = nll}, {.name = memory, .n = n, .x = x, .y = right}};
+    const struct plot_series series[] = {{.name = memory, .n = n, .x = x, .y = nll},
+                                         {.name = memory, .n = n, .x = x, .y = right}};
     char caption[128];
     snprintf(caption, sizeof caption, "%" PRIu64 " tokens scored, by their place in the window or stream, in powers of two.",
              r->n_scored);
-    struct plot_figure f = {.id = "nll-position", .title = "How well the text is predicted, over what was read", .caption = caption,
-                            .alt = "", .command = ui_command(), .x = {.label = "tokens read before", .scale = PLOT_LOG},
-                            .y = {.label = "nll, nats a token"}, .series = &series[0], .n_series = 1};
+    struct plot_figure f = {.id = "nll-position", .title = "How well the text is predicted, over what was read",
+                            .caption = caption, .alt = "", .command = ui_command(),
+                            .x = {.label = "tokens read before", .scale = PLOT_LOG}, .y = {.label = "nll, nats a token"},
+                            .series = &series[0], .n_series = 1};
     TRY(folder_make(folder, err));
     TRY(plot_write_all(&f, folder, err));
     f.id = "right-position";
@@ -293,7 +295,8 @@ static int run(int argc, char **argv)
                 "windows of N tokens that do not overlap, of each the second half is scored, a last window that is "
                 "not full is left out: the way of llama.cpp, to compare with it",
                 .shown = "none: every token is scored"),
-        OPT_TEXT('o', "figures", "DIR", &out.figures, "folder for PNG, SVG and CSV of nll and right tokens over the position"),
+        OPT_TEXT('o', "figures", "DIR", &out.figures,
+                 "folder for PNG, SVG and CSV of nll and right tokens over the position"),
         OPT_TEXT(0, "nll", "FILE", &out.nll,
                  "safetensors file with each token's value: nll [tokens] f32 (NaN where it was not scored), tokens "
                  "[tokens] i32"),
@@ -329,8 +332,8 @@ const struct verb verb_perplexity = {
     .usage = "MODEL -f FILE [--context N] [options]",
     .about = "Full memory reads windows as long as the model's context and scores every token but a window's first; "
              "the other memories read one endless stream. Position counts tokens in the window or stream; distance counts "
-             "back to the same token's last occurrence, so it shows how far the model makes use of what it has seen. Right are the "
-             "tokens that the model held for the likeliest: over a book, how well it goes on with it.",
+             "back to the same token's last occurrence, so it shows how far the model makes use of what it has seen. "
+             "Right are the tokens that the model held for the likeliest: over a book, how well it goes on with it.",
     .args = "MODEL",
     .min_args = 1,
     .max_args = 1,

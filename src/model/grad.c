@@ -136,10 +136,10 @@ static void lay_out(struct grad *g, struct layout *l)
 static snellen_status check_memory(const struct snellen_model *model, struct grad_options *o, snellen_error *err)
 {
     const snellen_model_memory *own = &model->memory;
-    FAIL_IF(o->rmt && (!o->fam || o->segments || o->stop_gradient || o->block_window || o->fam_blocks > 1 ||
-                       o->fam_positions != SNELLEN_FAM_LAST || (own->prompt && own->prompt_rows != o->fam)),
-            SNELLEN_E_USAGE, "a recurrent memory: one prompt of at least a row, one memory on the last places, and no "
-            "blocks before the own one");
+    bool seen = o->segments || o->stop_gradient || o->block_window || o->fam_blocks > 1;
+    bool odd = !o->fam || o->fam_positions != SNELLEN_FAM_LAST || (own->prompt && own->prompt_rows != o->fam);
+    FAIL_IF(o->rmt && (seen || odd), SNELLEN_E_USAGE,
+            "a recurrent memory: one prompt of at least a row, one memory on the last places, and no blocks before the own one");
     if (!o->fam) o->fam_blocks = 0;
     if (!o->fam) return SNELLEN_OK;
     if (!o->fam_blocks) o->fam_blocks = 1;

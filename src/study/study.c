@@ -125,7 +125,8 @@ static snellen_status start_of(const struct study *s, const struct study_run *ru
         if (before->seed != run->seed || strcmp(s->file.variants[before->variant].name, after)) continue;
         FAIL_IF(settings_of(s, before)->train.lora.rank, SNELLEN_E_UNSUPPORTED,
                 "variant %s: after: %s trains factors, and only whole models are gone on with", name, after);
-        snprintf(start, 4200, "%s=%s/model", *settings_of(s, run)->model.from ? "model.from" : "model.start", before->weights);
+        const char *key = *settings_of(s, run)->model.from ? "model.from" : "model.start";
+        snprintf(start, 4200, "%s=%s/model", key, before->weights);
         return SNELLEN_OK;
     }
     FAIL(SNELLEN_E_USAGE, "variant %s: after: %s has no seed %lld to go on with", name, after, (long long)run->seed);

@@ -30,7 +30,8 @@ static snellen_status read_tokens(struct reading *r, snellen_error *err)
     char *text;
     size_t n;
     for (size_t i = 0; i < lengths->n; i++)
-        FAIL_IF(lengths->v[i] <= (i ? lengths->v[i - 1] : 1), SNELLEN_E_USAGE, "eval.lengths: ascending places of a text expected");
+        FAIL_IF(lengths->v[i] <= (i ? lengths->v[i - 1] : 1), SNELLEN_E_USAGE,
+                "eval.lengths: ascending places of a text expected");
     TRY(file_read(path, MOST_BYTES, &text, &n, err));
     snellen_status status = snellen_tokenize(r->model, text, n, 0, &r->tokens, &r->n, err);
     mem_free(text);
@@ -66,9 +67,9 @@ static snellen_status read_stretch(struct reading *r, snellen_session *session, 
         n = MIN(r->longest - at, PIECE);
         TRY(snellen_session_feed(session, tokens + at, (size_t)n, &out, err));
         for (int64_t i = 0; i < n; i++) count(r, at + i, nll[i], right[i]);
-        FAIL_IF(progress && progress->step && !progress->step(progress->user, "tokens", (uint64_t)(index * r->longest + at + n),
-                                                              (uint64_t)(lines * r->longest)),
-                SNELLEN_E_CANCELLED, "stopped after %lld tokens of stretch %lld", (long long)(at + n), (long long)index + 1);
+        uint64_t done = (uint64_t)(index * r->longest + at + n), all = (uint64_t)(lines * r->longest);
+        FAIL_IF(progress && progress->step && !progress->step(progress->user, "tokens", done, all), SNELLEN_E_CANCELLED,
+                "stopped after %lld tokens of stretch %lld", (long long)(at + n), (long long)index + 1);
     }
     return SNELLEN_OK;
 }

@@ -45,9 +45,10 @@ static snellen_status started_model(const struct settings *s, snellen_model **mo
     const snellen_model_info *i = snellen_model_get_info(*model);
     if (!strcmp(i->arch, s->model.arch) && i->n_layers == s->model.layers && i->d_model == s->model.width &&
         i->n_heads == s->model.heads) return SNELLEN_OK;
-    snellen_status status = error_set(err, SNELLEN_E_USAGE, "model.start: %s is a %s of %lld layers, width %lld and %lld heads, "
-                                      "another model than model.arch, layers, width and heads describe", s->model.start,
-                                      i->arch, (long long)i->n_layers, (long long)i->d_model, (long long)i->n_heads);
+    snellen_status status = error_set(
+        err, SNELLEN_E_USAGE, "model.start: %s is a %s of %lld layers, width %lld and %lld heads, another model than model.arch, "
+        "layers, width and heads describe", s->model.start, i->arch, (long long)i->n_layers, (long long)i->d_model,
+        (long long)i->n_heads);
     snellen_model_free(*model);
     *model = NULL;
     return status;
