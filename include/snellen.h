@@ -1048,7 +1048,7 @@ SNELLEN_API snellen_status snellen_model_add_lora(snellen_model *model, const ch
 /* Makes them part of the matrices, which are f32 then. */
 SNELLEN_API snellen_status snellen_model_merge_lora(snellen_model *model, snellen_error *err);
 
-/* What training takes, before it is begun. */
+/* What training takes, before it is begun; through the memory that the model has of its own, if any. */
 typedef struct snellen_train_shape {
     int64_t n_seqs, n_tokens;       /* sequences in memory at once, and tokens of each */
     const char *optimizer;          /* "adamw", "adafactor", "sgd" */

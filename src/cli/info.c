@@ -100,6 +100,7 @@ static void collect_costs(const snellen_model *model, const struct common_opts *
 
 struct training {
     int64_t n_seqs, n_tokens, rank;
+    const char *memory;
     bool possible;
     snellen_train_cost bytes;
     uint64_t sum;
@@ -107,13 +108,14 @@ struct training {
 
 enum { N_TRAININGS = 2, LORA_RANK = 16 };
 
-/* All weights, and factors of rank 16, with AdamW. */
+/* All weights, and factors of rank 16, with AdamW, through the model's own memory. */
 static void collect_trainings(const snellen_model *model, int64_t n_seqs, int64_t n_tokens,
                               struct training trainings[N_TRAININGS])
 {
     for (int i = 0; i < N_TRAININGS; i++) {
         struct training *t = &trainings[i];
         *t = (struct training){.n_seqs = n_seqs, .rank = i ? LORA_RANK : 0,
+                               .memory = snellen_memory_name(snellen_model_get_memory(model)->kind),
                                .n_tokens = MIN(n_tokens, snellen_model_get_info(model)->n_context)};
         const snellen_train_shape shape = {.n_seqs = t->n_seqs, .n_tokens = t->n_tokens, .optimizer = "adamw",
                                            .lora_rank = t->rank};
@@ -125,7 +127,8 @@ static void collect_trainings(const snellen_model *model, int64_t n_seqs, int64_
 static void print_trainings(const struct training *trainings)
 {
     char a[32], b[32], c[32], d[32], what[64];
-    printf("\n%-28s %12s %12s %12s %12s\n", "training, AdamW", "with grads", "moments", "step", "altogether");
+    snprintf(what, sizeof(what), "training, AdamW, %s", trainings->memory);
+    printf("\n%-28s %12s %12s %12s %12s\n", what, "with grads", "moments", "step", "altogether");
     for (int i = 0; i < N_TRAININGS; i++) {
         const struct training *t = &trainings[i];
         if (!t->possible) continue;
@@ -142,8 +145,8 @@ static json_t *trainings_json(const struct training *trainings)
     for (int i = 0; list && i < N_TRAININGS; i++) {
         const struct training *t = &trainings[i];
         if (t->possible)
-            json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "optimizer", "adamw",
-                                                  "sequences", (json_int_t)t->n_seqs, "tokens", (json_int_t)t->n_tokens,
+            json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "optimizer", "adamw",
+                                                  "memory", t->memory, "sequences", (json_int_t)t->n_seqs, "tokens", (json_int_t)t->n_tokens,
                                                   "lora_rank", (json_int_t)t->rank, "param_bytes",
                                                   (json_int_t)t->bytes.param_bytes, "moment_bytes",
                                                   (json_int_t)t->bytes.moment_bytes, "step_bytes",

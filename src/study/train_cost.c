@@ -12,13 +12,33 @@ static snellen_status optimizer_named(const char *name, enum optim_kind *kind, s
     FAIL(SNELLEN_E_USAGE, "optimizer '%s': adamw, adafactor or sgd expected", name);
 }
 
-static struct grad_options grad_options_of(const snellen_train_shape *shape)
+/* Through the memory that the model has of its own. */
+static struct grad_options grad_options_of(const snellen_model *model, const snellen_train_shape *shape)
 {
-    return (struct grad_options){.n_seqs = shape->n_seqs, .n_tokens = shape->n_tokens, .checkpoint = shape->recompute,
-                                 .n_threads = shape->n_threads};
+    const snellen_model_memory *m = &model->memory;
+    const snellen_memory_kind kind = m->kind;
+    const bool rmt = kind == SNELLEN_MEMORY_RMT, fam = kind == SNELLEN_MEMORY_FAM, xl = kind == SNELLEN_MEMORY_XL;
+    struct grad_options o = {.n_seqs = shape->n_seqs, .n_tokens = shape->n_tokens, .checkpoint = shape->recompute,
+                             .rmt = rmt, .n_threads = shape->n_threads};
+    if (kind == SNELLEN_MEMORY_SWA) o.window = m->window;
+    if (fam || rmt || xl || kind == SNELLEN_MEMORY_BSWA) o.block = m->block;
+    if (o.block && !rmt) o.segments = m->segments;
+    if (xl) o.block_window = m->window;
+    if (!fam && !rmt) return o;
+    o.fam = m->fam;
+    o.fam_blocks = m->fam_blocks;
+    o.fam_positions = m->fam_positions;
+    return o;
 }
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
+
+static void list_shape(struct params *out, int n_dims, int64_t rows, int64_t columns)
+{
+    struct param *p = &out->list[out->n++];
+    *p = (struct param){.n_dims = n_dims, .shape = {rows, columns}, .n = (uint64_t)(rows * columns)};
+    out->n_values += p->n;
+}
 
 /* Shapes of what would be trained, without values. */
 static snellen_status list_shapes(const snellen_model *model, int64_t rank, struct params *out, snellen_error *err)
@@ -26,18 +46,16 @@ static snellen_status list_shapes(const snellen_model *model, int64_t rank, stru
     struct weight_entry e;
     size_t n = 0;
     for (size_t i = 0; weights_next(model, &i, &e);) n++;
-    TRY(NEW_ARRAY(&out->list, 2 * n, "shapes", err));
+    TRY(NEW_ARRAY(&out->list, 2 * n + 1, "shapes", err));
     for (size_t i = 0; weights_next(model, &i, &e);) {
         const int64_t factors[2][2] = {{rank, e.shape[1]}, {e.shape[0], rank}};
         if (rank && (e.layer < 0 || e.n_dims != 2)) continue;
         for (int k = 0; k < (rank ? 2 : 1); k++) {
             const int64_t *shape = rank ? factors[k] : e.shape;
-            struct param *p = &out->list[out->n++];
-            *p =
-                (struct param){.n_dims = e.n_dims, .shape = {shape[0], shape[1]}, .n = (uint64_t)(shape[0] * shape[1])};
-            out->n_values += p->n;
+            list_shape(out, e.n_dims, shape[0], shape[1]);
         }
     }
+    if (model->memory.prompt) list_shape(out, 2, model->memory.prompt_rows, model->desc.d_model);
     return SNELLEN_OK;
 }
 
@@ -48,7 +66,7 @@ snellen_status snellen_train_cost_of(const snellen_model *model, const snellen_t
     TRY(optimizer_named(shape->optimizer, &kind, err));
     FAIL_IF(shape->lora_rank < 0 || shape->lora_rank > 65536, SNELLEN_E_USAGE, "rank %lld, 0 to 65536 expected",
             (long long)shape->lora_rank);
-    const struct grad_options grad = grad_options_of(shape);
+    const struct grad_options grad = grad_options_of(model, shape);
     struct params params = {0};
     snellen_train_cost c = {.model_bytes = model->info.weight_bytes};
     TRY(grad_bytes(model, &grad, &c.step_bytes, err));
@@ -82,7 +100,7 @@ static snellen_status speed_open(struct speed *s, snellen_model *model, const sn
                                  snellen_error *err)
 {
     struct optim_options optim = optim_options_default();
-    const struct grad_options grad = grad_options_of(shape);
+    const struct grad_options grad = grad_options_of(model, shape);
     const struct lora_options lora = {.rank = shape->lora_rank, .seed = 1};
     struct rng r;
     uint64_t n;

@@ -307,6 +307,28 @@ static bool means_something(const struct reader *r, const struct key *key)
     return false;
 }
 
+static snellen_status check_memory(const struct reader *r, snellen_error *err)
+{
+    const struct settings *s = r->settings;
+    bool rows = !strcmp(s->memory.kind, "fam") || !strcmp(s->memory.kind, "rmt");
+    bool blocks = rows || !strcmp(s->memory.kind, "bswa") || !strcmp(s->memory.kind, "xl");
+    bool window = !strcmp(s->memory.kind, "swa") || !strcmp(s->memory.kind, "xl");
+    FAIL_IF(blocks && !s->memory.block, SNELLEN_E_USAGE, "%s: memory.kind %s needs memory.block", r->name,
+            s->memory.kind);
+    FAIL_IF(rows && s->memory.fam > s->memory.block, SNELLEN_E_USAGE,
+            "%s: memory.fam %lld is more than memory.block %lld", r->name, (long long)s->memory.fam,
+            (long long)s->memory.block);
+    FAIL_IF(window && !s->memory.window, SNELLEN_E_USAGE, "%s: memory.kind %s needs memory.window", r->name,
+            s->memory.kind);
+    FAIL_IF(rows && s->train.position_jumps, SNELLEN_E_USAGE,
+            "%s: train.position_jumps: positions cannot skip beside memory.kind %s, whose rows have places of their "
+            "own", r->name, s->memory.kind);
+    FAIL_IF(!rows && (!strcmp(s->eval.memory, "fam") || !strcmp(s->eval.memory, "rmt")), SNELLEN_E_USAGE,
+            "%s: eval.memory %s begins with learned rows, which only memory.kind fam or rmt trains", r->name,
+            s->eval.memory);
+    return SNELLEN_OK;
+}
+
 static snellen_status check(const struct reader *r, snellen_error *err)
 {
     const struct settings *s = r->settings;
@@ -335,16 +357,7 @@ static snellen_status check(const struct reader *r, snellen_error *err)
         for (size_t k = 0; k < i; k++)
             FAIL_IF(s->seeds.v[i] == s->seeds.v[k], SNELLEN_E_USAGE, "%s: seeds has %lld twice", r->name,
                     (long long)s->seeds.v[i]);
-    bool rows = !strcmp(s->memory.kind, "fam") || !strcmp(s->memory.kind, "rmt");
-    bool blocks = rows || !strcmp(s->memory.kind, "bswa") || !strcmp(s->memory.kind, "xl");
-    bool window = !strcmp(s->memory.kind, "swa") || !strcmp(s->memory.kind, "xl");
-    FAIL_IF(blocks && !s->memory.block, SNELLEN_E_USAGE, "%s: memory.kind %s needs memory.block", r->name,
-            s->memory.kind);
-    FAIL_IF(rows && s->memory.fam > s->memory.block, SNELLEN_E_USAGE, "%s: memory.fam %lld is more than memory.block %lld",
-            r->name, (long long)s->memory.fam, (long long)s->memory.block);
-    FAIL_IF(window && !s->memory.window, SNELLEN_E_USAGE, "%s: memory.kind %s needs memory.window", r->name,
-            s->memory.kind);
-    return SNELLEN_OK;
+    return check_memory(r, err);
 }
 
 snellen_status settings_parse(const char *text, size_t n_text, const char *name, const char *const *overrides, size_t n,

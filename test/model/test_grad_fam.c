@@ -1,4 +1,5 @@
-/* Gradients through feedback memories (golden values) and recurrent ones: every architecture, batches, what a block takes. */
+/* Gradients through feedback memories and recurrent ones: golden values, every architecture, what came long before,
+ * factors, batches, what a block takes. */
 #include "grad_golden.h"
 
 static void check_close(const char *what, const float *got, const float *want, size_t n)
@@ -87,6 +88,70 @@ static void test_feedback_memory(void **state)
     }
 }
 
+/* Recurrent memory against PyTorch (make_rmt.py): loss, every gradient, the prompt's, the memory at the end. Only
+ * distances between places matter; a carried memory of the prompt's rows is the same but for their gradient. */
+static void test_recurrent_memory(void **state)
+{
+    (void)state;
+    struct safetensors *inputs = open_expected("fam", "inputs"), *expected = open_expected("fam", "rmt-b8-f4");
+    const struct prompt p = prompt_of(inputs);
+    size_t bytes;
+    for (int i = 0; i < 8; i++) {
+        const bool carried = i & 1, far = i & 2, checkpoint = i & 4;
+        snellen_model *model = load_with_prompt("fam", SNELLEN_FAM_LAST);
+        const int64_t size = 4 * model->desc.d_model;
+        float start[4 * 32];
+        struct params *params;
+        struct grad *g;
+        double loss, weight, total = 0;
+        struct grad_options o = options_for(&p);
+        o.block = 8;
+        o.fam = 4;
+        o.rmt = true;
+        o.checkpoint = checkpoint;
+        assert_int_equal(size, COUNT_OF(start));
+        memcpy(start, model->memory.prompt, sizeof start);
+        MUST(params_full(model, &params, err));
+        for (int64_t t = 1; t < p.n; t++) total += (double)p.weights[t];
+        MUST(grad_new(model, &o, &g, err));
+        if (carried) grad_set_memory(g, start);
+        MUST(grad_step(g, p.tokens, p.weights, 1, p.n, far ? 300 : 0, 1 / total, &loss, &weight, NULL, err));
+        assert_true(fabs(loss / weight - (double)*(const float *)raw(expected, "loss", &bytes)) < 1e-5);
+        check_gradients("fam", params, expected);
+        const float *prompt = params->list[params->n - 1].grad;
+        if (!carried) check_close("fam.prompt", prompt, raw(expected, "grad.fam.prompt", &bytes), (size_t)size);
+        for (int64_t j = 0; carried && j < size; j++) assert_true(prompt[j] == 0);
+        check_close("memory", grad_memory(g), raw(expected, "memory", &bytes), (size_t)size);
+        grad_free(g);
+        snellen_model_free(model);
+    }
+    safetensors_close(expected);
+    safetensors_close(inputs);
+}
+
+static void test_session_of_a_recurrent_memory(void **state)
+{
+    (void)state;
+    struct safetensors *inputs = open_expected("fam", "inputs"), *expected = open_expected("fam", "rmt-b8-f4");
+    const struct prompt p = prompt_of(inputs);
+    snellen_model *model = load_with_prompt("fam", SNELLEN_FAM_LAST);
+    snellen_session_options o = snellen_session_options_default();
+    snellen_session *s;
+    size_t bytes;
+    float logits[64 * 101];
+    assert_true(p.n * model->desc.n_vocab <= (int64_t)COUNT_OF(logits));
+    o.memory = SNELLEN_MEMORY_RMT;
+    o.block = 8;
+    o.fam = 4;
+    MUST(snellen_session_new(model, &o, &s, err));
+    MUST(snellen_session_feed(s, p.tokens, (size_t)p.n, &(snellen_outputs){.logits = logits}, err));
+    check_close("logits", logits, raw(expected, "logits", &bytes), (size_t)(p.n * model->desc.n_vocab));
+    snellen_session_free(s);
+    snellen_model_free(model);
+    safetensors_close(expected);
+    safetensors_close(inputs);
+}
+
 static const snellen_memory_kind kinds[] = {SNELLEN_MEMORY_FAM, SNELLEN_MEMORY_RMT};
 
 /* A model with a random prompt of 3 rows, for blocks of 6; FAM sees a segment before. */
@@ -125,8 +190,40 @@ static double nll_of_session(const snellen_model *model, const struct prompt *p)
     return sum / (double)(p->n - 1);
 }
 
-/* Every architecture: the forward is that of sessions, and a small step along the gradient changes the loss as much as
- * the gradient says, to either side. */
+/* A step of `size` along the gradient of values [from, from + n), to either side, changes the loss as it says. */
+static void check_slope(const char *what, const snellen_model *model, const struct prompt *p,
+                        const struct grad_options *o, struct params *params, uint64_t from, uint64_t n, double size)
+{
+    double squares = 0, losses[2];
+    float *direction = malloc(n * sizeof *direction), *values = malloc(n * sizeof *values);
+    assert_true(direction && values);
+    params_zero_grads(params);
+    step(model, p, o, 0);
+    memcpy(direction, params->grads + from, n * sizeof *direction);
+    memcpy(values, params->values + from, n * sizeof *values);
+    for (uint64_t k = 0; k < n; k++) squares += (double)direction[k] * (double)direction[k];
+    if (!(squares > 0)) fail_msg("%s: no gradient", what);
+    double along = size / sqrt(squares);
+    for (int side = 0; side < 2; side++) {
+        for (uint64_t k = 0; k < n; k++)
+            params->values[from + k] = (float)((double)values[k] + (side ? -along : along) * (double)direction[k]);
+        losses[side] = step(model, p, o, 0);
+    }
+    memcpy(params->values + from, values, n * sizeof *values);
+    double slope = (losses[0] - losses[1]) / (2 * along);
+    if (!(fabs(slope - squares) < 1e-2 * squares))
+        fail_msg("%s: the loss changes by %.6g a unit, the gradient says %.6g", what, slope, squares);
+    free(direction);
+    free(values);
+}
+
+static uint64_t place_of(const struct params *params, const float *grad)
+{
+    return (uint64_t)(grad - params->grads);
+}
+
+/* Every architecture: the forward is that of sessions, and the loss follows the gradient of all values and of what the
+ * memory begins with alone. */
 static void test_memory_everywhere(void **state)
 {
     (void)state;
@@ -140,30 +237,61 @@ static void test_memory_everywhere(void **state)
         snellen_model *model = load(folder);
         struct grad_options o = random_memory(model, &p, kinds[i % COUNT_OF(kinds)]);
         struct params *params;
-        double right = nll_of_session(model, &p), squares = 0, losses[2];
+        double right = nll_of_session(model, &p);
         MUST(params_full(model, &params, err));
         double loss = step(model, &p, &o, 0);
         if (!(fabs(loss - right) < 1e-4)) fail_msg("%s: loss %.7f, a session has %.7f", folder, loss, right);
-        for (uint64_t k = 0; k < params->n_values; k++) squares += (double)params->grads[k] * (double)params->grads[k];
-        assert_true(params->list[params->n - 1].grad[0] != 0);
-        float *direction = malloc(params->n_values * sizeof *direction);
-        float *values = malloc(params->n_values * sizeof *values);
-        assert_true(direction && values);
-        memcpy(direction, params->grads, params->n_values * sizeof *direction);
-        memcpy(values, params->values, params->n_values * sizeof *values);
-        double size = 1e-3 / sqrt(squares);
-        for (int side = 0; side < 2; side++) {
-            for (uint64_t k = 0; k < params->n_values; k++)
-                params->values[k] = (float)((double)values[k] + (side ? -size : size) * (double)direction[k]);
-            losses[side] = step(model, &p, &o, 0);
-        }
-        double slope = (losses[0] - losses[1]) / (2 * size);
-        if (!(fabs(slope - squares) < 1e-2 * squares))
-            fail_msg("%s: the loss changes by %.6g a unit, the gradient says %.6g", folder, slope, squares);
-        free(direction);
-        free(values);
-        snellen_model_free(model);
+        check_slope(folder, model, &p, &o, params, 0, params->n_values, 1e-3);
+        const struct param *prompt = &params->list[params->n - 1];
+        check_slope(folder, model, &p, &o, params, place_of(params, prompt->grad), prompt->n, 2e-3);
         safetensors_close(file);
+        snellen_model_free(model);
+    }
+}
+
+/* Only the last token is predicted, and it sees its own block and, with FAM, the one before: what a token of the first
+ * block means for it has come through the memory. */
+static void test_first_block_from_the_last(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT_OF(kinds); i++) {
+        struct safetensors *file = open_expected(i % 2 ? "gpt2" : "llama", "expected");
+        struct prompt p = prompt_of(file);
+        snellen_model *model = load(i % 2 ? "gpt2" : "llama");
+        struct grad_options o = random_memory(model, &p, kinds[i / 2]);
+        struct params *params;
+        assert_true(p.n > 3 * o.block);
+        for (int64_t t = 0; t < p.n; t++) {
+            p.tokens[t] = 3 + (int32_t)t;
+            p.weights[t] = t == p.n - 1;
+        }
+        MUST(params_full(model, &params, err));
+        uint64_t row = place_of(params, model->embedding.dweight) + (uint64_t)(p.tokens[2] * model->desc.d_model);
+        check_slope("a token of the first block", model, &p, &o, params, row, (uint64_t)model->desc.d_model, 1e-2);
+        safetensors_close(file);
+        snellen_model_free(model);
+    }
+}
+
+/* Low-rank factors through a memory, and its prompt beside them. */
+static void test_factors_through_memories(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        struct safetensors *file = open_expected("qwen3", "expected");
+        struct prompt p = prompt_of(file);
+        snellen_model *model = load("qwen3");
+        struct grad_options o = random_memory(model, &p, kinds[i]);
+        struct lora_options lora = {.rank = 3, .alpha = 6, .seed = 5};
+        struct params *params;
+        struct rng rng;
+        MUST(params_lora(model, &lora, &params, err));
+        rng_seed(&rng, 1, 0);
+        for (uint64_t k = 0; k < params->n_values; k++) params->values[k] += (float)(0.1 * rng_normal(&rng));
+        assert_string_equal(params->list[params->n - 1].name, "fam.prompt");
+        check_slope("factors", model, &p, &o, params, 0, params->n_values, 1e-3);
+        safetensors_close(file);
+        snellen_model_free(model);
     }
 }
 
@@ -235,8 +363,8 @@ static void take_their_inputs(snellen_memory_kind kind)
     MUST(grad_bytes(model, &o, &few, err));
     o.n_tokens = 6 * 110;
     MUST(grad_bytes(model, &o, &many, err));
-    double rows = 6 + 3 * (kind == SNELLEN_MEMORY_RMT ? 2 : 1), each = (double)d->n_layers * rows * (double)(d->d_model + 4 * d->n_kv_heads * d->head_dim) +
-                                rows * (double)d->d_model;
+    double rows = 6 + 3 * (kind == SNELLEN_MEMORY_RMT ? 2 : 1), d_model = (double)d->d_model;
+    double each = rows * ((double)d->n_layers * (d_model + 4 * (double)(d->n_kv_heads * d->head_dim)) + d_model);
     double grown = (double)(many - few) / 100 / sizeof(float);
     if (!(fabs(grown - each) < 0.05 * each + 64)) fail_msg("%.0f values a block, %.0f expected", grown, each);
     snellen_model_free(model);
@@ -254,7 +382,11 @@ int main(int argc, char **argv)
     golden = argv[1];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_feedback_memory),
+        cmocka_unit_test(test_recurrent_memory),
+        cmocka_unit_test(test_session_of_a_recurrent_memory),
         cmocka_unit_test(test_memory_everywhere),
+        cmocka_unit_test(test_first_block_from_the_last),
+        cmocka_unit_test(test_factors_through_memories),
         cmocka_unit_test(test_memory_in_batches),
         cmocka_unit_test(test_blocks_take_their_inputs),
     };
