@@ -180,7 +180,8 @@ static bool print_json(const snellen_perplexity_result *r, const struct work *w)
     json_t *o = json_pack(
         "{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:I}", "perplexity", cli_json_number(exp(r->nll)), "nll",
         cli_json_number(r->nll), "nll_stderr", cli_json_number(r->nll_stderr), "tokens", (json_int_t)r->n_tokens,
-        "scored", (json_int_t)r->n_scored, "right", (json_int_t)r->n_right, "windows", (json_int_t)r->n_windows, "seconds", w->seconds, "by_position",
+        "scored", (json_int_t)r->n_scored, "right", (json_int_t)r->n_right, "windows", (json_int_t)r->n_windows,
+        "seconds", w->seconds, "by_position",
         buckets_json(0, r->position_count, r->position_nll, r->position_right), "by_distance",
         buckets_json(1, r->distance_count, r->distance_nll, NULL), "first_tokens", (json_int_t)r->first_count);
     if (o && r->first_count)
@@ -189,7 +190,8 @@ static bool print_json(const snellen_perplexity_result *r, const struct work *w)
 }
 
 /* nll and the share of right tokens over the position; each bucket stands at its middle (of logarithms). */
-static snellen_status draw(const snellen_perplexity_result *r, const char *memory, const char *folder, snellen_error *err)
+static snellen_status draw(const snellen_perplexity_result *r, const char *memory, const char *folder,
+                           snellen_error *err)
 {
     double x[SNELLEN_PPL_BUCKETS], nll[SNELLEN_PPL_BUCKETS], right[SNELLEN_PPL_BUCKETS];
     size_t n = 0;
@@ -199,21 +201,20 @@ static snellen_status draw(const snellen_perplexity_result *r, const char *memor
         nll[n] = r->position_nll[i] / (double)r->position_count[i];
         right[n++] = (double)r->position_right[i] / (double)r->position_count[i];
     }
-    const struct plot_series series[] = {{.name = memory, .n = n, .x = x, .y = nll},
-                                         {.name = memory, .n = n, .x = x, .y = right}};
     char caption[128];
-    snprintf(caption, sizeof caption, "%" PRIu64 " tokens scored, by their place in the window or stream, in powers of two.",
-             r->n_scored);
+    snprintf(caption, sizeof caption,
+             "%" PRIu64 " tokens scored, by their place in the window or stream, in powers of two.", r->n_scored);
+    struct plot_series line = {.name = memory, .n = n, .x = x, .y = nll};
     struct plot_figure f = {.id = "nll-position", .title = "How well the text is predicted, over what was read",
                             .caption = caption, .alt = "", .command = ui_command(),
-                            .x = {.label = "tokens read before", .scale = PLOT_LOG}, .y = {.label = "nll, nats a token"},
-                            .series = &series[0], .n_series = 1};
+                            .x = {.label = "tokens read before", .scale = PLOT_LOG},
+                            .y = {.label = "nll, nats a token"}, .series = &line, .n_series = 1};
     TRY(folder_make(folder, err));
     TRY(plot_write_all(&f, folder, err));
     f.id = "right-position";
     f.title = "Tokens that the model held for the likeliest, over what was read";
     f.y = (struct plot_axis){.label = "share of right tokens"};
-    f.series = &series[1];
+    line.y = right;
     return plot_write_all(&f, folder, err);
 }
 
@@ -231,7 +232,8 @@ struct outputs {
     const char *nll, *figures, *memory;
 };
 
-static snellen_status score(struct work *w, const char *path, int64_t context, const struct outputs *out, snellen_error *err)
+static snellen_status score(struct work *w, const char *path, int64_t context, const struct outputs *out,
+                            snellen_error *err)
 {
     snellen_perplexity_result r;
     if (w->want_values) TRY(values_open(&w->values, err));

@@ -158,6 +158,7 @@ static snellen_status train(struct study *s, struct study_run *run, snellen_erro
         run->steps = trained->steps;
         run->loss = trained->loss;
         run->seconds = trained->seconds;
+        run->best_is_last = trained->best_step == trained->steps;
     }
     snellen_free(trained);
     return status;
@@ -260,17 +261,27 @@ static snellen_status do_run(struct study *s, struct study_run *run, snellen_err
         run->steps = alike->steps;
         run->loss = alike->loss;
         run->seconds = alike->seconds;
+        run->best_is_last = alike->best_is_last;
         TRY(folder_make(run->folder, err));
     } else {
         TRY(train(s, run, err));
     }
     TRY(score(s, run, WAY_FREE, err));
     if (has_anchors(settings_of(s, run))) TRY(score(s, run, WAY_FORCED, err));
-    TRY(score(s, run, WAY_BEST, err));
+    if (!run->best_is_last) TRY(score(s, run, WAY_BEST, err));
     return save_scores(s, run, err);
 }
 
 /* ---- variants and seeds -------------------------------------------------------------------------------------------------------- */
+
+static snellen_status check_places(const struct int_row *lengths, snellen_error *err)
+{
+    FAIL_IF(!lengths->n, SNELLEN_E_USAGE, "eval.lengths: at least one place of the text expected");
+    for (size_t i = 0; i < lengths->n; i++)
+        FAIL_IF(lengths->v[i] <= (i ? lengths->v[i - 1] : 1), SNELLEN_E_USAGE,
+                "eval.lengths: ascending places of a text expected, the first at least 2");
+    return SNELLEN_OK;
+}
 
 /* The base of the file, its `full` part if asked for, the variant's own keys, the caller's: later ones win. */
 static snellen_status read_settings(struct study *s, size_t variant, snellen_error *err)
@@ -285,9 +296,12 @@ static snellen_status read_settings(struct study *s, size_t variant, snellen_err
     TRY(settings_parse(s->file.base, strlen(s->file.base), s->file.path, keys, n, &s->settings[variant], err));
     s->n_settings++;
     bool text = is_text_study(&s->settings[variant]);
-    FAIL_IF(!*s->settings[variant].data.task && !text, SNELLEN_E_USAGE, "%s: data.task or eval.text is missing: a study scores "
-            "what a model writes, or how well it reads a text", s->file.path);
-    FAIL_IF(text && s->file.attribution, SNELLEN_E_USAGE, "%s: attribution: maps are drawn of lines of parity", s->file.path);
+    FAIL_IF(!*s->settings[variant].data.task && !text, SNELLEN_E_USAGE,
+            "%s: data.task or eval.text is missing: a study scores what a model writes, or how well it reads a text",
+            s->file.path);
+    FAIL_IF(text && s->file.attribution, SNELLEN_E_USAGE, "%s: attribution: maps are drawn of lines of parity",
+            s->file.path);
+    if (text) TRY(check_places(&s->settings[variant].eval.lengths, err));
     snellen_session_options session;
     if (text || is_long_task(&s->settings[variant])) TRY(evaluation_session(&s->settings[variant], 0, &session, err));
     FAIL_IF(s->settings[variant].seeds.n > STUDY_MAX_SEEDS, SNELLEN_E_USAGE, "%s: more than %d seeds", s->file.path,
@@ -351,35 +365,55 @@ double study_median(double *values, size_t n)
     return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-size_t study_accuracies(const struct study *s, size_t variant, enum study_way way, size_t i, double *values)
+/* NAN = nothing. */
+static double value_of(const struct study_run *run, enum study_measure measure, enum study_way way, size_t i)
+{
+    if (measure == MEASURE_MASS) return run->mass ? run->mass[i] : (double)NAN;
+    const struct study_cell *cell = run->cells[way] ? &run->cells[way][i] : NULL;
+    if (!cell || !cell->n) return (double)NAN;
+    return measure == MEASURE_NLL ? cell->nll : (double)cell->n_answer / (double)cell->n;
+}
+
+size_t study_values(const struct study *s, enum study_measure measure, size_t variant, enum study_way way, size_t i,
+                    double *values)
 {
     size_t n = 0;
-    for (size_t r = 0; r < s->n_runs; r++) {
-        const struct study_run *run = &s->runs[r];
-        if (run->variant != variant || !run->cells[way] || i >= settings_of(s, run)->eval.lengths.n) continue;
-        const struct study_cell *cell = &run->cells[way][i];
-        if (cell->n) values[n++] = (double)cell->n_answer / (double)cell->n;
+    for (size_t r = 0; r < s->n_runs && i < s->settings[variant].eval.lengths.n; r++) {
+        double value = s->runs[r].variant == variant ? value_of(&s->runs[r], measure, way, i) : (double)NAN;
+        if (!isnan(value)) values[n++] = value;
     }
     return n;
 }
 
-static void report(const struct study *s, struct strbuf *out)
+/* One line a variant and way: the median at each length, and where there are several seeds the least and the most. */
+static void report_measure(const struct study *s, enum study_measure measure, const char *what, struct strbuf *out)
 {
     double values[STUDY_MAX_SEEDS];
-    strbuf_printf(out, "%s\n%s, median over seeds (least .. most)\n", s->file.title,
-                  is_text_study(&s->settings[0]) ? "share of right tokens up to each place" : "right final answers");
+    int digits = measure == MEASURE_NLL ? 4 : 2;
+    strbuf_printf(out, "%s, median over seeds (least .. most)\n", what);
     for (size_t v = 0; v < s->n_settings; v++)
         for (int way = 0; way < WAY_COUNT; way++) {
-            if (!study_accuracies(s, v, (enum study_way)way, 0, values)) continue;
+            if (!study_values(s, measure, v, (enum study_way)way, 0, values)) continue;
             strbuf_printf(out, "  %s, %s:", s->file.variants[v].name, way_names[way]);
             for (size_t i = 0; i < s->settings[v].eval.lengths.n; i++) {
-                size_t n = study_accuracies(s, v, (enum study_way)way, i, values);
+                size_t n = study_values(s, measure, v, (enum study_way)way, i, values);
                 double median = study_median(values, n);
-                strbuf_printf(out, " %lld: %.2f", (long long)s->settings[v].eval.lengths.v[i], median);
-                if (n > 1) strbuf_printf(out, " (%.2f .. %.2f)", values[0], values[n - 1]);
+                strbuf_printf(out, " %lld: %.*f", (long long)s->settings[v].eval.lengths.v[i], digits, median);
+                if (n > 1) strbuf_printf(out, " (%.*f .. %.*f)", digits, values[0], digits, values[n - 1]);
             }
             strbuf_puts(out, "\n");
         }
+}
+
+static void report(const struct study *s, struct strbuf *out)
+{
+    strbuf_printf(out, "%s\n", s->file.title);
+    if (is_text_study(&s->settings[0])) {
+        report_measure(s, MEASURE_RIGHT, "share of right tokens from the length before to each", out);
+        report_measure(s, MEASURE_NLL, "nll of these tokens, nats", out);
+    } else {
+        report_measure(s, MEASURE_RIGHT, "right final answers", out);
+    }
     strbuf_printf(out, "report: %s/index.html\n", s->options->folder);
 }
 

@@ -55,6 +55,7 @@ struct study_run {
     size_t variant;
     int64_t seed, steps;
     double loss, seconds;
+    bool best_is_last;                    /* the weights of the best evaluation are the last ones */
     char folder[4096];
     const char *weights;                  /* the folder that has them: its own, or that of a run that was trained alike */
     struct study_cell *cells[WAY_COUNT];  /* [n_lengths]; NULL = that way there is none */
@@ -83,7 +84,11 @@ snellen_status study_maps(struct study *s, snellen_error *err);
 snellen_status study_draw(struct study *s, snellen_error *err);
 /* The median of n values; sorts them. NAN when n is 0. */
 double study_median(double *values, size_t n);
+/* What is told of a variant at a length: the share of right answers; of a text, nats a token; attribution on the right
+ * tokens, whatever the way. */
+enum study_measure { MEASURE_RIGHT, MEASURE_NLL, MEASURE_MASS };
 /* Values of a variant at length i over its runs, [STUDY_MAX_SEEDS]; returns how many. */
-size_t study_accuracies(const struct study *s, size_t variant, enum study_way way, size_t i, double *values);
+size_t study_values(const struct study *s, enum study_measure measure, size_t variant, enum study_way way, size_t i,
+                    double *values);
 
 #endif

@@ -1,5 +1,5 @@
-/* A study drawn: right answers over length, one line a variant; attribution on the right tokens over length; a table of
- * all seeds; results.json. */
+/* A study drawn: right answers over length, one line a variant; attribution on the right tokens over length, or of a text
+ * the nll; tables of all seeds; results.json. */
 #include "study/study.h"
 #include "study/training.h"
 #include "report/html.h"
@@ -19,35 +19,19 @@ struct lines {
 
 /* ---- lines ------------------------------------------------------------------------------------------------------------------- */
 
-/* What the second figure shows of a run: attribution on the right tokens, or of a text the nll; NAN = nothing. */
-static double second_value(const struct study *s, const struct study_run *run, size_t i)
-{
-    const struct study_cell *cells = run->cells[WAY_FREE];
-    if (run->mass) return run->mass[i];
-    return is_text_study(&s->settings[run->variant]) && cells && cells[i].n ? cells[i].nll : (double)NAN;
-}
-
-static size_t second_values(const struct study *s, size_t variant, size_t i, double *values)
-{
-    size_t n = 0;
-    for (size_t r = 0; r < s->n_runs; r++) {
-        double value = s->runs[r].variant == variant ? second_value(s, &s->runs[r], i) : (double)NAN;
-        if (!isnan(value)) values[n++] = value;
-    }
-    return n;
-}
-
 /* Median, least and most over the seeds at each length; nothing is added where no run has values. */
-static snellen_status add_line(struct study *s, struct lines *lines, size_t variant, int way, const char *name,
-                               snellen_error *err)
+static snellen_status add_line(struct study *s, struct lines *lines, enum study_measure measure, size_t variant,
+                               enum study_way way, snellen_error *err)
 {
     const struct int_row *lengths = &s->settings[variant].eval.lengths;
+    const char *name = s->file.variants[variant].name;
+    if (way == WAY_FORCED) name = arena_printf(&s->arena, "%s, anchors given", name);
     double values[STUDY_MAX_SEEDS], *x = arena_alloc(&s->arena, 4 * MAX(lengths->n, 1) * sizeof *x);
-    FAIL_IF(!x, SNELLEN_E_MEMORY, "figure: memory ran out");
+    FAIL_IF(!x || !name, SNELLEN_E_MEMORY, "figure: memory ran out");
     double *y = x + lengths->n, *low = y + lengths->n, *high = low + lengths->n;
     bool any = false;
     for (size_t i = 0; i < lengths->n; i++) {
-        size_t n = way < 0 ? second_values(s, variant, i, values) : study_accuracies(s, variant, (enum study_way)way, i, values);
+        size_t n = study_values(s, measure, variant, way, i, values);
         x[i] = (double)lengths->v[i];
         y[i] = study_median(values, n);
         low[i] = n ? values[0] : (double)NAN;
@@ -62,14 +46,17 @@ static snellen_status add_line(struct study *s, struct lines *lines, size_t vari
 
 static snellen_status accuracy_lines(struct study *s, struct lines *lines, snellen_error *err)
 {
-    for (size_t v = 0; v < s->n_settings; v++)
-        for (int way = 0; way <= WAY_FORCED; way++) {
-            const char *name = s->file.variants[v].name;
-            if (way == WAY_FORCED) name = arena_printf(&s->arena, "%s, anchors given", name);
-            FAIL_IF(!name, SNELLEN_E_MEMORY, "figure: memory ran out");
-            TRY(add_line(s, lines, v, way, name, err));
-        }
+    for (size_t v = 0; v < s->n_settings; v++) {
+        TRY(add_line(s, lines, MEASURE_RIGHT, v, WAY_FREE, err));
+        TRY(add_line(s, lines, MEASURE_RIGHT, v, WAY_FORCED, err));
+    }
     return SNELLEN_OK;
+}
+
+/* What the second figure shows: of a text the nll, else attribution on the right tokens. */
+static enum study_measure second_measure(const struct study *s)
+{
+    return is_text_study(&s->settings[0]) ? MEASURE_NLL : MEASURE_MASS;
 }
 
 /* ---- figures ------------------------------------------------------------------------------------------------------------------ */
@@ -91,7 +78,7 @@ static bool has_results(const struct study *s, size_t variant)
 {
     double values[STUDY_MAX_SEEDS];
     for (size_t i = 0; i < s->settings[variant].eval.lengths.n; i++)
-        if (study_accuracies(s, variant, WAY_FREE, i, values)) return true;
+        if (study_values(s, MEASURE_RIGHT, variant, WAY_FREE, i, values)) return true;
     return false;
 }
 
@@ -171,8 +158,35 @@ static snellen_status draw_mass(struct study *s, const struct lines *lines, cons
 
 static const char *const way_words[WAY_COUNT] = {"writes all", "anchors given", "best held-out loss"};
 
-/* One row a run and way: accuracy at each length, of the first variant's lengths. */
-static snellen_status all_runs(struct study *s, struct report_table *table, snellen_error *err)
+static const char *table_caption(const struct study *s, enum study_measure measure)
+{
+    if (measure == MEASURE_NLL) return "nll of every run, nats a token";
+    return is_text_study(&s->settings[0]) ? "Share of right tokens of every run" : "Right final answers of every run";
+}
+
+static const char *cell_text(struct study *s, enum study_measure measure, const struct study_cell *c)
+{
+    if (!c->n) return "-";
+    if (measure == MEASURE_NLL) return arena_printf(&s->arena, "%.4f", c->nll);
+    return arena_printf(&s->arena, "%.2f", (double)c->n_answer / (double)c->n);
+}
+
+static snellen_status fill_row(struct study *s, enum study_measure measure, const struct study_run *run, int way,
+                               size_t n_lengths, const char **row, snellen_error *err)
+{
+    row[0] = s->file.variants[run->variant].name;
+    row[1] = arena_printf(&s->arena, "%lld", (long long)run->seed);
+    row[2] = way_words[way];
+    row[3] = arena_printf(&s->arena, "%.4f", run->loss);
+    for (size_t i = 0; i < n_lengths; i++)
+        row[4 + i] = i < s->settings[run->variant].eval.lengths.n ? cell_text(s, measure, &run->cells[way][i]) : "-";
+    for (size_t i = 0; i < 4 + n_lengths; i++) FAIL_IF(!row[i], SNELLEN_E_MEMORY, "page: memory ran out");
+    return SNELLEN_OK;
+}
+
+/* One row a run and way: the measure at each length, of the first variant's lengths. */
+static snellen_status all_runs(struct study *s, enum study_measure measure, struct report_table *table,
+                               snellen_error *err)
 {
     const struct int_row *lengths = &s->settings[0].eval.lengths;
     size_t columns = lengths->n + 4, rows = 0;
@@ -181,39 +195,32 @@ static snellen_status all_runs(struct study *s, struct report_table *table, snel
     FAIL_IF(!header || !cells, SNELLEN_E_MEMORY, "page: memory ran out");
     const char *first[] = {"variant", "seed", "model", "loss"};
     memcpy(header, first, sizeof first);
-    for (size_t i = 0; i < lengths->n; i++) header[4 + i] = arena_printf(&s->arena, "%lld", (long long)lengths->v[i]);
+    for (size_t i = 0; i < lengths->n; i++) {
+        header[4 + i] = arena_printf(&s->arena, "%lld", (long long)lengths->v[i]);
+        FAIL_IF(!header[4 + i], SNELLEN_E_MEMORY, "page: memory ran out");
+    }
     for (size_t r = 0; r < s->n_runs; r++)
-        for (int way = 0; way < WAY_COUNT; way++) {
-            const struct study_run *run = &s->runs[r];
-            if (!run->cells[way]) continue;
-            const char **row = cells + columns * rows++;
-            row[0] = s->file.variants[run->variant].name;
-            row[1] = arena_printf(&s->arena, "%lld", (long long)run->seed);
-            row[2] = way_words[way];
-            row[3] = arena_printf(&s->arena, "%.4f", run->loss);
-            for (size_t i = 0; i < lengths->n; i++) {
-                const struct study_cell *c = i < s->settings[run->variant].eval.lengths.n ? &run->cells[way][i] : NULL;
-                row[4 + i] = c && c->n ? arena_printf(&s->arena, "%.2f", (double)c->n_answer / (double)c->n) : "-";
-            }
-            for (size_t i = 0; i < columns; i++) FAIL_IF(!row[i], SNELLEN_E_MEMORY, "page: memory ran out");
-        }
-    *table = (struct report_table){.caption = is_text_study(&s->settings[0]) ? "Share of right tokens of every run"
-                                                                             : "Right final answers of every run", .header = header, .cells = cells,
+        for (int way = 0; way < WAY_COUNT; way++)
+            if (s->runs[r].cells[way])
+                TRY(fill_row(s, measure, &s->runs[r], way, lengths->n, cells + columns * rows++, err));
+    *table = (struct report_table){.caption = table_caption(s, measure), .header = header, .cells = cells,
                                    .n_columns = columns, .n_rows = rows};
     return SNELLEN_OK;
 }
 
-static json_t *point_json(const struct study *s, size_t v, int way, size_t i)
+static json_t *point_json(const struct study *s, size_t v, enum study_way way, size_t i)
 {
     double values[STUDY_MAX_SEEDS];
-    size_t n = study_accuracies(s, v, (enum study_way)way, i, values);
+    size_t n = study_values(s, MEASURE_RIGHT, v, way, i, values);
     if (!n) return NULL;
     double median = study_median(values, n);
-    json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f}", "variant", s->file.variants[v].name, "model", way_words[way],
-                          "length", (json_int_t)s->settings[v].eval.lengths.v[i], "seeds", (json_int_t)n, "median", median,
-                          "least", values[0], "most", values[n - 1]);
-    if (o && is_text_study(&s->settings[v]) && way == WAY_FREE && (n = second_values(s, v, i, values)))
+    json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f}", "variant", s->file.variants[v].name, "model",
+                          way_words[way], "length", (json_int_t)s->settings[v].eval.lengths.v[i], "seeds", (json_int_t)n,
+                          "median", median, "least", values[0], "most", values[n - 1]);
+    if (o && is_text_study(&s->settings[v])) {
+        n = study_values(s, MEASURE_NLL, v, way, i, values);
         json_object_set_new(o, "nll", json_real(study_median(values, n)));
+    }
     return o;
 }
 
@@ -223,7 +230,7 @@ static snellen_status write_results(const struct study *s, snellen_error *err)
     for (size_t v = 0; points && v < s->n_settings; v++)
         for (int way = 0; way < WAY_COUNT; way++)
             for (size_t i = 0; i < s->settings[v].eval.lengths.n; i++) {
-                json_t *point = point_json(s, v, way, i);
+                json_t *point = point_json(s, v, (enum study_way)way, i);
                 if (point) json_array_append_new(points, point);
             }
     json_t *o = points ? json_pack("{s:s, s:s, s:s, s:o}", "study", s->file.name, "version", snellen_version(), "command",
@@ -239,30 +246,38 @@ static snellen_status write_results(const struct study *s, snellen_error *err)
 
 /* ---- the page -------------------------------------------------------------------------------------------------------------------- */
 
+/* What the variant says at its last length, of the n > 0 values there. */
+static snellen_status finding_of(struct study *s, size_t v, double *values, size_t n, struct report_finding *finding,
+                                 snellen_error *err)
+{
+    const struct int_row *lengths = &s->settings[v].eval.lengths;
+    const char *name = s->file.variants[v].name, *plural = n == 1 ? "" : "s", *text;
+    long long length = (long long)lengths->v[lengths->n - 1];
+    double median = study_median(values, n), least = values[0], most = values[n - 1];
+    if (is_text_study(&s->settings[v])) {
+        n = study_values(s, MEASURE_NLL, v, WAY_FREE, lengths->n - 1, values);
+        text = arena_printf(&s->arena, "%s: of the tokens from the %lldth to the %lldth %.1f %% are right, nll %.3f (median "
+                            "of %zu seed%s).", name, lengths->n > 1 ? (long long)lengths->v[lengths->n - 2] : 1ll, length,
+                            100 * median, study_median(values, n), n, plural);
+        *finding = (struct report_finding){REPORT_PLAIN, text, "nll"};
+    } else {
+        text = arena_printf(&s->arena, "%s: at length %lld %.0f %% of the final answers are right (median of %zu seed%s, "
+                            "%.0f .. %.0f %%).", name, length, 100 * median, n, plural, 100 * least, 100 * most);
+        *finding = (struct report_finding){median >= 0.95 ? REPORT_GOOD : median >= 0.75 ? REPORT_WARN : REPORT_BAD,
+                                           text, "accuracy"};
+    }
+    FAIL_IF(!text, SNELLEN_E_MEMORY, "page: memory ran out");
+    return SNELLEN_OK;
+}
+
 static snellen_status findings_of(struct study *s, struct report_finding *findings, size_t *n, snellen_error *err)
 {
     double values[STUDY_MAX_SEEDS];
     *n = 0;
     for (size_t v = 0; v < s->n_settings; v++) {
-        const struct int_row *lengths = &s->settings[v].eval.lengths;
-        size_t n_seeds = lengths->n ? study_accuracies(s, v, WAY_FREE, lengths->n - 1, values) : 0;
-        if (!n_seeds) continue;
-        double median = study_median(values, n_seeds);
-        if (is_text_study(&s->settings[v])) {
-            const char *read = arena_printf(&s->arena, "%s: of the tokens up to the %lldth %.1f %% are right (median of %zu "
-                                            "seed%s).", s->file.variants[v].name, (long long)lengths->v[lengths->n - 1],
-                                            100 * median, n_seeds, n_seeds == 1 ? "" : "s");
-            FAIL_IF(!read, SNELLEN_E_MEMORY, "page: memory ran out");
-            findings[(*n)++] = (struct report_finding){REPORT_PLAIN, read, "nll"};
-            continue;
-        }
-        const char *text = arena_printf(&s->arena, "%s: at length %lld %.0f %% of the final answers are right (median of %zu "
-                                        "seed%s, %.0f .. %.0f %%).", s->file.variants[v].name,
-                                        (long long)lengths->v[lengths->n - 1], 100 * median, n_seeds,
-                                        n_seeds == 1 ? "" : "s", 100 * values[0], 100 * values[n_seeds - 1]);
-        FAIL_IF(!text, SNELLEN_E_MEMORY, "page: memory ran out");
-        findings[(*n)++] = (struct report_finding){median >= 0.95 ? REPORT_GOOD : median >= 0.75 ? REPORT_WARN : REPORT_BAD,
-                                                   text, "accuracy"};
+        size_t n_lengths = s->settings[v].eval.lengths.n;
+        size_t n_seeds = n_lengths ? study_values(s, MEASURE_RIGHT, v, WAY_FREE, n_lengths - 1, values) : 0;
+        if (n_seeds) TRY(finding_of(s, v, values, n_seeds, &findings[(*n)++], err));
     }
     return SNELLEN_OK;
 }
@@ -275,19 +290,22 @@ snellen_status study_draw(struct study *s, snellen_error *err)
     const struct plot_figure *list[] = {&figures[0], &figures[1]};
     const struct rules rules = rules_of(s);
     struct report_finding findings[STUDY_MAX_VARIANTS];
-    struct report_table table;
+    struct report_table tables[2];
     char path[4200];
     size_t n_findings;
     TRY(accuracy_lines(s, lines, err));
-    for (size_t v = 0; v < s->n_settings; v++) TRY(add_line(s, second, v, -1, s->file.variants[v].name, err));
+    enum study_measure measure = second_measure(s);
+    bool text = measure == MEASURE_NLL;
+    for (size_t v = 0; v < s->n_settings; v++) TRY(add_line(s, second, measure, v, WAY_FREE, err));
     TRY(draw_accuracy(s, lines, &rules, &figures[0], err));
-    bool text = is_text_study(&s->settings[0]);
     if (second->n) TRY((text ? draw_nll : draw_mass)(s, second, &rules, &figures[1], err));
-    TRY(all_runs(s, &table, err));
+    TRY(all_runs(s, MEASURE_RIGHT, &tables[0], err));
+    if (text) TRY(all_runs(s, MEASURE_NLL, &tables[1], err));
     TRY(findings_of(s, findings, &n_findings, err));
     TRY(write_results(s, err));
     const struct report_section section = {.heading = "Over length", .lead = s->file.about, .figures = list,
-                                           .n_figures = second->n ? 2 : 1, .tables = &table, .n_tables = 1};
+                                           .n_figures = second->n ? 2 : 1, .tables = tables,
+                                           .n_tables = text ? 2 : 1};
     const struct report_fact footer[] = {{"version", snellen_version()},
                                          {"command", s->options->command ? s->options->command : ""}};
     const struct report_page page = {

@@ -26,12 +26,8 @@ struct reading {
 static snellen_status read_tokens(struct reading *r, snellen_error *err)
 {
     const char *path = r->settings->eval.text;
-    const struct int_row *lengths = &r->settings->eval.lengths;
     char *text;
     size_t n;
-    for (size_t i = 0; i < lengths->n; i++)
-        FAIL_IF(lengths->v[i] <= (i ? lengths->v[i - 1] : 1), SNELLEN_E_USAGE,
-                "eval.lengths: ascending places of a text expected");
     TRY(file_read(path, MOST_BYTES, &text, &n, err));
     snellen_status status = snellen_tokenize(r->model, text, n, 0, &r->tokens, &r->n, err);
     mem_free(text);
@@ -92,7 +88,7 @@ snellen_status study_read_text(const struct study *s, const struct settings *set
 {
     const struct int_row *lengths = &settings->eval.lengths;
     struct reading r = {.study = s, .settings = settings, .model = model, .cells = cells,
-                        .longest = lengths->n ? lengths->v[lengths->n - 1] : 0};
+                        .longest = lengths->v[lengths->n - 1]};
     for (size_t i = 0; i < lengths->n; i++) cells[i] = (struct study_cell){.length = lengths->v[i]};
     snellen_status status = read_tokens(&r, err);
     if (!status) status = read_all(&r, err);

@@ -275,11 +275,77 @@ static void test_rmt_is_full_attention_between_memory_rows(void **state)
     snellen_model_free(model);
 }
 
-/* ---- states -------------------------------------------------------------------------------------------------------------- */
+/* ---- perplexity -------------------------------------------------------------------------------------------------- */
 
 static const snellen_memory_kind all_kinds[] = {SNELLEN_MEMORY_FULL, SNELLEN_MEMORY_SWA, SNELLEN_MEMORY_SINK,
                                                 SNELLEN_MEMORY_BSWA, SNELLEN_MEMORY_XL, SNELLEN_MEMORY_FAM,
                                                 SNELLEN_MEMORY_RMT};
+
+static int32_t likeliest(const float *logits)
+{
+    int32_t best = 0;
+    for (int32_t k = 1; k < VOCAB; k++)
+        if (logits[k] > logits[best]) best = k;
+    return best;
+}
+
+static double nll_of(const float *logits, int32_t token)
+{
+    double sum = 0, top = (double)logits[likeliest(logits)];
+    for (int k = 0; k < VOCAB; k++) sum += exp((double)logits[k] - top);
+    return top + log(sum) - (double)logits[token];
+}
+
+/* What the logits say of each token, by position, read one by one; every third token becomes the likeliest one. */
+static void read_one_by_one(snellen_session *s, int32_t *tokens, snellen_perplexity_result *sums)
+{
+    *sums = (snellen_perplexity_result){0};
+    for (int i = 0, bucket = 0; i < N; i++) {
+        const float *logits = snellen_session_logits(s);
+        if (i >= 2 << bucket) bucket++;
+        if (logits) {
+            if (i % 3 == 0) tokens[i] = likeliest(logits);
+            sums->position_count[bucket]++;
+            sums->position_right[bucket] += tokens[i] == likeliest(logits);
+            sums->position_nll[bucket] += nll_of(logits, tokens[i]);
+        }
+        MUST(snellen_session_feed(s, tokens + i, 1, NULL, err));
+    }
+}
+
+static void test_perplexity_is_that_of_the_logits(void **state)
+{
+    (void)state;
+    int32_t tokens[N];
+    golden_tokens(tokens);
+    snellen_model *model = load(SNELLEN_FAM_LAST);
+    for (size_t i = 0; i < COUNT_OF(all_kinds); i++) {
+        const snellen_perplexity_options o = {.session = options_of(all_kinds[i], 1)};
+        snellen_session *s;
+        snellen_perplexity *ppl;
+        snellen_perplexity_result expected, found;
+        uint64_t right = 0;
+        MUST(snellen_session_new(model, &o.session, &s, err));
+        read_one_by_one(s, tokens, &expected);
+        snellen_session_free(s);
+        MUST(snellen_perplexity_new(model, &o, &ppl, err));
+        for (size_t at = 0; at < N; at += 7) MUST(snellen_perplexity_feed(ppl, tokens + at, MIN(7, N - at), NULL, err));
+        snellen_perplexity_get(ppl, &found);
+        snellen_perplexity_free(ppl);
+        for (int k = 0; k < SNELLEN_PPL_BUCKETS; k++) {
+            assert_int_equal(found.position_count[k], expected.position_count[k]);
+            assert_int_equal(found.position_right[k], expected.position_right[k]);
+            assert_true(fabs(found.position_nll[k] - expected.position_nll[k]) < 1e-3);
+            right += expected.position_right[k];
+        }
+        assert_int_equal(found.n_right, right);
+        assert_true(right >= N / 3 - 1 && right < N - 1);
+    }
+    snellen_model_free(model);
+}
+
+/* ---- states -------------------------------------------------------------------------------------------------------------- */
+
 static const char *const state_file = "blocks-test.state";
 
 static void test_restored_is_uninterrupted(void **state)
@@ -489,6 +555,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_any_chunk_gives_the_same_logits),
         cmocka_unit_test(test_fam_remembers_what_bswa_forgets),
         cmocka_unit_test(test_rmt_is_full_attention_between_memory_rows),
+        cmocka_unit_test(test_perplexity_is_that_of_the_logits),
         cmocka_unit_test(test_restored_is_uninterrupted),
         cmocka_unit_test(test_states_that_do_not_fit_are_told),
         cmocka_unit_test(test_states_cut_or_changed_are_refused),
