@@ -35,8 +35,9 @@ static void check_sample(const struct sample *s, bool cut)
 
 static bool same_sample(const struct sample *a, const struct sample *b)
 {
-    return a->n == b->n && !memcmp(a->tokens, b->tokens, a->n * sizeof *a->tokens) &&
-           !memcmp(a->weights, b->weights, a->n * sizeof *a->weights);
+    bool same = a->n == b->n;
+    for (size_t i = 0; same && i < a->n; i++) same = a->tokens[i] == b->tokens[i] && a->weights[i] == b->weights[i];
+    return same;
 }
 
 /* Some samples; then the last of them again, from where the source stood before it. */
