@@ -106,7 +106,7 @@ static const char *count_text(struct study *s)
     return arena_printf(&s->arena, "Median of %zu seed%s, band from the least to the most; %lld %s", seeds,
                         seeds == 1 ? "" : "s", (long long)first->eval.lines,
                         is_text_study(first)
-                            ? "stretches of a text that was not trained on, read as streams, by the place in the stretch."
+                            ? "stretches of a text that was not trained on, read as streams, by the place in each."
                             : "lines a length, none of them trained on, written by the model symbol by symbol.");
 }
 
