@@ -333,9 +333,10 @@ const struct verb verb_perplexity = {
     .works = true,
     .usage = "MODEL -f FILE [--context N] [options]",
     .about = "Full memory reads windows as long as the model's context and scores every token but a window's first; "
-             "the other memories read one endless stream. Position counts tokens in the window or stream; distance counts "
-             "back to the same token's last occurrence, so it shows how far the model makes use of what it has seen. "
-             "Right are the tokens that the model held for the likeliest: over a book, how well it goes on with it.",
+             "the other memories read one endless stream. Position counts tokens in the window or stream; distance "
+             "counts back to the same token's last occurrence, so it shows how far the model makes use of what it has "
+             "seen. Right are the tokens that the model held for the likeliest: over a book, how well it goes on with "
+             "it.",
     .args = "MODEL",
     .min_args = 1,
     .max_args = 1,

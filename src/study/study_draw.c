@@ -1,5 +1,5 @@
-/* A study drawn: right answers over length, one line a variant; attribution on the right tokens over length, or of a text
- * the nll; tables of all seeds; results.json. */
+/* A study drawn: right answers over length, one line a variant; attribution on the right tokens over length, or of a
+ * text the nll; tables of all seeds; results.json. */
 #include "study/study.h"
 #include "study/training.h"
 #include "report/html.h"
@@ -61,8 +61,8 @@ static enum study_measure second_measure(const struct study *s)
 
 /* ---- figures ------------------------------------------------------------------------------------------------------------------ */
 
-/* Lines across a figure: where the training lengths end (all variants have the same in the studies of the papers), and how
- * far the widest window of a layer reaches. */
+/* Lines across a figure: where the training lengths end (all variants have the same in the studies of the papers), and
+ * how far the widest window of a layer reaches. */
 struct rules {
     struct plot_rule list[2];
     size_t n;
@@ -103,13 +103,11 @@ static const char *count_text(struct study *s)
     const struct settings *first = &s->settings[0];
     size_t seeds = 0;
     for (size_t v = 0; v < s->n_settings; v++) seeds = MAX(seeds, s->settings[v].seeds.n);
-    if (is_text_study(first))
-        return arena_printf(&s->arena, "Median of %zu seed%s, band from the least to the most; %lld stretches of a text that was "
-                            "not trained on, read as streams, by the place in the stretch.", seeds, seeds == 1 ? "" : "s",
-                            (long long)first->eval.lines);
-    return arena_printf(&s->arena, "Median of %zu seed%s, band from the least to the most; %lld lines a length, none of them "
-                        "trained on, written by the model symbol by symbol.", seeds, seeds == 1 ? "" : "s",
-                        (long long)first->eval.lines);
+    return arena_printf(&s->arena, "Median of %zu seed%s, band from the least to the most; %lld %s", seeds,
+                        seeds == 1 ? "" : "s", (long long)first->eval.lines,
+                        is_text_study(first)
+                            ? "stretches of a text that was not trained on, read as streams, by the place in each."
+                            : "lines a length, none of them trained on, written by the model symbol by symbol.");
 }
 
 static snellen_status draw_accuracy(struct study *s, const struct lines *lines, const struct rules *rules,
@@ -134,8 +132,8 @@ static snellen_status draw_accuracy(struct study *s, const struct lines *lines, 
 static snellen_status draw_nll(struct study *s, const struct lines *lines, const struct rules *rules,
                                struct plot_figure *f, snellen_error *err)
 {
-    *f = (struct plot_figure){.id = "nll", .title = "How well the text is predicted", .caption = count_text(s), .alt = "",
-                              .command = s->options->command ? s->options->command : "",
+    *f = (struct plot_figure){.id = "nll", .title = "How well the text is predicted", .caption = count_text(s),
+                              .alt = "", .command = s->options->command ? s->options->command : "",
                               .x = {.label = "tokens read", .scale = PLOT_LOG}, .y = {.label = "nll, nats a token"},
                               .series = lines->series, .n_series = lines->n, .rules = rules->list, .n_rules = rules->n};
     FAIL_IF(!f->caption, SNELLEN_E_MEMORY, "figure: memory ran out");
@@ -146,8 +144,8 @@ static snellen_status draw_mass(struct study *s, const struct lines *lines, cons
                                 struct plot_figure *f, snellen_error *err)
 {
     *f = (struct plot_figure){.id = "mass", .title = "Attribution on the two right tokens",
-                              .caption = "Share of gradient x input, mean over the outputs of a line, that lies on the bit and "
-                                         "on the last parity; 1 is ideal.", .alt = "",
+                              .caption = "Share of gradient x input, mean over the outputs of a line, that lies on the "
+                                         "bit and on the last parity; 1 is ideal.", .alt = "",
                               .command = s->options->command ? s->options->command : "",
                               .x = {.label = "length"}, .y = {.label = "share of the mass", .low = 0, .high = 1},
                               .series = lines->series, .n_series = lines->n, .rules = rules->list, .n_rules = rules->n};
@@ -215,8 +213,8 @@ static json_t *point_json(const struct study *s, size_t v, enum study_way way, s
     if (!n) return NULL;
     double median = study_median(values, n);
     json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f}", "variant", s->file.variants[v].name, "model",
-                          way_words[way], "length", (json_int_t)s->settings[v].eval.lengths.v[i], "seeds", (json_int_t)n,
-                          "median", median, "least", values[0], "most", values[n - 1]);
+                          way_words[way], "length", (json_int_t)s->settings[v].eval.lengths.v[i], "seeds",
+                          (json_int_t)n, "median", median, "least", values[0], "most", values[n - 1]);
     if (o && is_text_study(&s->settings[v])) {
         n = study_values(s, MEASURE_NLL, v, way, i, values);
         json_object_set_new(o, "nll", json_real(study_median(values, n)));
@@ -233,8 +231,9 @@ static snellen_status write_results(const struct study *s, snellen_error *err)
                 json_t *point = point_json(s, v, (enum study_way)way, i);
                 if (point) json_array_append_new(points, point);
             }
-    json_t *o = points ? json_pack("{s:s, s:s, s:s, s:o}", "study", s->file.name, "version", snellen_version(), "command",
-                                   s->options->command ? s->options->command : "", "answers", points) : NULL;
+    const char *command = s->options->command ? s->options->command : "";
+    json_t *o = points ? json_pack("{s:s, s:s, s:s, s:o}", "study", s->file.name, "version", snellen_version(),
+                                   "command", command, "answers", points) : NULL;
     char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL, path[4200];
     snprintf(path, sizeof path, "%s/results.json", s->options->folder);
     snellen_status status = text ? file_write_atomic(path, text, strlen(text), err)
@@ -255,14 +254,15 @@ static snellen_status finding_of(struct study *s, size_t v, double *values, size
     long long length = (long long)lengths->v[lengths->n - 1];
     double median = study_median(values, n), least = values[0], most = values[n - 1];
     if (is_text_study(&s->settings[v])) {
+        long long first = lengths->n > 1 ? (long long)lengths->v[lengths->n - 2] + 1 : 2;
         n = study_values(s, MEASURE_NLL, v, WAY_FREE, lengths->n - 1, values);
-        text = arena_printf(&s->arena, "%s: of the tokens from the %lldth to the %lldth %.1f %% are right, nll %.3f (median "
-                            "of %zu seed%s).", name, lengths->n > 1 ? (long long)lengths->v[lengths->n - 2] : 1ll, length,
-                            100 * median, study_median(values, n), n, plural);
+        text = arena_printf(&s->arena, "%s: of tokens %lld to %lld of a stretch %.1f %% are right, nll %.3f "
+                            "(median of %zu seed%s).", name, first, length, 100 * median, study_median(values, n), n,
+                            plural);
         *finding = (struct report_finding){REPORT_PLAIN, text, "nll"};
     } else {
-        text = arena_printf(&s->arena, "%s: at length %lld %.0f %% of the final answers are right (median of %zu seed%s, "
-                            "%.0f .. %.0f %%).", name, length, 100 * median, n, plural, 100 * least, 100 * most);
+        text = arena_printf(&s->arena, "%s: at length %lld %.0f %% of the final answers are right (median of %zu "
+                            "seed%s, %.0f .. %.0f %%).", name, length, 100 * median, n, plural, 100 * least, 100 * most);
         *finding = (struct report_finding){median >= 0.95 ? REPORT_GOOD : median >= 0.75 ? REPORT_WARN : REPORT_BAD,
                                            text, "accuracy"};
     }

@@ -32,8 +32,8 @@ static snellen_status read_tokens(struct reading *r, snellen_error *err)
     snellen_status status = snellen_tokenize(r->model, text, n, 0, &r->tokens, &r->n, err);
     mem_free(text);
     TRY(status);
-    FAIL_IF(r->n < (size_t)r->longest, SNELLEN_E_USAGE, "%s: %zu tokens, the longest of eval.lengths is %lld", path, r->n,
-            (long long)r->longest);
+    FAIL_IF(r->n < (size_t)r->longest, SNELLEN_E_USAGE, "%s: %zu tokens, the longest of eval.lengths is %lld", path,
+            r->n, (long long)r->longest);
     return SNELLEN_OK;
 }
 
