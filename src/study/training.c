@@ -169,6 +169,26 @@ static snellen_status embedding_size(const snellen_model *model, double *size, s
     return SNELLEN_OK;
 }
 
+/* Training with full attention would throw the model's memory away: nobody asks for that by saying nothing. */
+static snellen_status refuse_full(const struct settings *s, const snellen_model_memory *own, snellen_error *err)
+{
+    char keys[96] = "";
+    size_t n = 0;
+    const struct {
+        const char *name;
+        int64_t value;
+        bool counts;
+    } list[] = {{"window", own->window, own->window > 0},
+                {"block", own->block, own->block > 0},
+                {"segments", own->segments, own->block > 0 && own->kind != SNELLEN_MEMORY_RMT},
+                {"fam", own->fam, own->fam > 0}};
+    for (size_t i = 0; i < COUNT_OF(list); i++)
+        if (list[i].counts)
+            n += (size_t)snprintf(keys + n, sizeof keys - n, ", %s: %lld", list[i].name, (long long)list[i].value);
+    FAIL(SNELLEN_E_USAGE, "%s has a memory of its own, which training with full attention would throw away; train with it: "
+         "memory: {kind: %s%s}", *s->model.from ? s->model.from : s->model.start, snellen_memory_name(own->kind), keys);
+}
+
 /* The model's own memory is the one that it is trained with; one with rows that it has no prompt for begins with random
  * ones of the size of embeddings. */
 static snellen_status set_memory(struct training *t, const struct grad_options *o, snellen_error *err)
@@ -178,6 +198,7 @@ static snellen_status set_memory(struct training *t, const struct grad_options *
     snellen_model_memory memory = {.block = s->memory.block, .segments = o->segments, .window = s->memory.window, .fam = o->fam,
                                    .fam_blocks = o->fam ? o->fam_blocks : 0, .fam_positions = o->fam_positions};
     TRY(snellen_memory_parse(s->memory.kind, &memory.kind, err));
+    if (memory.kind == SNELLEN_MEMORY_FULL && own->kind != SNELLEN_MEMORY_FULL) return refuse_full(s, own, err);
     if (!o->fam) return snellen_model_set_memory(t->model, &memory, err);
     memory.prompt_rows = o->fam * (!strcmp(s->memory.start, "prefix") ? t->model->desc.n_layers : 1);
     int64_t n = memory.prompt_rows * t->model->desc.d_model;
