@@ -1029,7 +1029,7 @@ typedef struct snellen_study_options {
     size_t n_overrides;
     const char *folder;             /* of the study: a folder for each variant and seed, figures, index.html, results.json */
     bool full;                      /* with the keys under `full` of the file */
-    const char *only;               /* one variant alone; NULL = all */
+    const char *only;               /* variants, separated by commas, and what they go on from; NULL = all */
     int n_threads;                  /* 0 = snellen_default_threads() */
     const char *database, *command; /* as in snellen_train_options */
 } snellen_study_options;

@@ -63,7 +63,7 @@ static int run(int argc, char **argv)
         OPT_TEXT('o', "out", "DIR", &o.folder, "folder of the study; one that holds parts of it is gone on with",
                  .shown = "runs/NAME"),
         OPT_FLAG(0, "full", &o.full, "the longer form: more steps and seeds, hours instead of tens of minutes"),
-        OPT_TEXT(0, "only", "VARIANT", &o.only, "one line of the figure alone", .shown = "all"),
+        OPT_TEXT(0, "only", "VARIANTS", &o.only, "lines of the figure, separated by commas, and what they go on from", .shown = "all"),
         OPT_TEXT(0, "db", "FILE", &o.database, "database that keeps the runs; '' for none", .shown = "the one of `snellen runs`"),
         OPT_INT(0, "threads", "N", &threads, 1, 1024, "threads; the results do not depend on it",
                 .shown = "the cores this process may use"),

@@ -309,25 +309,54 @@ static snellen_status read_settings(struct study *s, size_t variant, snellen_err
     return SNELLEN_OK;
 }
 
+/* Is `name` the first of `names`, which commas separate? */
+static bool is_first(const char *name, const char *names)
+{
+    size_t n = strcspn(names, ",");
+    return strlen(name) == n && !strncmp(name, names, n);
+}
+
+static const char *next_name(const char *names)
+{
+    const char *comma = strchr(names, ',');
+    return comma ? comma + 1 : NULL;
+}
+
+static bool is_among(const char *name, const char *names)
+{
+    for (; names; names = next_name(names))
+        if (is_first(name, names)) return true;
+    return false;
+}
+
 /* Asked for, or what another one that is goes on with. */
 static bool is_wanted(const struct study *s, size_t variant)
 {
     const char *name = s->file.variants[variant].name;
-    if (!s->options->only || !strcmp(s->options->only, name)) return true;
+    if (!s->options->only || is_among(name, s->options->only)) return true;
     for (size_t v = variant + 1; v < s->file.n_variants; v++)
         if (!strcmp(s->file.variants[v].after, name) && is_wanted(s, v)) return true;
     return false;
 }
 
+static snellen_status check_only(const struct study *s, snellen_error *err)
+{
+    for (const char *names = s->options->only; names; names = next_name(names)) {
+        bool known = false;
+        for (size_t v = 0; v < s->file.n_variants; v++) known |= is_first(s->file.variants[v].name, names);
+        FAIL_IF(!known, SNELLEN_E_USAGE, "%s: there is no variant '%.*s'", s->file.path,
+                (int)MIN(strcspn(names, ","), 256), names);
+    }
+    return SNELLEN_OK;
+}
+
 static snellen_status list_runs(struct study *s, snellen_error *err)
 {
-    bool any = false;
+    TRY(check_only(s, err));
     for (size_t v = 0; v < s->file.n_variants; v++) {
         TRY(read_settings(s, v, err));
-        any |= is_wanted(s, v);
         s->runs_room += s->settings[v].seeds.n;
     }
-    FAIL_IF(!any, SNELLEN_E_USAGE, "%s: there is no variant '%s'", s->file.path, s->options->only);
     s->runs = arena_alloc(&s->arena, MAX(s->runs_room, 1) * sizeof *s->runs);
     FAIL_IF(!s->runs, SNELLEN_E_MEMORY, "study: memory ran out");
     return SNELLEN_OK;
