@@ -937,6 +937,45 @@ SNELLEN_API void snellen_attribution_free(snellen_attribution *result);
 SNELLEN_API double snellen_attribution_mass(const snellen_attribution *result, int64_t row, const int64_t *right,
                                             size_t n_right);
 
+/* ---- rewriting a prompt: cures for a text of one's own ------------------------------------------------------------------- */
+
+/* What helps a model to keep the thread can be done to any text, and undone in the answer:
+ *
+ *   groups  runs of more than `longer` digits get `separator` after every `every`-th one (arXiv 2406.04267, its commas)
+ *   names   items of a list, lines that begin with -, *, +, 1. or 1), get a random word in brackets, no word twice:
+ *           something to look them up by (arXiv 2408.05506, its mnemonics). At most 240 items of a text
+ *   fives   a word that stands ten times and more in a row, with the same signs between (1 + 1 + .., car car ..), gets
+ *           brackets around every five: (1 + 1 + 1 + 1 + 1) + (1 + ..
+ *   steps   "Let's think step by step, showing me your reasoning." at the end (arXiv 2406.04267)
+ *
+ * Bytes that no cure is for stay as they are. Same text, options and seed: same bytes. */
+typedef struct snellen_rewrite_options {
+    const char *cures;      /* of the above, separated by commas; default "groups,names,fives" */
+    const char *separator;  /* 1 to 16 bytes without digits; default "," */
+    int64_t every;          /* 1 to 1000, default 3, from the left as in the paper */
+    int64_t longer;         /* 1 to 1000000, default 6 */
+    uint64_t seed;          /* of the names; default 1 */
+} snellen_rewrite_options;
+SNELLEN_API snellen_rewrite_options snellen_rewrite_options_default(void);
+
+typedef struct snellen_rewritten {
+    char *text;             /* [n], and a NUL behind it */
+    size_t n;
+    char *notes;            /* what snellen_rewrite_undo() needs: a JSON object, NUL-terminated */
+    int64_t n_groups, n_names, n_fives, n_steps;  /* places where each cure changed the text */
+} snellen_rewritten;
+
+/* text [n], at most 2^30 bytes. *out is handed over, free it with snellen_rewritten_free(). SNELLEN_E_USAGE for an unknown
+ * cure or a value out of its range. */
+SNELLEN_API snellen_status snellen_rewrite(const char *text, size_t n, const snellen_rewrite_options *options,
+                                           snellen_rewritten **out, snellen_error *err);
+SNELLEN_API void snellen_rewritten_free(snellen_rewritten *rewritten);
+/* An answer [n] to the rewritten text, in the words of the text before: separators between groups of digits go, and "[word]"
+ * becomes its item, or goes where the item follows it. *text [*n_text], NUL behind, is handed over: snellen_free().
+ * SNELLEN_E_FORMAT where the notes are not those of a rewriting. */
+SNELLEN_API snellen_status snellen_rewrite_undo(const char *notes, const char *answer, size_t n, char **text,
+                                                size_t *n_text, snellen_error *err);
+
 /* ---- checkup: the eye exam ----------------------------------------------------------------------------------------------- */
 
 /* Copying, counting and representational collapse with their cures, as one run: a report folder with index.html, a PNG,

@@ -20,6 +20,7 @@
     VERB(run)                                                                                                          \
     VERB(logits)                                                                                                       \
     VERB(perplexity)                                                                                                   \
+    VERB(rewrite)                                                                                                      \
     VERB(checkup)                                                                                                      \
     VERB(probe)                                                                                                        \
     VERB(train)                                                                                                        \
