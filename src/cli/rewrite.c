@@ -98,7 +98,7 @@ static int run(int argc, char **argv)
 
 const struct verb verb_rewrite = {
     .name = "rewrite",
-    .summary = "cure a prompt: groups of digits, names for items, repetitions in fives; and the way back",
+    .summary = "cure a prompt: digits in groups, names for list items; and the way back",
     .run = run,
     .usage = "[-p TEXT | -f FILE] [options]",
     .about = "Models lose count in long runs of the same and find things by what they are, not by where they stand. These "
