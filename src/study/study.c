@@ -2,6 +2,7 @@
  * a folder holds already is taken from there: scores.json of a run that is finished, else its checkpoint. */
 #include "study/study.h"
 #include "study/training.h"
+#include "tasks/symbols.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -32,11 +33,21 @@ static json_t *cells_json(const struct study_cell *cells, size_t n)
     return list;
 }
 
+static json_t *asking(const struct settings *settings)
+{
+    struct strbuf text = {0};
+    settings_write_asking(settings, &text);
+    json_t *o = text.failed ? NULL : json_string(text.text);
+    strbuf_free(&text);
+    return o;
+}
+
 static json_t *run_json(const struct study *s, const struct study_run *run)
 {
     size_t n = settings_of(s, run)->eval.lengths.n;
-    json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:f}", "variant", s->file.variants[run->variant].name, "seed",
-                          (json_int_t)run->seed, "steps", (json_int_t)run->steps, "loss", run->loss, "seconds", run->seconds);
+    json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:f, s:o}", "variant", s->file.variants[run->variant].name, "seed",
+                          (json_int_t)run->seed, "steps", (json_int_t)run->steps, "loss", run->loss, "seconds", run->seconds,
+                          "asked", asking(settings_of(s, run)));
     for (int way = 0; o && way < WAY_COUNT; way++)
         if (run->cells[way]) json_object_set_new(o, way_names[way], cells_json(run->cells[way], n));
     return o;
@@ -85,7 +96,7 @@ static bool read_cells(const struct settings *settings, const json_t *list, stru
     return true;
 }
 
-/* The scores of a finished run with the same lengths and steps; *found = false when there are none. */
+/* The scores of a finished run of as many steps that was asked alike; *found = false when there are none. */
 static snellen_status load_scores(struct study *s, struct study_run *run, bool *found, snellen_error *err)
 {
     char path[4200];
@@ -93,8 +104,10 @@ static snellen_status load_scores(struct study *s, struct study_run *run, bool *
     const struct settings *settings = settings_of(s, run);
     scores_path(run, path);
     *found = false;
-    json_t *o = json_load_file(path, 0, NULL);
-    if (!o || json_unpack(o, "{s:I, s:F, s:F}", "steps", &steps, "loss", &run->loss, "seconds", &run->seconds) ||
+    json_t *o = json_load_file(path, 0, NULL), *asked = asking(settings);
+    bool alike = o && asked && json_equal(asked, json_object_get(o, "asked"));
+    json_decref(asked);
+    if (!alike || json_unpack(o, "{s:I, s:F, s:F}", "steps", &steps, "loss", &run->loss, "seconds", &run->seconds) ||
         (steps != settings->train.steps && settings->train.stop_loss <= 0 && !settings->eval.patience)) {
         json_decref(o);
         return SNELLEN_OK;
@@ -171,15 +184,22 @@ static bool has_anchors(const struct settings *settings)
            strstr(format, "aligned");
 }
 
+static snellen_line_options line_options_of(const struct settings *settings)
+{
+    snellen_line_options o = snellen_line_options_default();
+    o.format = *settings->data.format ? settings->data.format : NULL;
+    o.pool = (uint32_t)settings->data.pool;
+    o.spacing = (uint32_t)settings->data.spacing;
+    o.cycle = (uint32_t)settings->data.cycle;
+    return o;
+}
+
 /* What a model writes on lines, as cells [n_lengths]. */
 static snellen_status write_lines(const struct study *s, const struct settings *settings, const snellen_model *model,
                                   bool forced, struct study_cell *cells, snellen_error *err)
 {
     snellen_lines_options o = snellen_lines_options_default();
-    o.line.format = *settings->data.format ? settings->data.format : NULL;
-    o.line.pool = (uint32_t)settings->data.pool;
-    o.line.spacing = (uint32_t)settings->data.spacing;
-    o.line.cycle = (uint32_t)settings->data.cycle;
+    o.line = line_options_of(settings);
     o.lengths = settings->eval.lengths.v;
     o.n_lengths = settings->eval.lengths.n;
     o.n_samples = (uint32_t)settings->eval.lines;
@@ -283,6 +303,17 @@ static snellen_status check_places(const struct int_row *lengths, snellen_error 
     return SNELLEN_OK;
 }
 
+/* Each length that lines are written at: found out now and not when the model is trained. */
+static snellen_status check_lines(const struct settings *settings, const char *variant, snellen_error *err)
+{
+    struct line_spec spec;
+    const snellen_line_options options = line_options_of(settings);
+    snellen_status status = line_spec_set(&spec, settings->data.task, &options, err);
+    for (size_t i = 0; i < settings->eval.lengths.n && !status; i++)
+        status = line_check(&spec, settings->eval.lengths.v[i], err);
+    return status ? error_prefix(err, status, "variant %s, eval.lengths", variant) : SNELLEN_OK;
+}
+
 /* The base of the file, its `full` part if asked for, the variant's own keys, the caller's: later ones win. */
 static snellen_status read_settings(struct study *s, size_t variant, snellen_error *err)
 {
@@ -304,6 +335,7 @@ static snellen_status read_settings(struct study *s, size_t variant, snellen_err
     if (text) TRY(check_places(&s->settings[variant].eval.lengths, err));
     snellen_session_options session;
     if (text || is_long_task(&s->settings[variant])) TRY(evaluation_session(&s->settings[variant], 0, &session, err));
+    else TRY(check_lines(&s->settings[variant], v->name, err));
     FAIL_IF(s->settings[variant].seeds.n > STUDY_MAX_SEEDS, SNELLEN_E_USAGE, "%s: more than %d seeds", s->file.path,
             STUDY_MAX_SEEDS);
     return SNELLEN_OK;

@@ -25,6 +25,7 @@
 #define ASSOCIATIVE .when = "data.task=associative"
 #define STREAM .when = "data.task=stream"
 #define EVAL_SEGMENTS .when = "eval.memory=bswa eval.memory=xl eval.memory=fam"
+#define ASKS .may_change = true, .asks = true
 #define EVAL_BLOCKS EVAL_SEGMENTS " eval.memory=rmt"
 #define LONGEST 1e7
 
@@ -206,28 +207,28 @@ const struct key keys[] = {
      .help = "stop early after this many evaluations without a better one; 0 = never"},
 
     {"eval.lengths", .kind = KEY_INTS, .fallback = "[5, 10, 20, 30, 40, 50, 60]", AT(eval.lengths), RANGE(1, LONGEST),
-     .when = "data.task eval.text",
+     .when = "data.task eval.text", .asks = true,
      .help = "lengths at which a study lets the trained model write; of eval.text: places up to each of which it is scored"},
     {"eval.exact", SWITCH, .fallback = "false", AT(eval.exact), FROM_TASK,
      .help = "the measure of evaluations is the share of lines at eval.lengths that the model does not write "
              "exactly, instead of the loss on the test set"},
-    {"eval.lines", INT, .fallback = "100", AT(eval.lines), RANGE(1, 1e6), .when = "data.task eval.text",
+    {"eval.lines", INT, .fallback = "100", AT(eval.lines), RANGE(1, 1e6), .when = "data.task eval.text", .asks = true,
      .help = "lines, or samples, a length, none of them trained on; of eval.text: stretches of the longest length"},
     {"eval.memory", .kind = KEY_CHOICE, .fallback = "''", AT(eval.memory),
-     .choices = "full swa sink bswa xl fam rmt", LONG_OR_TEXT, .may_change = true,
+     .choices = "full swa sink bswa xl fam rmt", LONG_OR_TEXT, ASKS,
      .help = "memory in which the trained model is asked; '' = that of the training"},
     {"eval.window", INT, .fallback = "0", AT(eval.window), RANGE(0, MANY),
-     .when = "eval.memory=swa eval.memory=sink eval.memory=xl", .may_change = true,
+     .when = "eval.memory=swa eval.memory=sink eval.memory=xl", ASKS,
      .help = "tokens that it sees then; 0 = memory.window"},
-    {"eval.sinks", INT, .fallback = "4", AT(eval.sinks), RANGE(0, 65536), .when = "eval.memory=sink", .may_change = true,
+    {"eval.sinks", INT, .fallback = "4", AT(eval.sinks), RANGE(0, 65536), .when = "eval.memory=sink", ASKS,
      .help = "first tokens that stay"},
-    {"eval.block", INT, .fallback = "0", AT(eval.block), RANGE(0, MANY), EVAL_BLOCKS, .may_change = true,
+    {"eval.block", INT, .fallback = "0", AT(eval.block), RANGE(0, MANY), EVAL_BLOCKS, ASKS,
      .help = "tokens of a block then; 0 = memory.block"},
-    {"eval.segments", INT, .fallback = "-1", AT(eval.segments), RANGE(-1, 1e6), EVAL_SEGMENTS, .may_change = true,
+    {"eval.segments", INT, .fallback = "-1", AT(eval.segments), RANGE(-1, 1e6), EVAL_SEGMENTS, ASKS,
      .help = "blocks before its own that a token sees then; -1 = memory.segments"},
-    {"eval.attn_temp", REAL, .fallback = "1", AT(eval.attn_temp), RANGE(0.001, 1000), FROM_TASK, .may_change = true,
+    {"eval.attn_temp", REAL, .fallback = "1", AT(eval.attn_temp), RANGE(0.001, 1000), FROM_TASK, ASKS,
      .help = "temperature of attention when the trained model writes for the study; below 1 it looks more sharply"},
-    {"eval.attn_log", INT, .fallback = "0", AT(eval.attn_log), RANGE(0, MANY), FROM_TASK, .may_change = true,
+    {"eval.attn_log", INT, .fallback = "0", AT(eval.attn_log), RANGE(0, MANY), FROM_TASK, ASKS,
      .help = "n: then it also looks log(t) / log(n) times as sharply at place t > n; 0 = not"},
 
     {"seeds", .kind = KEY_INTS, .fallback = "[1]", AT(seeds), RANGE(0, ANY_SEED),

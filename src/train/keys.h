@@ -16,6 +16,7 @@ struct key {
     const char *when;       /* the key means something only where one of these holds, "key" (given) or "key=value",
                                separated by spaces; NULL = always */
     bool may_change;        /* when a run is resumed */
+    bool asks;              /* decides how a study asks the trained model, and with eval.exact which weights are the best */
     const char *help;
 };
 

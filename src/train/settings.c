@@ -463,11 +463,21 @@ void settings_write(const struct settings *s, struct strbuf *out)
     }
 }
 
+void settings_write_asking(const struct settings *s, struct strbuf *out)
+{
+    const struct reader r = {.settings = (struct settings *)(uintptr_t)s};
+    for (size_t i = 0; i < n_keys; i++) {
+        if (!keys[i].asks || !means_something(&r, &keys[i])) continue;
+        strbuf_printf(out, "%s%s=", out->n ? " " : "", keys[i].name);
+        write_value(s, &keys[i], out);
+    }
+}
+
 snellen_status settings_same_run(const struct settings *now, const struct settings *before, snellen_error *err)
 {
     for (size_t i = 0; i < n_keys; i++) {
         struct strbuf a = {0}, b = {0};
-        if (keys[i].may_change) continue;
+        if (keys[i].may_change || (keys[i].asks && !now->eval.exact)) continue;
         write_value(now, &keys[i], &a);
         write_value(before, &keys[i], &b);
         snellen_status status = SNELLEN_OK;

@@ -78,6 +78,8 @@ void settings_free(struct settings *s);
 
 /* All keys with their values as YAML that reads back to the same settings. */
 void settings_write(const struct settings *s, struct strbuf *out);
+/* How a study asks the trained model, "key=value" of each key that decides it, in one line. */
+void settings_write_asking(const struct settings *s, struct strbuf *out);
 /* Fails where the two differ in a key that must stay the same while a run goes on. */
 snellen_status settings_same_run(const struct settings *now, const struct settings *before, snellen_error *err);
 /* The keys as a table in Markdown: name, values, default, meaning. */
