@@ -1168,6 +1168,24 @@ SNELLEN_API snellen_status snellen_runs_show(const char *database, int64_t id, s
                                              snellen_number **numbers, size_t *n, snellen_error *err);
 SNELLEN_API snellen_status snellen_runs_delete(const char *database, int64_t id, snellen_error *err);
 
+/* One measurement in several runs: numbers that agree in all but `prompt`. */
+typedef struct snellen_compared {
+    int64_t n;              /* numbers of this run; 0: it has none, and what follows is NAN */
+    double mean;            /* over prompts */
+    int64_t n_pairs;        /* prompts that the first run has as well */
+    double difference;      /* over these, to the first run: mean, and its 95 % interval (Student's t); NAN without pairs, low */
+    double low, high;       /* and high NAN with a single one, and for the first run itself */
+} snellen_compared;
+typedef struct snellen_comparison {
+    const char *subject, *metric, *cure, *style, *precision;
+    int64_t length, layer;
+    const snellen_compared *runs;   /* [n_ids] in the order of ids */
+} snellen_comparison;
+/* Runs side by side, sorted by subject, metric, cure, style, precision, layer and length; values that were no number are left out.
+ * *rows is one piece of memory: snellen_free(*rows). SNELLEN_E_USAGE where a run does not exist, or for less than 2 ids. */
+SNELLEN_API snellen_status snellen_runs_compare(const char *database, const int64_t *ids, size_t n_ids,
+                                                snellen_comparison **rows, size_t *n_rows, snellen_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { COMMAND_WIDTH = 64 };
+enum { COMMAND_WIDTH = 64, MOST_IDS = 8 };
 
 static json_t *real_or_null(double x)
 {
@@ -132,6 +132,80 @@ static int show(const char *database, int64_t id)
     return good ? 0 : 1;
 }
 
+/* ---- side by side ------------------------------------------------------------------------------------------------ */
+
+static json_t *comparison_json(const snellen_comparison *row, size_t n_ids)
+{
+    const snellen_number x = {.subject = row->subject, .metric = row->metric, .cure = row->cure, .style = row->style,
+                              .precision = row->precision, .length = row->length, .prompt = -1, .layer = row->layer};
+    json_t *o = number_json(&x), *runs = json_array();
+    for (size_t i = 0; runs && i < n_ids; i++) {
+        const snellen_compared *r = &row->runs[i];
+        json_array_append_new(runs, json_pack("{s:I, s:o, s:I, s:o, s:o, s:o}", "n", (json_int_t)r->n, "mean",
+                                              real_or_null(r->mean), "pairs", (json_int_t)r->n_pairs, "difference",
+                                              real_or_null(r->difference), "low", real_or_null(r->low), "high",
+                                              real_or_null(r->high)));
+    }
+    if (o) json_object_del(o, "value");
+    if (o) json_object_set_new(o, "runs", runs);
+    return o;
+}
+
+static void print_value(double x)
+{
+    if (isnan(x)) printf(" %10s", "-");
+    else printf(" %10.5g", x);
+}
+
+static void print_comparison(const snellen_comparison *row, size_t n_ids)
+{
+    printf("%-18.40s %-12.40s %-10.20s %-9.20s %-5.10s", row->subject, row->metric, *row->cure ? row->cure : "-",
+           *row->style ? row->style : "-", *row->precision ? row->precision : "-");
+    print_key(row->length);
+    print_key(row->layer);
+    print_value(row->runs[0].mean);
+    for (size_t i = 1; i < n_ids; i++) {
+        const snellen_compared *r = &row->runs[i];
+        print_value(r->mean);
+        print_value(r->difference);
+        if (isnan(r->low)) printf("  %-20s", "");
+        else printf("  %9.4g .. %-7.4g", r->low, r->high);
+    }
+    putchar('\n');
+}
+
+static void print_comparisons(const int64_t *ids, size_t n_ids, const snellen_comparison *rows, size_t n)
+{
+    char name[32];
+    printf("%-18s %-12s %-10s %-9s %-5s %6s %6s", "subject", "metric", "cure", "style", "prec.", "length", "layer");
+    for (size_t i = 0; i < n_ids; i++) {
+        snprintf(name, sizeof name, "run %lld", (long long)ids[i]);
+        printf(" %10s", name);
+        if (i) printf(" %10s  %-20s", "difference", "95 % interval");
+    }
+    putchar('\n');
+    for (size_t i = 0; i < n; i++) print_comparison(&rows[i], n_ids);
+}
+
+static int diff(const char *database, const int64_t *ids, size_t n_ids)
+{
+    snellen_error err;
+    snellen_comparison *rows;
+    size_t n;
+    if (snellen_runs_compare(database, ids, n_ids, &rows, &n, &err)) return ui_fail(&err);
+    bool good = true;
+    if (ui.json) {
+        json_t *list = json_array(), *all = json_array();
+        for (size_t i = 0; list && i < n_ids; i++) json_array_append_new(list, json_integer((json_int_t)ids[i]));
+        for (size_t i = 0; all && i < n; i++) json_array_append_new(all, comparison_json(&rows[i], n_ids));
+        good = ui_json(json_pack("{s:o, s:o}", "runs", list, "rows", all));
+    } else {
+        print_comparisons(ids, n_ids, rows, n);
+    }
+    snellen_free(rows);
+    return good ? 0 : 1;
+}
+
 static int delete(const char *database, int64_t id)
 {
     snellen_error err;
@@ -143,8 +217,7 @@ static int delete(const char *database, int64_t id)
 
 static int run(int argc, char **argv)
 {
-    const char *args[2], *database = NULL;
-    int64_t id;
+    const char *args[1 + MOST_IDS], *database = NULL;
     const struct opt table[] = {
         OPT_GROUP("which database"),
         OPT_TEXT(0, "db", "FILE", &database, "results database",
@@ -153,26 +226,30 @@ static int run(int argc, char **argv)
     };
     int status = opts_parse(&verb_runs, table, COUNT_OF(table), argc, argv, args);
     if (status >= 0) return status;
-    if (!args[0] || !strcmp(args[0], "list")) {
-        if (args[1]) return ui_wrong("runs: list takes no number, '%.100s' found", args[1]);
-        return list(database);
-    }
-    bool shows = !strcmp(args[0], "show");
-    if (!shows && strcmp(args[0], "delete")) return ui_wrong("runs: '%.100s' found, list, show or delete expected", args[0]);
-    if (!args[1]) return ui_wrong("runs: %s needs the ID of a run; `snellen runs` lists them", args[0]);
-    if (!opts_integer(args[1], &id) || id < 1) return ui_wrong("runs: '%.100s' is no ID of a run", args[1]);
-    return shows ? show(database, id) : delete(database, id);
+    const char *action = args[0] ? args[0] : "list";
+    bool lists = !strcmp(action, "list"), compares = !strcmp(action, "diff"), shows = !strcmp(action, "show");
+    if (!lists && !compares && !shows && strcmp(action, "delete"))
+        return ui_wrong("runs: '%.100s' found, list, show, diff or delete expected", action);
+    int64_t ids[MOST_IDS];
+    size_t n = 0;
+    for (; args[0] && n < MOST_IDS && args[1 + n]; n++)
+        if (!opts_integer(args[1 + n], &ids[n]) || ids[n] < 1) return ui_wrong("runs: '%.100s' is no ID of a run", args[1 + n]);
+    if (lists) return n ? ui_wrong("runs: list takes no number, '%.100s' found", args[1]) : list(database);
+    if (compares) return n > 1 ? diff(database, ids, n) : ui_wrong("runs: diff needs the IDs of two or more runs");
+    if (n != 1) return ui_wrong("runs: %s needs the ID of a run; `snellen runs` lists them", action);
+    return shows ? show(database, ids[0]) : delete(database, ids[0]);
 }
 
 const struct verb verb_runs = {
     .name = "runs",
     .summary = "what has been run, with all its numbers: the results database",
     .run = run,
-    .usage = "[list | show ID | delete ID] [options]",
+    .usage = "[list | show ID | diff ID ID .. | delete ID] [options]",
     .about = "Every checkup, and every probe or task evaluation that is not told otherwise, is kept in a SQLite file: "
              "command, seed, version, model and its hash, machine, seconds, and each number. A run that was killed keeps "
-             "the numbers it had and stays \"running\". Tables `runs` and `numbers` are open to any SQLite client.",
-    .args = "ACTION ID",
-    .max_args = 2,
-    .examples = { "snellen runs", "snellen runs show 3 --json" },
+             "the numbers it had and stays \"running\". diff puts runs side by side: means over prompts, and the difference to "
+             "the first run over the prompts that both have, with its 95 % interval. Tables `runs` and `numbers` are open to any SQLite client.",
+    .args = "ACTION ID ..",
+    .max_args = 1 + MOST_IDS,
+    .examples = { "snellen runs", "snellen runs diff 3 7" },
 };
