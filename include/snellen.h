@@ -937,6 +937,65 @@ SNELLEN_API void snellen_attribution_free(snellen_attribution *result);
 SNELLEN_API double snellen_attribution_mass(const snellen_attribution *result, int64_t row, const int64_t *right,
                                             size_t n_right);
 
+/* ---- questions of one's own ------------------------------------------------------------------------------------------------ */
+
+/* A jsonl file of {"prompt": .., "expected": ..}, an object a line, asked at growing lengths: filler (the paper's sentences of
+ * arXiv 2305.16300) stands before each prompt, or in it at "{filler}". Each question is asked as it is and with cures:
+ *
+ *   rewrite  snellen_rewrite() with its defaults, of prompt and expected answer (groups of digits, names, fives)
+ *   sharper  scores of attention divided by 0.8
+ *   twice    the prompt before the filler as well
+ *
+ * An answer is right when each token of `expected` is the likeliest after those before it, which is what greedy writing
+ * gives; its margin is the least over these tokens of log p(token) - log p(best other token), nats: above 0 = right. */
+typedef struct snellen_own_options {
+    const int64_t *fillers; /* [n_fillers] about so many tokens of filler, whole sentences, ascending; NULL = 0, 256, 1024,
+                               4096, 16384 as far as the model's context reaches */
+    size_t n_fillers;
+    const char *cures;      /* of the above, separated by commas; "" = none; default all */
+    bool chat;              /* prompts in the model's chat template */
+    uint32_t n_prompts;     /* the first so many of the file; 0 = all */
+    snellen_session_options session;  /* n_context 0 = what the prompts need, at most the model's own */
+} snellen_own_options;
+/* The defaults for a model. */
+SNELLEN_API snellen_own_options snellen_own_options_default(const snellen_model *model);
+
+typedef struct snellen_own_answer {
+    uint32_t prompt;        /* of the file, 0 = the first */
+    const char *cure;       /* "" = none */
+    int64_t filler;
+    bool right;
+    float margin;
+    float nll;              /* of the expected answer, a token */
+} snellen_own_answer;
+/* All prompts with one cure at one length. */
+typedef struct snellen_own_cell {
+    const char *cure;
+    int64_t filler;
+    uint32_t n, n_right;
+    double right_low, right_high;               /* Wilson's 95 % interval of the share */
+    double margin, margin_low, margin_high;     /* mean, and 95 % by Student's t */
+} snellen_own_cell;
+typedef struct snellen_own_result {
+    snellen_own_cell *cells;        /* cure by cure, none first, and filler by filler */
+    size_t n_cells;
+    snellen_own_answer *answers;    /* in the order of the cells */
+    size_t n_answers;
+} snellen_own_result;
+
+/* *result is handed over, after SNELLEN_E_CANCELLED with the cells that are whole; free it with snellen_own_result_free().
+ * SNELLEN_E_FORMAT names the file's line; SNELLEN_E_CONTEXT where a length that was asked for does not fit. */
+SNELLEN_API snellen_status snellen_own_eval(const snellen_model *model, const char *path, const snellen_own_options *options,
+                                            const snellen_progress *progress, snellen_own_result **result,
+                                            snellen_error *err);
+SNELLEN_API void snellen_own_result_free(snellen_own_result *result);
+/* The longest filler at which, and at all shorter ones, at least 85 % of the answers right with the shortest are right still;
+ * -1 where none is right with the shortest or there is no such cell. */
+SNELLEN_API int64_t snellen_own_reach(const snellen_own_result *result, const char *cure);
+/* The cells as a report: folder/index.html, and right and margin as PNG, SVG and CSV; title and command stand in them. */
+SNELLEN_API snellen_status snellen_own_draw(const snellen_own_result *result, const char *folder, const char *title,
+                                            const char *command, snellen_error *err);
+
 /* ---- rewriting a prompt: cures for a text of one's own ------------------------------------------------------------------- */
 
 /* What helps a model to keep the thread can be done to any text, and undone in the answer:

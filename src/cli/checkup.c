@@ -1,5 +1,5 @@
 /* checkup: the eye exam of a model, to a report folder and the results database. */
-#include "cli/cli.h"
+#include "cli/checkup.h"
 
 #include <string.h>
 
@@ -51,7 +51,8 @@ static int run(int argc, char **argv)
 {
     struct common_opts common = common_opts_default();
     snellen_checkup_options options = snellen_checkup_options_default();
-    const char *args[1], *folder = NULL, *database = NULL;
+    struct own_args own = {.common = &common};
+    const char *args[1], *folder = NULL, *database = NULL, *prompts = NULL;
     bool quick = false;
     int64_t n_prompts = 0, budget = (int64_t)options.budget;
     const struct opt table[] = {
@@ -61,7 +62,13 @@ static int run(int argc, char **argv)
         OPT_FLAG(0, "quick", &quick, "what fits into a minute or so: each cell one prompt, then as many more as the budget "
                  "allows; this is the default"),
         OPT_FLAG(0, "full", &options.full, "every prompt and every written answer; up to an hour"),
-        OPT_INT(0, "prompts", "N", &n_prompts, 1, 1000, "prompts a cell", .shown = "--full: 20; --quick: by the budget"),
+        OPT_TEXT(0, "prompts", "N|FILE", &prompts, "prompts a cell; or a jsonl file of your own questions, {\"prompt\", "
+                 "\"expected\"} a line, which are asked in place of the exam", .shown = "--full: 20; --quick: by the budget"),
+        OPT_INTS(0, "fill", "LIST", &own.fillers, 0, CLI_MAX_TOKENS, "own questions: tokens of filler before each, or where it "
+                 "says {filler}", .shown = "0,256,1K,4K,16K as far as the context reaches"),
+        OPT_TEXT(0, "cures", "LIST", &own.cures, "own questions: rewrite (digits in groups, names for items, fives), sharper "
+                 "(attention at temperature 0.8), twice (the prompt before the filler as well)", .shown = "all three"),
+        OPT_FLAG(0, "bare", &own.bare, "own questions: without the model's chat template"),
         OPT_INT(0, "budget", "N", &budget, 1, CLI_MAX_TOKENS, "--quick: tokens to spend beyond the least, a written "
                 "one counts as four; no clock is asked, so the numbers do not depend on the machine's speed"),
         OPT_CHOICE(0, "only", "PART", &options.only, "collapse copying counting", "that part alone, with the numbers that the "
@@ -82,6 +89,15 @@ static int run(int argc, char **argv)
     if (!folder && !default_folder(args[0], place, sizeof place)) return ui_wrong("checkup: --out DIR is missing");
     snellen_error err;
     if (common_session(&common, &options.session, &err)) return ui_fail(&err);
+    bool counts = prompts && opts_integer(prompts, &n_prompts);
+    if (prompts && !counts) {
+        if (options.only || options.full) return ui_wrong("checkup: --prompts FILE asks your own questions: no --only and no --full");
+        own.model = args[0], own.file = prompts, own.folder = folder ? folder : place, own.database = database;
+        return checkup_own(&own);
+    }
+    if (counts && (n_prompts < 1 || n_prompts > 1000))
+        return ui_wrong("checkup: --prompts: '%.100s' found, a whole number from 1 to 1000, or a file, expected", prompts);
+    if (own.fillers.n || own.cures || own.bare) return ui_wrong("checkup: --fill, --cures and --bare go with --prompts FILE");
     options.folder = folder ? folder : place;
     options.database = database;
     options.model_name = args[0];
@@ -104,5 +120,5 @@ const struct verb verb_checkup = {
     .args = "MODEL",
     .min_args = 1,
     .max_args = 1,
-    .examples = { "snellen checkup smollm2 -o report", "snellen checkup model.gguf --full --seed 2" },
+    .examples = { "snellen checkup smollm2 -o report", "snellen checkup smollm2 --prompts questions.jsonl --fill 0,512,2K" },
 };
