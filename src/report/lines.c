@@ -11,11 +11,24 @@ static const struct colour palette[] = {
 };
 static const struct colour grey = {0.45, 0.47, 0.50}, ink = {0.13, 0.15, 0.18};
 
+/* Which look a series has: those that are aside take none, one that follows has that of the series before. */
+static size_t look_of(const struct plot_figure *f, size_t i)
+{
+    size_t n = 0;
+    for (size_t j = 0; j <= i; j++) n += !f->series[j].aside && !f->series[j].follows;
+    return n ? n - 1 : 0;
+}
+
 static struct colour colour_of(const struct plot_figure *f, size_t i)
 {
-    size_t n = 0;   /* series that are aside take no colour of the palette */
-    for (size_t j = 0; j < i; j++) n += !f->series[j].aside;
-    return f->series[i].aside ? grey : palette[n % COUNT_OF(palette)];
+    return f->series[i].aside ? grey : palette[look_of(f, i) % COUNT_OF(palette)];
+}
+
+/* After the last colour the first comes again, with another marker. */
+static size_t shape_of(const struct plot_figure *f, size_t i)
+{
+    size_t look = look_of(f, i);
+    return f->series[i].aside ? i : look + look / COUNT_OF(palette);
 }
 
 /* Lines that lie upon each other are all seen: the first is the widest, each later one narrower. */
@@ -165,7 +178,7 @@ static void draw_series(cairo_t *cr, const struct plot_figure *f, size_t k, cons
         double px = scale_place(x, s->x[i]), py = scale_place(y, s->y[i]);
         if (s->style == PLOT_POINTS && banded(s, i)) draw_bar(cr, px, scale_place(y, s->low[i]), scale_place(y, s->high[i]), c);
         if (crowded && s->style != PLOT_POINTS) continue;
-        marker(cr, k, px, py, crowded ? 2 : 2.6 + width_of(f, k) / 3, c, s->aside);
+        marker(cr, shape_of(f, k), px, py, crowded ? 2 : 2.6 + width_of(f, k) / 3, c, s->aside || s->follows);
     }
 }
 
@@ -287,7 +300,7 @@ static void draw_sample(cairo_t *cr, const struct plot_figure *f, size_t i, doub
         cairo_stroke(cr);
     }
     cairo_set_dash(cr, NULL, 0, 0);
-    if (s->style != PLOT_BARS) marker(cr, i, x + LEGEND_SAMPLE / 2.0, y, 3.4, c, s->aside);
+    if (s->style != PLOT_BARS) marker(cr, shape_of(f, i), x + LEGEND_SAMPLE / 2.0, y, 3.4, c, s->aside || s->follows);
 }
 
 /* Rows of entries from left to right, LEGEND_MOST at most; draws when `draw`, returns the number of rows. */

@@ -24,6 +24,7 @@ struct plot_series {
     enum plot_style style;
     bool dashed;
     bool aside;             /* somebody else's values: grey, hollow */
+    bool follows;           /* the same in another way: colour and marker of the series before, hollow */
     size_t n;
     const double *x, *y, *low, *high;
 };

@@ -39,7 +39,8 @@ static snellen_status add_line(struct study *s, struct lines *lines, enum study_
         any |= n > 0;
     }
     if (!any) return SNELLEN_OK;
-    lines->series[lines->n++] = (struct plot_series){.name = name, .dashed = way == WAY_FORCED, .n = lengths->n, .x = x,
+    lines->series[lines->n++] = (struct plot_series){.name = name, .dashed = way == WAY_FORCED,
+                                                     .follows = way == WAY_FORCED, .n = lengths->n, .x = x,
                                                      .y = y, .low = low, .high = high};
     return SNELLEN_OK;
 }
