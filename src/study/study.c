@@ -184,16 +184,6 @@ static bool has_anchors(const struct settings *settings)
            strstr(format, "aligned");
 }
 
-static snellen_line_options line_options_of(const struct settings *settings)
-{
-    snellen_line_options o = snellen_line_options_default();
-    o.format = *settings->data.format ? settings->data.format : NULL;
-    o.pool = (uint32_t)settings->data.pool;
-    o.spacing = (uint32_t)settings->data.spacing;
-    o.cycle = (uint32_t)settings->data.cycle;
-    return o;
-}
-
 /* What a model writes on lines, as cells [n_lengths]. */
 static snellen_status write_lines(const struct study *s, const struct settings *settings, const snellen_model *model,
                                   bool forced, struct study_cell *cells, snellen_error *err)

@@ -142,11 +142,7 @@ snellen_status study_maps(struct study *s, snellen_error *err)
         const struct settings *settings = w.settings;
         FAIL_IF(strcmp(settings->data.task, "parity"), SNELLEN_E_USAGE, "%s: attribution: the task parity expected, %s found",
                 s->file.path, settings->data.task);
-        snellen_line_options o = snellen_line_options_default();
-        o.format = *settings->data.format ? settings->data.format : NULL;
-        o.pool = (uint32_t)settings->data.pool;
-        o.spacing = (uint32_t)settings->data.spacing;
-        o.cycle = (uint32_t)settings->data.cycle;
+        const snellen_line_options o = line_options_of(settings);
         w.numeric = o.format && !strcmp(o.format, "numeric");
         TRY(line_spec_set(&w.spec, settings->data.task, &o, err));
         snellen_status status = map_run(&w, run, run->seed == settings->seeds.v[0], err);

@@ -53,16 +53,13 @@ static snellen_status open_lines(const struct training *t, bool train, struct so
     const struct settings *s = t->settings;
     struct line_source_options o = {
         .main = {s->data.task, or_null(s->data.format), s->data.lengths.v[0], s->data.lengths.v[1]},
-        .line = snellen_line_options_default(), .first_longest = train ? s->data.curriculum : 0,
+        .line = line_options_of(s), .first_longest = train ? s->data.curriculum : 0,
         .raise_below = s->data.raise_below, .raise_by = s->data.raise_by, .by_log = s->data.log_lengths, .train = train, .seed = t->seed};
     if (train && *s->data.mix.task) {
         const struct int_row *lengths = &s->data.mix.lengths;
         o.mixed = (struct line_kind){s->data.mix.task, or_null(s->data.mix.format), lengths->v[0], lengths->v[1]};
         o.mixed_share = s->data.mix.share;
     }
-    o.line.pool = (uint32_t)s->data.pool;
-    o.line.spacing = (uint32_t)s->data.spacing;
-    o.line.cycle = (uint32_t)s->data.cycle;
     return line_source_open(&o, t->model, out, err);
 }
 

@@ -46,6 +46,8 @@ snellen_status training_model(const struct settings *s, uint64_t seed, snellen_m
 snellen_status trained_model(const struct settings *s, const char *folder, bool best, snellen_model **model,
                              snellen_error *err);
 
+/* How lines of a task of symbols are written. */
+snellen_line_options line_options_of(const struct settings *s);
 /* Is data.task one of long memory? How its samples are to be. */
 bool is_long_task(const struct settings *s);
 snellen_long_options long_options_of(const struct settings *s, bool train, uint64_t seed);

@@ -3,16 +3,6 @@
 
 #include <inttypes.h>
 
-static snellen_line_options line_options_of(const struct settings *s)
-{
-    snellen_line_options o = snellen_line_options_default();
-    o.format = *s->data.format ? s->data.format : NULL;
-    o.pool = (uint32_t)s->data.pool;
-    o.spacing = (uint32_t)s->data.spacing;
-    o.cycle = (uint32_t)s->data.cycle;
-    return o;
-}
-
 /* For each length the share of exact lines, and of right symbols. */
 static void put_cells(const snellen_lines_result *result, json_t *numbers, double *measure)
 {

@@ -179,6 +179,7 @@ static snellen_status build(const struct asking *a, const struct own_question *q
     size_t n_answer = 0, repeats = filler > 0 ? MAX(((size_t)filler + a->period / 2) / a->period, 1) : 0;
     snellen_status status = write_prompt(q->prompt, cure, repeats, &text, err);
     if (!status) status = prompt_tokens(a, text.text, &prompt, n_prompt, err);
+    if (!status && !*n_prompt) status = error_set(err, SNELLEN_E_USAGE, "the prompt has no tokens");
     if (!status) status = answer_tokens(a, text.text, q->expected, cure, &answer, &n_answer, err);
     if (!status) status = NEW_ARRAY(&all, *n_prompt + n_answer, "prompt", err);
     if (!status) {

@@ -1,4 +1,4 @@
-/* What a study file says of tasks of long memory, as the options of readers and sessions. */
+/* What a study file says of tasks, as the options of lines, readers and sessions. */
 #include "study/training.h"
 #include "tasks/long.h"
 
@@ -7,6 +7,16 @@
 static const char *or_null(const char *text)
 {
     return *text ? text : NULL;
+}
+
+snellen_line_options line_options_of(const struct settings *s)
+{
+    snellen_line_options o = snellen_line_options_default();
+    o.format = or_null(s->data.format);
+    o.pool = (uint32_t)s->data.pool;
+    o.spacing = (uint32_t)s->data.spacing;
+    o.cycle = (uint32_t)s->data.cycle;
+    return o;
 }
 
 bool is_long_task(const struct settings *s)
