@@ -283,10 +283,7 @@ static void score_token(const float *logits, int64_t n_vocab, int32_t token, sne
 
 static snellen_status ask(struct asking *a, size_t prompt, enum cure cure, int64_t filler, snellen_error *err)
 {
-    const snellen_progress *p = a->progress;
     int64_t n_vocab = snellen_model_get_info(a->model)->n_vocab;
-    FAIL_IF(p && p->step && !p->step(p->user, "questions", a->n_done, a->n_all), SNELLEN_E_CANCELLED,
-            "stopped after %llu of %llu questions", (unsigned long long)a->n_done, (unsigned long long)a->n_all);
     mem_free(a->tokens);
     a->tokens = NULL;
     TRY(build(a, &a->questions[prompt], cure, filler, &a->tokens, &a->n_tokens, &a->n_prompt, err));
@@ -322,6 +319,15 @@ static snellen_status close_cell(struct asking *a, enum cure cure, int64_t fille
     return SNELLEN_OK;
 }
 
+/* Between the chunks of a long prompt: still so many questions. */
+static bool go_on(void *user, const char *what, uint64_t done, uint64_t all)
+{
+    const struct asking *a = user;
+    const snellen_progress *p = a->progress;
+    (void)what, (void)done, (void)all;
+    return !p || !p->step || p->step(p->user, "questions", a->n_done, a->n_all);
+}
+
 static snellen_status ask_with(struct asking *a, enum cure cure, snellen_error *err)
 {
     snellen_session_options o = a->options->session;
@@ -329,6 +335,7 @@ static snellen_status ask_with(struct asking *a, enum cure cure, snellen_error *
     if (o.memory == SNELLEN_MEMORY_FULL) o.n_context = a->context;
     a->n_before = 0;
     TRY(snellen_session_new(a->model, &o, &a->session, err));
+    snellen_session_set_progress(a->session, &(snellen_progress){.step = go_on, .user = a});
     snellen_status status = SNELLEN_OK;
     for (size_t f = 0; f < a->n_fillers && !status; f++) {
         size_t before = a->result->n_answers;

@@ -174,9 +174,37 @@ static void test_usual(void **state)
     unlink(path);
 }
 
+static bool stop_at_four(void *user, const char *what, uint64_t done, uint64_t all)
+{
+    assert_string_equal(what, "questions");
+    assert_int_equal(all, 9);
+    (void)user;
+    return done < 4;
+}
+
+/* Stopped in the second cell: the first one is there. */
+static void test_stop(void **state)
+{
+    (void)state;
+    char path[32];
+    struct snellen_model model = fake_model();
+    snellen_own_options o = snellen_own_options_default(&model);
+    o.cures = "";
+    snellen_own_result *r;
+    snellen_error err;
+    const snellen_progress progress = {.step = stop_at_four};
+    write_questions(path);
+    assert_int_equal(snellen_own_eval(&model, path, &o, &progress, &r, &err), SNELLEN_E_CANCELLED);
+    assert_int_equal(r->n_cells, 1);
+    assert_int_equal(r->n_answers, 3);
+    assert_int_equal(model.n_sessions, 0);
+    snellen_own_result_free(r);
+    unlink(path);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cells), cmocka_unit_test(test_refusals),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_stop), cmocka_unit_test(test_cells), cmocka_unit_test(test_refusals),
                                        cmocka_unit_test(test_usual)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
