@@ -29,12 +29,12 @@ static bool print_result(const snellen_checkup *r)
     return ui_json(o);
 }
 
-static int examine(const char *name, const struct common_opts *common, const snellen_checkup_options *options)
+static int examine(const struct common_opts *common, const snellen_checkup_options *options)
 {
     int status = 0;
     snellen_error err;
     snellen_checkup *result = NULL;
-    snellen_model *model = common_load(name, common, &status);
+    snellen_model *model = common_load(options->model_name, common, &status);
     if (!model) return status;
     snellen_status done = snellen_checkup_run(model, options, ui_progress(), &result, &err);
     if (result && !print_result(result)) status = 1;
@@ -47,6 +47,30 @@ static int examine(const char *name, const struct common_opts *common, const sne
     return status;
 }
 
+/* prompts: NULL, a number of prompts a cell, or a file of the user's own. */
+static int checkup(struct own_args *own, snellen_checkup_options *options, const char *folder, const char *prompts)
+{
+    char place[256];
+    if (!folder && !default_folder(own->model, place, sizeof place)) return ui_wrong("checkup: --out DIR is missing");
+    own->folder = options->folder = folder ? folder : place;
+    snellen_error err;
+    if (common_session(own->common, &options->session, &err)) return ui_fail(&err);
+    int64_t n_prompts = 0;
+    bool counts = prompts && opts_integer(prompts, &n_prompts);
+    if (prompts && !counts) {
+        if (options->only || options->full) return ui_wrong("checkup: --prompts FILE asks your own questions: no --only and no --full");
+        own->file = prompts;
+        return checkup_own(own);
+    }
+    if (counts && (n_prompts < 1 || n_prompts > 1000))
+        return ui_wrong("checkup: --prompts: '%.100s' found, a whole number from 1 to 1000, or a file, expected", prompts);
+    if (own->fillers.n || own->cures || own->bare) return ui_wrong("checkup: --fill, --cures and --bare go with --prompts FILE");
+    options->command = ui_command();
+    options->n_prompts = (uint32_t)n_prompts;
+    options->seed = own->common->seed;
+    return examine(own->common, options);
+}
+
 static int run(int argc, char **argv)
 {
     struct common_opts common = common_opts_default();
@@ -54,7 +78,7 @@ static int run(int argc, char **argv)
     struct own_args own = {.common = &common};
     const char *args[1], *folder = NULL, *database = NULL, *prompts = NULL;
     bool quick = false;
-    int64_t n_prompts = 0, budget = (int64_t)options.budget;
+    int64_t budget = (int64_t)options.budget;
     const struct opt table[] = {
         OPT_GROUP("what to do"),
         OPT_TEXT('o', "out", "DIR", &folder, "report folder: index.html, PNG, SVG and CSV of each figure, results.json",
@@ -83,29 +107,15 @@ static int run(int argc, char **argv)
         OPTS_OUTPUT(),
     };
     int status = opts_parse(&verb_checkup, table, COUNT_OF(table), argc, argv, args);
-    if (status >= 0) return status;
-    if (quick && options.full) return ui_wrong("checkup: --quick and --full exclude each other");
-    char place[256];
-    if (!folder && !default_folder(args[0], place, sizeof place)) return ui_wrong("checkup: --out DIR is missing");
-    snellen_error err;
-    if (common_session(&common, &options.session, &err)) return ui_fail(&err);
-    bool counts = prompts && opts_integer(prompts, &n_prompts);
-    if (prompts && !counts) {
-        if (options.only || options.full) return ui_wrong("checkup: --prompts FILE asks your own questions: no --only and no --full");
-        own.model = args[0], own.file = prompts, own.folder = folder ? folder : place, own.database = database;
-        return checkup_own(&own);
+    if (status < 0) {
+        own.model = options.model_name = args[0];
+        own.database = options.database = database;
+        options.budget = (uint64_t)budget;
+        status = quick && options.full ? ui_wrong("checkup: --quick and --full exclude each other")
+                                       : checkup(&own, &options, folder, prompts);
     }
-    if (counts && (n_prompts < 1 || n_prompts > 1000))
-        return ui_wrong("checkup: --prompts: '%.100s' found, a whole number from 1 to 1000, or a file, expected", prompts);
-    if (own.fillers.n || own.cures || own.bare) return ui_wrong("checkup: --fill, --cures and --bare go with --prompts FILE");
-    options.folder = folder ? folder : place;
-    options.database = database;
-    options.model_name = args[0];
-    options.command = ui_command();
-    options.n_prompts = (uint32_t)n_prompts;
-    options.budget = (uint64_t)budget;
-    options.seed = common.seed;
-    return examine(args[0], &common, &options);
+    int_list_free(&own.fillers);
+    return status;
 }
 
 const struct verb verb_checkup = {
