@@ -80,7 +80,7 @@ static snellen_status open_model(const struct options *o, snellen_model **model,
 struct arrays {
     int32_t *tokens;         /* [seqs * tokens] */
     float *weights;          /* [seqs * tokens] */
-    int64_t *rows;           /* [seeds] the last rows */
+    struct grad_seed *rows;  /* [seeds] the last rows */
     float *gradients;        /* [seeds, tokens, d_model] */
 };
 
@@ -96,7 +96,7 @@ static bool fill(const struct options *o, const snellen_model *model, struct arr
         a->tokens[i] = (int32_t)(i * 7919 % model->desc.n_vocab);
         a->weights[i] = 1;
     }
-    for (int64_t i = 0; i < o->seeds; i++) a->rows[i] = o->tokens - 1 - i;
+    for (int64_t i = 0; i < o->seeds; i++) a->rows[i] = (struct grad_seed){.row = o->tokens - 1 - i, .id = a->tokens[i]};
     return true;
 }
 
@@ -104,7 +104,7 @@ static snellen_status run(const struct options *o, struct grad *g, const struct 
 {
     double loss, weight;
     if (o->seeds)
-        return grad_inputs(g, a->tokens, o->tokens, a->rows, a->tokens, o->seeds, a->gradients, NULL, NULL, err);
+        return grad_inputs(g, a->tokens, o->tokens, a->rows, o->seeds, a->gradients, NULL, NULL, err);
     return grad_step(g, a->tokens, a->weights, o->seqs, o->tokens, 0, 1, &loss, &weight, NULL, err);
 }
 

@@ -1,7 +1,6 @@
 /* A step of training or attribution: memory, the order of blocks and layers, the way in and the way out. */
-#include "model/grad.h"
+#include "model/grad_step.h"
 
-#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,7 +119,7 @@ static void lay_out(struct grad *g, struct layout *l)
     }
     lay_out_memory(g, l);
     g->x = layout_rows(l, g->block_rows, d);
-    g->dx = g->options.inputs_only ? NULL : layout_rows(l, g->total_rows, d);
+    g->dx = layout_rows(l, g->total_rows, d);
     g->logits = g->options.inputs_only ? NULL : layout_rows(l, g->slice, g->model->desc.n_vocab);
     bool capped = !g->options.inputs_only && g->model->desc.logit_soft_cap > 0;
     g->capped = capped ? layout_rows(l, g->slice, g->model->desc.n_vocab) : NULL;
@@ -143,8 +142,8 @@ static snellen_status check_memory(const struct snellen_model *model, struct gra
     if (!o->fam) o->fam_blocks = 0;
     if (!o->fam) return SNELLEN_OK;
     if (!o->fam_blocks) o->fam_blocks = 1;
-    FAIL_IF(o->fam < 0 || o->fam_blocks < 0 || o->fam_blocks > MEMORY_MAX_FAM_BLOCKS || !o->block || o->fam > o->block ||
-                o->inputs_only, SNELLEN_E_USAGE, "a feedback memory of %lld rows, %lld blocks of it: 1 to %d blocks, and rows "
+    FAIL_IF(o->fam < 0 || o->fam_blocks < 0 || o->fam_blocks > MEMORY_MAX_FAM_BLOCKS || !o->block || o->fam > o->block,
+            SNELLEN_E_USAGE, "a feedback memory of %lld rows, %lld blocks of it: 1 to %d blocks, and rows "
             "as many as a block has tokens at most (%lld)", (long long)o->fam, (long long)o->fam_blocks,
             MEMORY_MAX_FAM_BLOCKS, (long long)o->block);
     FAIL_IF(!own->prompt || own->fam != o->fam, SNELLEN_E_USAGE, "a feedback memory of %lld rows: the model's prompt has %lld",
@@ -176,8 +175,7 @@ static snellen_status resolve(const struct snellen_model *model, const struct gr
     g->block_each = o->block = MIN(o->block, o->n_tokens);
     g->n_blocks = (o->n_tokens + o->block - 1) / o->block;
     o->segments = MIN(o->segments, g->n_blocks - 1);
-    FAIL_IF(o->inputs_only && (g->n_blocks > 1 || o->n_seqs > 1), SNELLEN_E_USAGE,
-            "attribution takes one sequence in one block");
+    FAIL_IF(o->inputs_only && o->n_seqs > 1, SNELLEN_E_USAGE, "attribution takes one sequence");
     int64_t fit = MAX(1, GROUP_ROWS / g->block_each), groups = (o->n_seqs + fit - 1) / fit;
     g->group = (o->n_seqs + groups - 1) / groups;
     g->block_rows = g->group * (g->block_each + g->extra);
@@ -234,12 +232,12 @@ void grad_free(struct grad *g)
 
 /* ---- blocks and tapes -------------------------------------------------------------------------------------------- */
 
-static int64_t blocks_of(const struct grad *g)
+int64_t grad_blocks(const struct grad *g)
 {
     return (g->n_tokens + g->block_each - 1) / g->block_each;
 }
 
-static struct grad_block block_at(const struct grad *g, int64_t index)
+struct grad_block grad_block_at(const struct grad *g, int64_t index)
 {
     int64_t before = index * g->block_each, each = MIN(g->block_each, g->n_tokens - before);
     return (struct grad_block){.index = index, .row0 = (before + index * g->extra) * g->n_seqs,
@@ -247,15 +245,6 @@ static struct grad_block block_at(const struct grad *g, int64_t index)
                                .position = g->position + before,
                                .bare = g->rows_of == &grad_fam && index == 0 && !g->memory_start};
 }
-
-/* What a step was given, from this group's first sequence on, and what it gives. */
-struct step {
-    const int32_t *tokens;
-    const int64_t *places;      /* or NULL */
-    const float *weights;
-    double scale, loss, weight;
-    float *nll;
-};
 
 /* Tokens, positions and turns of a block, before its rows go up or down. */
 static void enter_block(struct grad *g, const struct grad_block *b, const struct step *step)
@@ -284,14 +273,14 @@ static struct tape *tape_of(struct grad *g, const struct grad_block *b, int64_t 
 }
 
 /* What the backward of a layer reads; run again where only its input was kept. */
-static struct tape *remember(struct grad *g, const struct grad_block *b, int64_t layer)
+struct tape *grad_remember(struct grad *g, const struct grad_block *b, int64_t layer)
 {
     struct tape *t = tape_of(g, b, layer);
     if (g->options.checkpoint) grad_layer_forward(g, layer, b, t, NULL);
     return t;
 }
 
-static void clear_kv_gradients(struct grad *g, int64_t layer)
+void grad_clear_kv(struct grad *g, int64_t layer)
 {
     int64_t width = g->model->desc.n_kv_heads * g->model->desc.head_dim;
     int64_t rows = g->options.fam ? g->total_rows + g->options.fam : g->n_seqs * g->n_tokens;
@@ -380,8 +369,9 @@ static void loss_of_slice(struct grad *g, const struct grad_block *b, const int6
     for (int64_t i = 0; i < n; i++) memcpy(dx + picks[i] * d, g->dpicked + i * d, (size_t)d * sizeof(float));
 }
 
-static void loss_of_block(struct grad *g, const struct grad_block *b, struct step *step)
+static void loss_of_block(struct grad *g, const struct grad_block *b, void *user)
 {
+    struct step *step = user;
     int64_t d = g->model->desc.d_model, n = 0;
     float *dx = g->dx + b->row0 * d;
     if (step->scale != 0) memset(dx, 0, (size_t)(b->n_tokens * d) * sizeof *dx);
@@ -414,19 +404,21 @@ static void block_forward(struct grad *g, const struct grad_block *b)
     }
 }
 
-static void block_backward(struct grad *g, const struct grad_block *b)
+static void block_backward(struct grad *g, const struct grad_block *b, const struct step *step)
 {
     float *dx = g->dx + b->row0 * g->model->desc.d_model;
     for (int64_t layer = g->model->desc.n_layers - 1; layer >= 0; layer--) {
-        if (g->one_kv) clear_kv_gradients(g, layer);
+        if (g->one_kv) grad_clear_kv(g, layer);
         if (g->rows_of) g->rows_of->take_back(g, layer, b, dx);
-        grad_layer_backward(g, layer, b, remember(g, b, layer), dx);
+        const struct tape *t = grad_remember(g, b, layer);
+        if (step->reach) reach_layer_down(g, step->reach, layer, b, t, dx);
+        else grad_layer_backward(g, layer, b, t, dx);
         if (g->rows_of) g->rows_of->hand_back(g, layer, b, dx);
     }
-    embed_backward(g, b, dx);
+    if (!g->options.inputs_only) embed_backward(g, b, dx);
 }
 
-static snellen_status begin(struct grad *g, const int32_t *tokens, int64_t n_seqs, int64_t n_tokens, int64_t position,
+snellen_status grad_begin(struct grad *g, const int32_t *tokens, int64_t n_seqs, int64_t n_tokens, int64_t position,
                             snellen_error *err)
 {
     const struct model_desc *d = &g->model->desc;
@@ -444,6 +436,7 @@ static snellen_status begin(struct grad *g, const int32_t *tokens, int64_t n_seq
         FAIL_IF(tokens[i] < 0 || tokens[i] >= d->n_vocab, SNELLEN_E_USAGE, "token %lld is %d, 0 to %lld expected",
                 (long long)i, tokens[i], (long long)d->n_vocab - 1);
     omp_set_num_threads(g->options.n_threads);
+    g->first_group = true;
     g->n_seqs = MIN(g->group, n_seqs);
     g->n_tokens = g->stride = n_tokens;
     g->position = position;
@@ -476,27 +469,29 @@ static void choose_group(struct grad *g, const struct step *step, int64_t n_left
     g->n_tokens = longest;
 }
 
-/* Forward and backward of g->n_seqs sequences. */
-static void step_of_group(struct grad *g, struct step *step)
+void grad_step_up(struct grad *g, const struct step *step, grad_visit *visit, void *user)
 {
     if (g->rows_of) g->rows_of->start(g);
-    for (int64_t t = 0; t < blocks_of(g); t++) {
-        struct grad_block b = block_at(g, t);
+    for (int64_t t = 0; t < grad_blocks(g); t++) {
+        struct grad_block b = grad_block_at(g, t);
         enter_block(g, &b, step);
         block_forward(g, &b);
-        loss_of_block(g, &b, step);
+        visit(g, &b, user);
     }
-    if (step->scale == 0) return;
-    for (int64_t layer = 0; layer < g->model->desc.n_layers && !g->one_kv; layer++) clear_kv_gradients(g, layer);
+}
+
+void grad_step_down(struct grad *g, const struct step *step)
+{
+    for (int64_t layer = 0; layer < g->model->desc.n_layers && !g->one_kv; layer++) grad_clear_kv(g, layer);
     if (g->rows_of)
         memset(g->dmemory, 0, (size_t)(grad_levels(g) * g->group * g->options.fam * g->model->desc.d_model) *
                                   sizeof *g->dmemory);
-    for (int64_t last = blocks_of(g) - 1, t = last; t >= 0; t--) {
-        struct grad_block b = block_at(g, t);
-        if (t < last) enter_block(g, &b, step);   /* the last one is entered already */
-        block_backward(g, &b);
+    for (int64_t t = grad_blocks(g) - 1; t >= 0; t--) {
+        struct grad_block b = grad_block_at(g, t);
+        enter_block(g, &b, step);
+        block_backward(g, &b, step);
     }
-    if (g->rows_of) g->rows_of->start_backward(g);
+    if (g->rows_of && !g->options.inputs_only) g->rows_of->start_backward(g);
 }
 
 snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *weights, int64_t n_seqs, int64_t n_tokens,
@@ -504,7 +499,7 @@ snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *wei
 {
     struct step step = {.scale = scale};
     FAIL_IF(g->options.inputs_only, SNELLEN_E_USAGE, "prepared for attribution, not for training");
-    TRY(begin(g, tokens, n_seqs, n_tokens, position, err));
+    TRY(grad_begin(g, tokens, n_seqs, n_tokens, position, err));
     if (nll) memset(nll, 0, (size_t)(n_seqs * n_tokens) * sizeof *nll);
     for (int64_t seq = 0; seq < n_seqs; seq += g->n_seqs) {
         step.tokens = tokens + seq * n_tokens;
@@ -513,7 +508,8 @@ snellen_status grad_step(struct grad *g, const int32_t *tokens, const float *wei
         step.nll = nll ? nll + seq * n_tokens : NULL;
         g->first_group = seq == 0;
         choose_group(g, &step, n_seqs - seq);
-        step_of_group(g, &step);
+        grad_step_up(g, &step, loss_of_block, &step);
+        if (scale != 0) grad_step_down(g, &step);
     }
     *loss = step.loss;
     *weight = step.weight;
@@ -544,65 +540,4 @@ const float *grad_memory(const struct grad *g)
 uint64_t grad_memory_size(const struct grad *g)
 {
     return (uint64_t)(grad_levels(g) * g->options.fam * g->model->desc.d_model);
-}
-
-/* ---- attribution ------------------------------------------------------------------------------------------------- */
-
-/* dx [n, d] = gradient of one logit by the last layer's result: a single row. */
-static void seed_gradient(struct grad *g, int64_t row, int32_t id, float *dx)
-{
-    const struct snellen_model *model = g->model;
-    int64_t d = model->desc.d_model;
-    double cap = model->desc.logit_soft_cap, slope = 1;
-    float *x = g->x + row * d;
-    weight_row(g->dnormed, &model->output.weight, id);
-    if (cap > 0) {
-        double logit = model->output.bias ? (double)model->output.bias[id] : 0;
-        norm_forward(model, &model->output_norm, g->normed, x, 1, d, &g->w);
-        for (int64_t i = 0; i < d; i++) logit += (double)g->normed[i] * (double)g->dnormed[i];
-        slope = 1 - tanh(logit / cap) * tanh(logit / cap);
-    }
-    scale_by(g->dnormed, (float)slope, d);
-    memset(dx, 0, (size_t)(g->n_tokens * d) * sizeof *dx);
-    norm_backward(g, &model->output_norm, dx + row * d, g->dnormed, x, 1, d);
-}
-
-/* The embedded input without positions. */
-static void embed_bare(struct grad *g, const struct grad_block *b, float *embedded)
-{
-    struct snellen_model bare = *g->model;
-    bare.desc.positions = POSITION_NONE;
-    const struct batch batch = {.tokens = g->tokens, .positions = g->s.stands, .n_rows = b->n_rows};
-    g->w.x = embedded;
-    g->w.h = g->s.t1;
-    decoder_embed(&bare, &g->w, &batch);
-}
-
-snellen_status grad_inputs(struct grad *g, const int32_t *tokens, int64_t n, const int64_t *rows, const int32_t *ids,
-                           int64_t n_seeds, float *gradients, float *embedded, const snellen_progress *progress,
-                           snellen_error *err)
-{
-    int64_t n_layers = g->model->desc.n_layers, size = n * g->model->desc.d_model;
-    FAIL_IF(!g->options.inputs_only, SNELLEN_E_USAGE, "prepared for training, not for attribution");
-    TRY(begin(g, tokens, 1, n, 0, err));
-    for (int64_t i = 0; i < n_seeds; i++)
-        FAIL_IF(rows[i] < 0 || rows[i] >= n || ids[i] < 0 || ids[i] >= g->model->desc.n_vocab, SNELLEN_E_USAGE,
-                "seed %lld: token %d at row %lld", (long long)i, ids[i], (long long)rows[i]);
-    struct grad_block b = block_at(g, 0);
-    enter_block(g, &b, &(struct step){.tokens = tokens});
-    block_forward(g, &b);
-    for (int64_t i = 0; i < n_seeds; i++) seed_gradient(g, rows[i], ids[i], gradients + i * size);
-    for (int64_t layer = n_layers - 1; layer >= 0; layer--) {
-        const struct tape *t = remember(g, &b, layer);
-        for (int64_t i = 0; i < n_seeds; i++) {
-            uint64_t done = (uint64_t)((n_layers - 1 - layer) * n_seeds + i);
-            FAIL_IF(progress && progress->step &&
-                        !progress->step(progress->user, "layers", done, (uint64_t)(n_layers * n_seeds)),
-                    SNELLEN_E_CANCELLED, "stopped in layer %lld", (long long)layer);
-            clear_kv_gradients(g, layer);
-            grad_layer_backward(g, layer, &b, t, gradients + i * size);
-        }
-    }
-    if (embedded) embed_bare(g, &b, embedded);
-    return SNELLEN_OK;
 }

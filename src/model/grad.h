@@ -71,7 +71,7 @@ struct grad_options {
     snellen_fam_positions fam_positions;
     bool rmt;                   /* these rows are a recurrent memory instead (arXiv 2207.06881); no segments then */
     bool checkpoint;            /* keep only each layer's input and run the layer again in the backward pass */
-    bool inputs_only;           /* for grad_inputs(): no gradients of weights; needs a single sequence and block */
+    bool inputs_only;           /* for grad_inputs() and grad_reach(): no gradients of weights; a single sequence */
     int n_threads;              /* 0 = snellen_default_threads() */
 };
 
@@ -105,12 +105,26 @@ const float *grad_memory(const struct grad *g);
 /* Values of a memory: n_layers * fam * d_model, rmt: fam * d_model; 0 without one. */
 uint64_t grad_memory_size(const struct grad *g);
 
-/* Gradients by the embedded input (after embedding scale and norm, before positions are added): for seed i the logit of
- * token ids[i] at row rows[i] of tokens [n]. gradients [n_seeds, n, d_model], embedded [n, d_model] (may be NULL). The
- * forward runs once, and in the backward each layer once for all seeds. */
-snellen_status grad_inputs(struct grad *g, const int32_t *tokens, int64_t n, const int64_t *rows, const int32_t *ids,
-                           int64_t n_seeds, float *gradients, float *embedded, const snellen_progress *progress,
-                           snellen_error *err);
+/* What is taken back to the input: of row `row` the logit of token `id`; with a vector [d_model] its product with the row
+ * behind the final norm instead. */
+struct grad_seed {
+    int64_t row;
+    int32_t id;
+    const float *vector;        /* or NULL */
+};
+/* Gradients of each seed by the embedded input (after embedding scale and norm, before positions are added) of tokens
+ * [n]. gradients [n_seeds, n, d_model], embedded [n, d_model] (may be NULL). The forward runs once; in the backward of a
+ * single block each layer runs once for all seeds, through several blocks or a memory once for each. */
+snellen_status grad_inputs(struct grad *g, const int32_t *tokens, int64_t n, const struct grad_seed *seeds, int64_t n_seeds,
+                           float *gradients, float *embedded, const snellen_progress *progress, snellen_error *err);
+
+/* Paths of attention alone (arXiv 2406.04267, theorem 5.1): where the last row's weight comes from when each layer gives
+ * (x_i + 1/beta sum_j A_ij x_j) / (1 + 1/beta): A = attention's weights, mean over heads; beta [n_layers] = the length by which
+ * the norm before attention divides, mean over rows. reach [n_layers + n_repeats, n]: the last row of the product of layers 0..l
+ * for each l, then of all layers 2, 3, .. times over. Rows sum to 1, less what is left in a memory's first rows.
+ * SNELLEN_E_UNSUPPORTED: rmt, whose rows go from the last layer to the first. */
+snellen_status grad_reach(struct grad *g, const int32_t *tokens, int64_t n, int64_t n_repeats, double *beta, float *reach,
+                          const snellen_progress *progress, snellen_error *err);
 
 /* ---- one layer (grad_layer.c) ------------------------------------------------------------------------------------ */
 
@@ -190,7 +204,7 @@ struct grad {
     const float *memory_start;           /* see grad_set_memory() */
     const int64_t *places;               /* see grad_set_places() */
     bool first_group;
-    float *dx;                           /* [total rows, d] its gradient, block by block; not for inputs_only */
+    float *dx;                           /* [total rows, d] its gradient, block by block */
     float *logits, *capped;              /* [slice, n_vocab]; capped only where the model has a soft cap */
     float *picked, *normed, *dpicked, *dnormed;  /* [slice, d] */
     float *losses;                       /* [slice] */
@@ -214,6 +228,8 @@ void grad_layer_forward(struct grad *g, int64_t layer, const struct grad_block *
 /* dx [rows, d]: gradient by the layer's result -> by its input. Adds to the weights' gradients and to those of the keys
  * and values that the block's rows saw. */
 void grad_layer_backward(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t, float *dx);
+/* Of that, attention alone: scratch.dmix, by its result -> scratch.dq, and added to the gradients of the keys and values. */
+void grad_attend_backward(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t);
 
 /* ---- memories with rows of their own (grad_fam.c, grad_rmt.c) ---------------------------------------------------- */
 

@@ -185,6 +185,13 @@ static void attend(struct grad *g, int64_t layer, const struct grad_block *b, st
     linear_forward(&g->model->layers[layer].output, t->a, t->mix, b->n_rows, &g->w);
 }
 
+void grad_attend_backward(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t)
+{
+    struct attn_shape shape = attention_shape(&g->model->desc, g->model->alibi);
+    struct lists lists = list_sequences(g, layer, b, t, g->s.dmix, g->s.dq);
+    lists_backward(g, &lists, &shape);
+}
+
 /* da [rows, d] by attention's share before its post norm -> dh [rows, d] by the normed input */
 static void attend_backward(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t,
                             const float *da, float *dh)
@@ -194,10 +201,8 @@ static void attend_backward(struct grad *g, int64_t layer, const struct grad_blo
     struct grad_scratch *s = &g->s;
     int64_t n = b->n_rows, at = b->row0 * d->n_kv_heads * d->head_dim;
     float *dk = g->kv[layer].dk + at, *dv = g->kv[layer].dv + at;
-    struct attn_shape shape = attention_shape(d, g->model->alibi);
     linear_backward(g, &lw->output, s->dmix, false, da, t->mix, n);
-    struct lists lists = list_sequences(g, layer, b, t, s->dmix, s->dq);
-    lists_backward(g, &lists, &shape);
+    grad_attend_backward(g, layer, b, t);
     if (d->positions == POSITION_ROTARY) {
         const struct rope *rope;
         const float *key_turns, *turns = turns_of(g, layer, &rope, &key_turns);

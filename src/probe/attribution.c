@@ -64,8 +64,7 @@ double snellen_attribution_mass(const snellen_attribution *result, int64_t row, 
 struct gradient_work {
     struct grad *grad;
     float *gradients, *embedded;   /* [seeds at once, n, d], [n, d] */
-    int64_t *rows;
-    int32_t *ids;
+    struct grad_seed *seeds;
     int64_t at_once;
 };
 
@@ -86,13 +85,11 @@ static snellen_status some_rows(struct attributing *a, struct gradient_work *w, 
                                 const snellen_progress *progress, snellen_error *err)
 {
     int64_t n = a->public.n_tokens;
-    for (int64_t i = 0; i < n_seeds; i++) {
-        w->rows[i] = a->public.first_row + column0 + i;
-        w->ids[i] = tokens[w->rows[i] + 1];
-    }
-    TRY(grad_inputs(w->grad, tokens, n, w->rows, w->ids, n_seeds, w->gradients, w->embedded, progress, err));
+    int64_t row = a->public.first_row + column0;
+    for (int64_t i = 0; i < n_seeds; i++) w->seeds[i] = (struct grad_seed){.row = row + i, .id = tokens[row + i + 1]};
+    TRY(grad_inputs(w->grad, tokens, n, w->seeds, n_seeds, w->gradients, w->embedded, progress, err));
     for (int64_t i = 0; i < n_seeds; i++)
-        for (int64_t t = 0; t <= w->rows[i]; t++)
+        for (int64_t t = 0; t <= row + i; t++)
             a->values[t * a->public.n_rows + column0 + i] =
                 value_of(kind, w->gradients + (i * n + t) * d, w->embedded + t * d, d);
     return SNELLEN_OK;
@@ -109,8 +106,7 @@ static snellen_status gradient_rows(struct attributing *a, struct gradient_work 
     TRY(grad_new(model, &options, &w->grad, err));
     TRY(NEW_ARRAY(&w->gradients, w->at_once * n * d, "gradients", err));
     TRY(NEW_ARRAY(&w->embedded, n * d, "embedded tokens", err));
-    TRY(NEW_ARRAY(&w->rows, w->at_once, "rows", err));
-    TRY(NEW_ARRAY(&w->ids, w->at_once, "rows", err));
+    TRY(NEW_ARRAY(&w->seeds, w->at_once, "rows", err));
     struct group_progress groups = {.progress = progress,
                                     .n_groups = (uint64_t)((a->public.n_rows + w->at_once - 1) / w->at_once)};
     const snellen_progress step = {.step = progress && progress->step ? group_step : NULL, .user = &groups};
@@ -128,8 +124,7 @@ static snellen_status by_gradients(struct attributing *a, const snellen_model *m
     grad_free(w.grad);
     mem_free(w.gradients);
     mem_free(w.embedded);
-    mem_free(w.rows);
-    mem_free(w.ids);
+    mem_free(w.seeds);
     return status;
 }
 

@@ -293,18 +293,16 @@ static void test_gradient_times_input(void **state)
         struct grad_options o = options_for(&p);
         o.inputs_only = true;
         o.checkpoint = i % 2;
-        int64_t d = model->desc.d_model, n = p.n, rows[64];
-        int32_t ids[64];
-        for (int64_t s = 0; s + 1 < n; s++) {
-            rows[s] = s;
-            ids[s] = p.tokens[s + 1];
-        }
+        int64_t d = model->desc.d_model, n = p.n;
+        struct grad_seed seeds[64];
+        assert_true(n <= (int64_t)COUNT_OF(seeds));
+        for (int64_t s = 0; s + 1 < n; s++) seeds[s] = (struct grad_seed){.row = s, .id = p.tokens[s + 1]};
         float *gradients = malloc((size_t)(n * n * d) * sizeof *gradients);
         float *embedded = malloc((size_t)(n * d) * sizeof *embedded);
         struct grad *g;
         size_t bytes;
         MUST(grad_new(model, &o, &g, err));
-        MUST(grad_inputs(g, p.tokens, n, rows, ids, n - 1, gradients, embedded, NULL, err));
+        MUST(grad_inputs(g, p.tokens, n, seeds, n - 1, gradients, embedded, NULL, err));
         const float *gxi = raw(file, "gxi", &bytes);
         for (int64_t s = 0; s + 1 < n; s++)
             for (int64_t t = 0; t < n; t++) {
