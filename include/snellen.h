@@ -937,6 +937,49 @@ SNELLEN_API void snellen_attribution_free(snellen_attribution *result);
 SNELLEN_API double snellen_attribution_mass(const snellen_attribution *result, int64_t row, const int64_t *right,
                                             size_t n_right);
 
+/* ---- probe: over-squashing (arXiv 2406.04267, section 5) ---------------------------------------------------------------- */
+
+/* How much of each token's embedded input v_i (after scale and norm of the embedding) reaches the vector y_n of token n behind
+ * the final norm: the Frobenius norm of the Jacobian dy_n / dv_i. Measured with random vectors z ~ N(0, I), one backward pass
+ * each: the mean of |z' dy_n / dv_i|^2 is the square of that norm (Hutchinson), for all i at once.
+ *
+ * The paper's bound on it (theorem 5.1, the form of its proof) is a constant times the paths of attention,
+ *
+ *     [ prod over layers (A_l / beta_l + I) ]_(n,i)
+ *
+ * A_l = attention's weights, mean over heads; beta_l = the length that the norm before attention divides by, its mean over the
+ * tokens at this input, where the theorem takes a constant. `paths` are these products, each row scaled to sum to 1. */
+typedef struct snellen_squash_options {
+    int64_t row;                   /* n, from 0; -1 (default) = the last token */
+    uint32_t n_probes;             /* random vectors; default 8; 0 = exact: d_model unit vectors */
+    uint64_t seed;                 /* of the random vectors; default 1 */
+    bool paths;                    /* default true */
+    int64_t n_repeats;             /* the layers' product further 2, 3, .. n_repeats + 1 times over; default 3 */
+    snellen_session_options session; /* memory (default full = the model's own) with its sizes, and n_threads; all in f32 */
+} snellen_squash_options;
+
+typedef struct snellen_squash {
+    int64_t n_tokens;              /* n + 1: tokens behind token n cannot reach it */
+    int64_t n_layers, n_products;  /* n_products = n_layers + n_repeats; 0 without paths */
+    const double *sensitivity;     /* [n_tokens] || dy_n / dv_i || */
+    const double *error;           /* [n_tokens] its standard error; 0 where exact; NaN for a single probe */
+    const float *paths;            /* [n_products, n_tokens] row l < n_layers: the product of layers 0..l, then of all layers
+                                      2, 3, .. times; NULL without. fam: a row sums to less than 1 by what comes from the
+                                      memory's first rows */
+    const double *beta;            /* [n_layers]; NULL without paths */
+    double rank_correlation;       /* Spearman's, of sensitivity and the product of all layers over the tokens; NaN where there
+                                      are no paths or one of them is constant */
+} snellen_squash;
+
+SNELLEN_API snellen_squash_options snellen_squash_options_default(void);
+/* One forward pass; memory grows with tokens x layers x width. Memories full, swa, bswa, xl, fam and rmt; SNELLEN_E_UNSUPPORTED:
+ * sink, a temperature of attention, a precision other than f32, and paths through rmt, whose rows go from the last layer to the
+ * first. *result, free with snellen_squash_free(), is NULL after a failure. */
+SNELLEN_API snellen_status snellen_probe_squash(const snellen_model *model, const int32_t *tokens, size_t n_tokens,
+                                                const snellen_squash_options *options, const snellen_progress *progress,
+                                                snellen_squash **result, snellen_error *err);
+SNELLEN_API void snellen_squash_free(snellen_squash *result);
+
 /* ---- questions of one's own ------------------------------------------------------------------------------------------------ */
 
 /* A jsonl file of {"prompt": .., "expected": ..}, an object a line, asked at growing lengths: filler (the paper's sentences of

@@ -3,8 +3,9 @@
 #define CLI_PROBE_H
 
 #include "cli/cli.h"
+#include "format/format.h"
 
-extern const struct verb probe_collapse, probe_attention, probe_attribution, probe_memory;
+extern const struct verb probe_collapse, probe_attention, probe_attribution, probe_memory, probe_squash;
 
 /* The prompt of a probe: --tokens (ids or a file of them) or -p text, one of the two. *ids by mem_free(). */
 snellen_status probe_prompt(const snellen_model *model, const char *text, const char *tokens, int32_t **ids, size_t *n,
@@ -25,5 +26,19 @@ snellen_status probe_text_read(struct probe_text *t, const snellen_model *model,
 /* More tokens behind those that are there. */
 snellen_status probe_text_append(struct probe_text *t, const int32_t *ids, size_t n, snellen_error *err);
 void probe_text_free(struct probe_text *t);
+
+/* A probe whose numbers the database keeps (probe_files.c). */
+typedef snellen_status probe_measure(void *work, snellen_recorder *recorder, snellen_error *err);
+/* Calls it with the recorder of a run; NULL where database is "" (NULL = the one of `snellen runs`). */
+snellen_status probe_recorded(const snellen_model *model, const char *name, const struct common_opts *common,
+                              const char *database, probe_measure *measure, void *work, snellen_error *err);
+
+/* A tensor of a safetensors file; at most 16 of them in one. */
+struct probe_tensor {
+    struct safetensors_spec spec;
+    const void *data;
+    uint64_t n_bytes;
+};
+snellen_status probe_write_tensors(const char *path, const struct probe_tensor *tensors, size_t n, snellen_error *err);
 
 #endif

@@ -1,7 +1,6 @@
 /* probe memory: what goes through the rows that a memory carries from block to block. */
 #include "cli/probe.h"
 
-#include "format/format.h"
 #include "study/maps.h"
 #include "study/memory_figures.h"
 
@@ -28,6 +27,7 @@ struct memory_work {
     snellen_memory_attention *attention;  /* each NULL where it was not wanted, or interrupted */
     snellen_memory_cuts *cuts;
     snellen_survival *survival;
+    bool printed;
 };
 
 /* ---- the text ---------------------------------------------------------------------------------------------------- */
@@ -264,46 +264,24 @@ static bool print_results(const struct memory_work *w)
 
 /* ---- files and the database -------------------------------------------------------------------------------------- */
 
-/* A tensor and its bytes. */
-struct written {
-    struct safetensors_spec spec;
-    const void *data;
-    uint64_t n_bytes;
-};
-
-static snellen_status write_tensors(const char *path, const struct written *tensors, size_t n, snellen_error *err)
-{
-    enum { MOST_TENSORS = 8 };
-    struct safetensors_spec specs[MOST_TENSORS];
-    struct safetensors_writer *writer;
-    for (size_t i = 0; i < n; i++) specs[i] = tensors[i].spec;
-    TRY(safetensors_writer_new(path, specs, n, &writer, err));
-    snellen_status status = SNELLEN_OK;
-    for (size_t i = 0; i < n && !status; i++)
-        status = safetensors_writer_put(writer, i, 0, tensors[i].data, tensors[i].n_bytes, err);
-    if (!status) return safetensors_writer_commit(writer, err);
-    safetensors_writer_abort(writer);
-    return status;
-}
-
 static snellen_status write_numbers(const struct memory_work *w, snellen_error *err)
 {
     const struct probe_text *t = &w->args->text;
     const snellen_memory_attention *a = w->attention;
     const snellen_memory_cuts *c = w->cuts;
-    struct written tensors[5] = {{{"tokens", "I32", 1, {(int64_t)t->n}}, t->ids, t->n * sizeof *t->ids}};
+    struct probe_tensor tensors[5] = {{{"tokens", "I32", 1, {(int64_t)t->n}}, t->ids, t->n * sizeof *t->ids}};
     size_t n = 1;
     if (a)
-        tensors[n++] = (struct written){{"attention", "F32", 4, {a->n_layers, a->n_blocks, a->n_rows, a->n_seen}}, a->weights,
+        tensors[n++] = (struct probe_tensor){{"attention", "F32", 4, {a->n_layers, a->n_blocks, a->n_rows, a->n_seen}}, a->weights,
                                        (uint64_t)(a->n_layers * a->n_blocks * a->n_rows * a->n_seen) * sizeof(float)};
     if (c && c->n_cuts) {
         int64_t n_cuts = (int64_t)c->n_cuts;
-        tensors[n++] = (struct written){{"log_p", "F64", 1, {1}}, &c->log_p, sizeof c->log_p};
-        tensors[n++] = (struct written){{"cut_blocks", "I64", 1, {n_cuts}}, c->blocks, c->n_cuts * sizeof *c->blocks};
-        tensors[n++] = (struct written){{"cut_log_p", "F64", 2, {n_cuts, c->n_columns}}, c->cut_log_p,
+        tensors[n++] = (struct probe_tensor){{"log_p", "F64", 1, {1}}, &c->log_p, sizeof c->log_p};
+        tensors[n++] = (struct probe_tensor){{"cut_blocks", "I64", 1, {n_cuts}}, c->blocks, c->n_cuts * sizeof *c->blocks};
+        tensors[n++] = (struct probe_tensor){{"cut_log_p", "F64", 2, {n_cuts, c->n_columns}}, c->cut_log_p,
                                        c->n_cuts * (size_t)c->n_columns * sizeof *c->cut_log_p};
     }
-    return write_tensors(w->args->out, tensors, n, err);
+    return probe_write_tensors(w->args->out, tensors, n, err);
 }
 
 static snellen_status draw(const struct memory_work *w, snellen_error *err)
@@ -347,10 +325,11 @@ static snellen_status record_numbers(const struct memory_work *w, snellen_record
 /* ---- the verb ---------------------------------------------------------------------------------------------------- */
 
 /* Measures; what was finished goes to all its places, after an interruption too. */
-static snellen_status probe(struct memory_work *w, snellen_recorder *recorder, bool *printed, snellen_error *err)
+static snellen_status probe(void *user, snellen_recorder *recorder, snellen_error *err)
 {
-    snellen_error later;
+    struct memory_work *w = user;
     const struct memory_args *a = w->args;
+    snellen_error later;
     TRY(read_text(w->args, w->model, err));
     snellen_status status = measure(w, err);
     if (status && status != SNELLEN_E_CANCELLED) return status;
@@ -358,44 +337,28 @@ static snellen_status probe(struct memory_work *w, snellen_recorder *recorder, b
     snellen_status written = a->out ? write_numbers(w, to) : SNELLEN_OK;
     if (!written && a->folder) written = draw(w, to);
     if (!written && recorder) written = record_numbers(w, recorder, to);
-    *printed = print_results(w);
+    w->printed = print_results(w);
     return status ? status : written;
 }
 
-static snellen_status probe_and_record(struct memory_work *w, const char *name, bool *printed, snellen_error *err)
+static snellen_status check_and_probe(struct memory_work *w, const char *name, snellen_error *err)
 {
     const struct memory_args *a = w->args;
-    const snellen_run_start start = {.verb = "probe", .command = ui_command(), .model_name = name, .seed = a->common.seed,
-                                     .n_threads = (int)a->common.threads};
-    snellen_recorder *recorder = NULL;
-    snellen_error finish;
     TRY(options_fit(a, err));
     if (a->out) TRY(cli_check_output(a->out, err));
-    bool record = !a->database || *a->database;
-    if (record && snellen_record_begin(a->database, w->model, &start, &recorder, err))
-        return error_prefix(err, err->status, "results database (--db '' does without)");
-    snellen_status status = probe(w, recorder, printed, err);
-    int64_t id = recorder ? snellen_record_id(recorder) : -1;
-    const char *how = !status ? "done" : status == SNELLEN_E_CANCELLED ? "incomplete" : "failed";
-    if (record && snellen_record_finish(recorder, how, &finish) && !status) {
-        *err = finish;
-        return finish.status;
-    }
-    if (record && !status) ui_note("kept as run %" PRId64 ": snellen runs show %" PRId64, id, id);
-    return status;
+    return probe_recorded(w->model, name, &a->common, a->database, probe, w, err);
 }
 
 static int work(struct memory_args *a, const char *path)
 {
     snellen_error err;
     int status;
-    bool printed = true;
     if (common_session(&a->common, &a->options.session, &err)) return ui_fail(&err);
     snellen_model *model = common_load(path, &a->common, &status);
     if (!model) return status;
     common_own_memory(&a->common, model, &a->options.session);
-    struct memory_work w = {.args = a, .model = model};
-    status = probe_and_record(&w, path, &printed, &err) ? ui_fail(&err) : printed ? 0 : 1;
+    struct memory_work w = {.args = a, .model = model, .printed = true};
+    status = check_and_probe(&w, path, &err) ? ui_fail(&err) : w.printed ? 0 : 1;
     snellen_memory_attention_free(w.attention);
     snellen_memory_cuts_free(w.cuts);
     snellen_survival_free(w.survival);

@@ -280,6 +280,13 @@ struct tape *grad_remember(struct grad *g, const struct grad_block *b, int64_t l
     return t;
 }
 
+struct tape *grad_remember_attention(struct grad *g, const struct grad_block *b, int64_t layer)
+{
+    struct tape *t = tape_of(g, b, layer);
+    if (g->options.checkpoint) grad_layer_attend(g, layer, b, t);
+    return t;
+}
+
 void grad_clear_kv(struct grad *g, int64_t layer)
 {
     int64_t width = g->model->desc.n_kv_heads * g->model->desc.head_dim;
@@ -410,9 +417,8 @@ static void block_backward(struct grad *g, const struct grad_block *b, const str
     for (int64_t layer = g->model->desc.n_layers - 1; layer >= 0; layer--) {
         if (g->one_kv) grad_clear_kv(g, layer);
         if (g->rows_of) g->rows_of->take_back(g, layer, b, dx);
-        const struct tape *t = grad_remember(g, b, layer);
-        if (step->reach) reach_layer_down(g, step->reach, layer, b, t, dx);
-        else grad_layer_backward(g, layer, b, t, dx);
+        if (step->reach) reach_layer_down(g, step->reach, layer, b, dx);
+        else grad_layer_backward(g, layer, b, grad_remember(g, b, layer), dx);
         if (g->rows_of) g->rows_of->hand_back(g, layer, b, dx);
     }
     if (!g->options.inputs_only) embed_backward(g, b, dx);

@@ -64,7 +64,7 @@ struct grad_options {
                                    0 */
     int64_t block, segments;    /* block > 0: block sliding window attention (arXiv 2404.09173): own block causally and
                                    all of the `segments` blocks before it */
-    int64_t block_window;       /* > 0: the blocks before are seen only as far as the last block_window keys (xl) */
+    int64_t block_window;       /* > 0: of these blocks the last block_window keys (xl) */
     bool stop_gradient;         /* no gradient flows into the blocks before */
     int64_t fam, fam_blocks;    /* fam > 0: feedback attention memory of so many rows (arXiv 2404.09173); the memories of the
                                    last fam_blocks blocks are seen. The model has the prompt that it begins with */
@@ -225,6 +225,8 @@ static inline int64_t grad_levels(const struct grad *g)
 }
 /* tape->x is set; fills the rest and leaves the layer's result in x [rows, d] (NULL: only the tape is wanted). */
 void grad_layer_forward(struct grad *g, int64_t layer, const struct grad_block *b, struct tape *t, float *x);
+/* Of that, what comes before the output map: h, q, mix, lse, and the keys and values. */
+void grad_layer_attend(struct grad *g, int64_t layer, const struct grad_block *b, struct tape *t);
 /* dx [rows, d]: gradient by the layer's result -> by its input. Adds to the weights' gradients and to those of the keys
  * and values that the block's rows saw. */
 void grad_layer_backward(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t, float *dx);

@@ -81,7 +81,7 @@ static size_t list_spans(struct grad *g, int64_t layer, const struct grad_block 
 {
     const struct grad_options *o = &g->options;
     int64_t own = model_layer_windowed(g->model, layer) ? g->model->desc.window : 0;
-    int64_t each = o->block, window = narrower(own, o->window), band = narrower(window, o->block_window);
+    int64_t each = o->block, band = narrower(narrower(own, o->window), o->block_window);
     size_t n = 0;
     for (int64_t t = MAX(0, b->index - o->segments); t < b->index; t++, n++) {
         int64_t row = t * g->n_seqs * (each + g->extra) + seq * each, position = b->position - (b->index - t) * each;
@@ -91,8 +91,8 @@ static size_t list_spans(struct grad *g, int64_t layer, const struct grad_block 
     }
     if (g->rows_of) n += g->rows_of->token_spans(g, layer, b, seq, spans + n);
     spans[n] = grad_span_at(g, layer, b->row0 + seq * b->rows_each, b->rows_each, b->position, true);
-    spans[n].rule = window > 0 ? SPAN_BAND : SPAN_CAUSAL;
-    spans[n].band = window;
+    spans[n].rule = band > 0 ? SPAN_BAND : SPAN_CAUSAL;
+    spans[n].band = band;
     return n + 1;
 }
 
@@ -182,7 +182,6 @@ static void attend(struct grad *g, int64_t layer, const struct grad_block *b, st
     struct lists lists = list_sequences(g, layer, b, t, NULL, NULL);
     attention_forward(g->s.sequences, lists.n_tokens + (size_t)lists.n_kinds * lists.n_rows, &shape, g->options.n_threads,
                       g->s.attention);
-    linear_forward(&g->model->layers[layer].output, t->a, t->mix, b->n_rows, &g->w);
 }
 
 void grad_attend_backward(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t)
@@ -275,6 +274,12 @@ static void drop_bare(const struct grad *g, const struct grad_block *b, float *r
     if (b->bare) memset(rows + b->n_tokens * d, 0, (size_t)((b->n_rows - b->n_tokens) * d) * sizeof *rows);
 }
 
+void grad_layer_attend(struct grad *g, int64_t layer, const struct grad_block *b, struct tape *t)
+{
+    norm_forward(g->model, &g->model->layers[layer].attn_norm, t->h, t->x, b->n_rows, g->model->desc.d_model, &g->w);
+    attend(g, layer, b, t);
+}
+
 void grad_layer_forward(struct grad *g, int64_t layer, const struct grad_block *b, struct tape *t, float *x)
 {
     const struct layer_weights *lw = &g->model->layers[layer];
@@ -282,8 +287,8 @@ void grad_layer_forward(struct grad *g, int64_t layer, const struct grad_block *
     bool parallel = g->model->desc.parallel_residual;
     size_t bytes = (size_t)(n * d) * sizeof(float);
 
-    norm_forward(g->model, &lw->attn_norm, t->h, t->x, n, d, &g->w);
-    attend(g, layer, b, t);
+    grad_layer_attend(g, layer, b, t);
+    linear_forward(&lw->output, t->a, t->mix, n, &g->w);
     const float *a = share_of(g, &lw->post_attn_norm, t->a, n, g->s.t1);
     if (!parallel) {
         memcpy(t->x_mid, t->x, bytes);

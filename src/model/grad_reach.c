@@ -16,8 +16,7 @@ struct reach {
     int64_t first, n_lanes;     /* the layers first .. first + n_lanes - 1 begin, each with the last row, in a lane of its own */
 };
 
-void reach_layer_down(struct grad *g, const struct reach *reach, int64_t layer, const struct grad_block *b,
-                      const struct tape *t, float *weights)
+void reach_layer_down(struct grad *g, const struct reach *reach, int64_t layer, const struct grad_block *b, float *weights)
 {
     const struct model_desc *desc = &g->model->desc;
     int64_t d = desc->d_model, e = desc->head_dim, lanes = MIN(d, e), begins = layer - reach->first;
@@ -30,7 +29,7 @@ void reach_layer_down(struct grad *g, const struct reach *reach, int64_t layer, 
         for (int64_t head = 0; head < desc->n_heads; head++)
             for (int64_t lane = 0; lane < lanes; lane++)
                 g->s.dmix[(row * desc->n_heads + head) * e + lane] = share * weights[row * d + lane];
-    grad_attend_backward(g, layer, b, t);
+    grad_attend_backward(g, layer, b, grad_remember_attention(g, b, layer));
     for (int64_t row = 0; row < b->n_rows; row++)
         for (int64_t lane = 0; lane < lanes; lane++) {
             float attended = 0;

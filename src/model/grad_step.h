@@ -21,6 +21,8 @@ int64_t grad_blocks(const struct grad *g);
 struct grad_block grad_block_at(const struct grad *g, int64_t index);
 /* What the backward of a layer reads; run again where only its input was kept. */
 struct tape *grad_remember(struct grad *g, const struct grad_block *b, int64_t layer);
+/* Of that, what attention's backward reads. */
+struct tape *grad_remember_attention(struct grad *g, const struct grad_block *b, int64_t layer);
 void grad_clear_kv(struct grad *g, int64_t layer);
 /* Up through all blocks; visit() finds the last layer's result of each in g->x. */
 typedef void grad_visit(struct grad *g, const struct grad_block *b, void *user);
@@ -31,8 +33,7 @@ void grad_step_down(struct grad *g, const struct step *step);
 void grad_copy_rows(const struct grad *g, float *rows, bool in);
 
 /* A layer of a block, as grad_layer_backward(), for weights of paths. */
-void reach_layer_down(struct grad *g, const struct reach *reach, int64_t layer, const struct grad_block *b,
-                      const struct tape *t, float *weights);
+void reach_layer_down(struct grad *g, const struct reach *reach, int64_t layer, const struct grad_block *b, float *weights);
 
 /* False when the caller wants to stop. */
 bool grad_told(const snellen_progress *progress, const char *what, int64_t done, int64_t total);

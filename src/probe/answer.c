@@ -1,4 +1,4 @@
-/* What the probes of a memory share: a session with one, how likely an answer is, progress over many readings. */
+/* What the probes of a memory share: a session with one, and how likely an answer is. */
 #include "probe/probe.h"
 
 #include "model/session.h"
@@ -40,16 +40,4 @@ snellen_status memory_session(const snellen_model *model, const snellen_session_
             rows ? "rows from block to block" : "blocks",
             rows ? "--memory fam or rmt" : "--memory bswa, xl, fam or rmt");
     return snellen_session_new(model, &o, session, err);
-}
-
-static bool step(void *user, const char *what, uint64_t done, uint64_t total)
-{
-    const struct reading_progress *p = user;
-    (void)total;
-    return !p->all || !p->all->step || p->all->step(p->all->user, what, p->done + done, p->total);
-}
-
-snellen_progress reading_step(struct reading_progress *p)
-{
-    return (snellen_progress){.step = step, .user = p};
 }

@@ -1,5 +1,7 @@
 /* Attribution: what each context token did for each output, by gradients of logits or by attention rollout (arXiv
  * 2408.05506, section 5). Gradients of several outputs go down through the layers together, as many as memory allows. */
+#include "probe/probe.h"
+
 #include "model/grad.h"
 
 #include <math.h>
@@ -68,18 +70,6 @@ struct gradient_work {
     int64_t at_once;
 };
 
-/* Progress over groups of outputs: each group counts its layers. */
-struct group_progress {
-    const snellen_progress *progress;
-    uint64_t group, n_groups;
-};
-
-static bool group_step(void *user, const char *what, uint64_t done, uint64_t total)
-{
-    const struct group_progress *p = user;
-    return p->progress->step(p->progress->user, what, p->group * total + done, p->n_groups * total);
-}
-
 static snellen_status some_rows(struct attributing *a, struct gradient_work *w, const int32_t *tokens, int64_t column0,
                                 int64_t n_seeds, snellen_attribution_kind kind, int64_t d,
                                 const snellen_progress *progress, snellen_error *err)
@@ -107,10 +97,10 @@ static snellen_status gradient_rows(struct attributing *a, struct gradient_work 
     TRY(NEW_ARRAY(&w->gradients, w->at_once * n * d, "gradients", err));
     TRY(NEW_ARRAY(&w->embedded, n * d, "embedded tokens", err));
     TRY(NEW_ARRAY(&w->seeds, w->at_once, "rows", err));
-    struct group_progress groups = {.progress = progress,
-                                    .n_groups = (uint64_t)((a->public.n_rows + w->at_once - 1) / w->at_once)};
-    const snellen_progress step = {.step = progress && progress->step ? group_step : NULL, .user = &groups};
-    for (int64_t at = 0; at < a->public.n_rows; at += w->at_once, groups.group++)
+    struct part_progress groups = {.all = progress,
+                                   .n_parts = (uint64_t)((a->public.n_rows + w->at_once - 1) / w->at_once)};
+    const snellen_progress step = part_step(&groups);
+    for (int64_t at = 0; at < a->public.n_rows; at += w->at_once, groups.part++)
         TRY(some_rows(a, w, tokens, at, MIN(w->at_once, a->public.n_rows - at), o->kind, d, &step, err));
     return SNELLEN_OK;
 }

@@ -2,6 +2,7 @@
 #include "probe/probe.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 void collapse_measure(const float *v, const float *w, int64_t d, int64_t n_heads, snellen_collapse_row *row)
@@ -84,4 +85,49 @@ void collapse_judge(snellen_collapse *result, int64_t layer)
         if (!(linf < line)) result->faint_at = -1;
         else if (result->faint_at < 0) result->faint_at = row->n;
     }
+}
+
+/* ---- ranks ------------------------------------------------------------------------------------------------------- */
+
+struct placed {
+    double value;
+    int64_t at;
+};
+
+static int by_value(const void *a, const void *b)
+{
+    const struct placed *x = a, *y = b;
+    return (x->value > y->value) - (x->value < y->value);
+}
+
+/* rank [n], less their mean. */
+static void ranks_of(const double *values, int64_t n, struct placed *order, double *rank)
+{
+    for (int64_t i = 0; i < n; i++) order[i] = (struct placed){values[i], i};
+    qsort(order, (size_t)n, sizeof *order, by_value);
+    for (int64_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && order[end].value == order[i].value; end++) {}
+        for (int64_t k = i; k < end; k++) rank[order[k].at] = (double)(i + end - n) / 2;
+    }
+}
+
+snellen_status rank_correlation(const double *a, const double *b, int64_t n, double *correlation, snellen_error *err)
+{
+    struct placed *order;
+    double *ranks, ab = 0, aa = 0, bb = 0;
+    TRY(NEW_ARRAY(&ranks, 2 * n, "ranks", err));
+    snellen_status status = NEW_ARRAY(&order, n, "ranks", err);
+    if (!status) {
+        ranks_of(a, n, order, ranks);
+        ranks_of(b, n, order, ranks + n);
+        for (int64_t i = 0; i < n; i++) {
+            ab += ranks[i] * ranks[n + i];
+            aa += ranks[i] * ranks[i];
+            bb += ranks[n + i] * ranks[n + i];
+        }
+        *correlation = aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : (double)NAN;
+        mem_free(order);
+    }
+    mem_free(ranks);
+    return status;
 }

@@ -2,9 +2,10 @@
  *
  *   measure.c, sequence.c, collapse.c    how far apart n and n + 1 items are held
  *   attention.c, attribution.c           what tokens look at; what they did for an output
+ *   squash.c                             how much of them reaches a row's vector
  *   memory_attention.c                   what a memory's rows look at when a block is compressed
  *   memory_cuts.c, memory_survival.c     what comes through these rows; for how long
- *   weights.c, answer.c                  what several of them need
+ *   weights.c, answer.c, progress.c      what several of them need
  *
  * Here: what they share, and the parts of the collapse probe that need no model, so that they can be tested against
  * numbers. */
@@ -36,6 +37,8 @@ snellen_status answer_token(snellen_session *s, int32_t token, struct answer_sco
 snellen_status memory_session(const snellen_model *model, const snellen_session_options *options, bool rows,
                               snellen_session **session, snellen_error *err);
 
+/* ---- progress (progress.c) --------------------------------------------------------------------------------------- */
+
 /* Progress of one of several readings of a text, counted over all of them. `all` says when to stop; hand `step` to the
  * session. */
 struct reading_progress {
@@ -44,6 +47,13 @@ struct reading_progress {
 };
 snellen_progress reading_step(struct reading_progress *p);
 
+/* Progress over n_parts of a work, each of which counts the same steps. */
+struct part_progress {
+    const snellen_progress *all;   /* or NULL */
+    uint64_t part, n_parts;
+};
+snellen_progress part_step(struct part_progress *p);
+
 /* ---- the measures (measure.c) ------------------------------------------------------------------------------------ */
 
 /* Distance of two vectors v, w [d]: fills linf_*, l1, relative, mean_abs, bit_equal of row. A NaN anywhere makes every
@@ -51,6 +61,8 @@ snellen_progress reading_step(struct reading_progress *p);
 void collapse_measure(const float *v, const float *w, int64_t d, int64_t n_heads, snellen_collapse_row *row);
 /* The two predictions from logits a, b [n_vocab]: fills same_logits, same_top, shift. */
 void collapse_predictions(const float *a, const float *b, int64_t n_vocab, snellen_collapse_row *row);
+/* Spearman's rank correlation of a, b [n], equal values sharing their mean rank; NaN where one of them is constant. */
+snellen_status rank_correlation(const double *a, const double *b, int64_t n, double *correlation, snellen_error *err);
 /* blind_at and faint_at from the rows of `layer`. */
 void collapse_judge(snellen_collapse *result, int64_t layer);
 

@@ -31,11 +31,14 @@ static size_t shape_of(const struct plot_figure *f, size_t i)
     return f->series[i].aside ? i : look + look / COUNT_OF(palette);
 }
 
-/* Lines that lie upon each other are all seen: the first is the widest, each later one narrower. */
+/* Lines that lie upon each other are all seen: the first is the widest, each later one narrower. One of many points is thin, its
+ * ups and downs are what is to be seen. */
 static double width_of(const struct plot_figure *f, size_t i)
 {
+    enum { MANY = 200 };
     size_t later = 0;
     for (size_t j = i + 1; j < f->n_series; j++) later += !f->series[j].aside && f->series[j].style == PLOT_LINE;
+    if (f->series[i].n > MANY) return 1;
     return f->series[i].aside ? 1.6 : 1.8 + 0.9 * (double)MIN(later, 2);
 }
 
