@@ -9,15 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_COLUMNS = 9, READ_AT_ONCE = 4096 };   /* columns of a table of cuts */
+enum { MOST_COLUMNS = 9 };   /* columns of a table of cuts */
 
 struct memory_args {
     struct common_opts common;
     struct probe_text text;
     snellen_memory_options options;
-    snellen_long_options sample;          /* of --task */
-    const char *task, *folder, *out, *database;
-    int64_t length, index, pool;          /* of it */
+    struct probe_sample sample;
+    const char *folder, *out, *database;
     int64_t cuts, survival, samples;      /* cuts 0 = none; survival -1 = as many blocks as the sample has, 0 = none */
 };
 
@@ -32,60 +31,19 @@ struct memory_work {
 
 /* ---- the text ---------------------------------------------------------------------------------------------------- */
 
-/* A whole sample; the answer is what ends it. */
-static snellen_status take_sample(struct probe_text *t, snellen_reader *reader, const struct memory_args *a, snellen_error *err)
-{
-    int32_t tokens[READ_AT_ONCE];
-    uint8_t marks[READ_AT_ONCE];
-    size_t n;
-    TRY(snellen_reader_start(reader, a->length, (uint64_t)a->index, err));
-    do {
-        TRY(snellen_reader_next(reader, tokens, marks, READ_AT_ONCE, &n, err));
-        for (size_t i = 0; i < n; i++)
-            if (!(marks[i] & SNELLEN_MARK_ANSWER)) t->n_prompt = t->n + i + 1;
-        TRY(probe_text_append(t, tokens, n, err));
-    } while (n);
-    FAIL_IF(t->n_prompt == t->n, SNELLEN_E_USAGE, "probe memory: a sample of %s does not end in an answer; passkey or associative "
-            "expected", a->task);
-    return SNELLEN_OK;
-}
-
-static snellen_status read_task(struct memory_args *a, const snellen_model *model, snellen_error *err)
-{
-    const struct probe_text *t = &a->text;
-    snellen_reader *reader;
-    FAIL_IF(t->prompt || t->tokens || t->file || t->continuation || t->write, SNELLEN_E_USAGE,
-            "probe memory: --task is a text with its answer: no -p, --tokens, -f, --continuation or -n beside it");
-    a->sample.pool = (uint32_t)a->pool;
-    a->sample.seed = a->common.seed;
-    TRY(snellen_reader_new(model, a->task, &a->sample, &reader, err));
-    snellen_status status = take_sample(&a->text, reader, a, err);
-    snellen_reader_free(reader);
-    return status;
-}
-
-/* Options of a task where there is none. */
 static snellen_status options_fit(const struct memory_args *a, snellen_error *err)
 {
-    const snellen_long_options none = snellen_long_options_default();
-    const snellen_long_options *o = &a->sample;
-    bool passkey = a->task && !strcmp(a->task, "passkey");
-    bool sample = o->format || a->length || a->index || o->within || a->pool || o->digits || o->depth >= 0 ||
-                  o->pairs != none.pairs;
     const struct probe_text *t = &a->text;
-    FAIL_IF(!a->task && !t->prompt && !t->file && !t->tokens, SNELLEN_E_USAGE,
+    bool passkey = a->sample.task && !strcmp(a->sample.task, "passkey");
+    FAIL_IF(!a->sample.task && !t->prompt && !t->file && !t->tokens, SNELLEN_E_USAGE,
             "probe memory: a text is wanted: -p TEXT, -f FILE, --tokens LIST or --task TASK");
-    FAIL_IF(sample && !a->task, SNELLEN_E_USAGE, "probe memory: --format, --length, --sample, --within, --depth, --pairs, --pool and "
-            "--digits are of a --task");
     FAIL_IF(a->survival > 0 && !passkey, SNELLEN_E_USAGE, "probe memory: --survival asks for pass keys; --task passkey expected");
-    return SNELLEN_OK;
+    return probe_sample_fits(&a->sample, t, err);
 }
 
 static snellen_status read_text(struct memory_args *a, const snellen_model *model, snellen_error *err)
 {
-    enum { DEFAULT_LENGTH = 1024 };
-    if (!a->length) a->length = DEFAULT_LENGTH;
-    if (a->task) return read_task(a, model, err);
+    if (a->sample.task) return probe_sample_read(&a->sample, &a->text, model, a->common.seed, err);
     if (!a->text.continuation && !a->text.write) a->text.write = 1;
     return probe_text_read(&a->text, model, &a->options.session, err);
 }
@@ -96,7 +54,7 @@ static snellen_status survive(struct memory_work *w, snellen_error *err)
 {
     const struct memory_args *a = w->args;
     snellen_survival_options o = snellen_survival_options_default();
-    o.task = a->sample;
+    o.task = probe_sample_options(&a->sample, a->common.seed);
     o.task.within = 0;
     o.n_samples = (uint32_t)a->samples;
     o.session = a->options.session;
@@ -108,7 +66,7 @@ static snellen_status measure(struct memory_work *w, snellen_error *err)
 {
     struct memory_args *a = w->args;
     const struct probe_text *t = &a->text;
-    bool passkey = a->task && !strcmp(a->task, "passkey");
+    bool passkey = a->sample.task && !strcmp(a->sample.task, "passkey");
     a->options.n_answer = (int64_t)(t->n - t->n_prompt);
     a->options.n_cuts = a->cuts;
     TRY(snellen_probe_memory_attention(w->model, t->ids, t->n, &a->options, ui_progress(), &w->attention, err));
@@ -289,7 +247,7 @@ static snellen_status draw(const struct memory_work *w, snellen_error *err)
     const struct memory_args *a = w->args;
     const struct memory_drawing d = {.model = w->model, .folder = a->folder, .command = ui_command()};
     enum { DIGITS = 5 };   /* of a key when nobody says */
-    double guess = -(double)(a->sample.digits ? a->sample.digits : DIGITS) * log(10);
+    double guess = -(double)(a->sample.options.digits ? a->sample.options.digits : DIGITS) * log(10);
     TRY(folder_make(a->folder, err));
     if (w->attention) TRY(memory_attention_draw(&d, w->attention, a->text.ids, err));
     if (w->cuts) TRY(memory_cuts_draw(&d, w->cuts, err));
@@ -304,7 +262,7 @@ static snellen_status record_numbers(const struct memory_work *w, snellen_record
     for (size_t i = 0; c && i < c->n_cuts; i++)
         for (int64_t k = 0; k < c->n_columns; k++) {
             const snellen_number number = {
-                .subject = "memory-cut", .cure = "", .style = a->task ? a->task : "", .precision = a->common.precision,
+                .subject = "memory-cut", .cure = "", .style = a->sample.task ? a->sample.task : "", .precision = a->common.precision,
                 .length = c->blocks[i], .prompt = -1, .layer = k - 1, .metric = "lost",
                 .value = c->log_p - c->cut_log_p[i * (size_t)c->n_columns + (size_t)k]};
             TRY(snellen_record_add(recorder, &number, 1, err));
@@ -370,7 +328,7 @@ static int work(struct memory_args *a, const char *path)
 static int run(int argc, char **argv)
 {
     struct memory_args a = {.common = common_opts_default(), .options = snellen_memory_options_default(),
-                            .sample = snellen_long_options_default(), .survival = -1, .samples = 20};
+                            .sample = probe_sample_default(), .survival = -1, .samples = 20};
     const char *args[1];
     a.cuts = a.options.n_cuts;
     const struct opt table[] = {
@@ -381,18 +339,7 @@ static int run(int argc, char **argv)
         OPT_TEXT(0, "continuation", "TEXT", &a.text.continuation, "what follows the prompt: the answer"),
         OPT_INT('n', "predict", "N", &a.text.write, 1, 8192, "tokens that the model writes itself (greedily): the answer",
                 .shown = "1"),
-        OPT_TEXT(0, "task", "TASK", &a.task, "a sample of a task of long memory with its answer instead: passkey, associative"),
-        OPT_INT(0, "length", "N", &a.length, SNELLEN_LONG_MIN, SNELLEN_LONG_MAX, "its tokens", .shown = "1024"),
-        OPT_INT(0, "sample", "I", &a.index, 0, 1000000, "which sample of the test set"),
-        OPT_TEXT(0, "format", "FORMAT", &a.sample.format, "its format; `snellen task list` says which there are",
-                 .shown = "the first"),
-        OPT_REAL(0, "depth", "D", &a.sample.depth, 0, 1, "passkey: where the key stands, 0 = at the start, 1 = before the question",
-                 .shown = "anywhere"),
-        OPT_INT(0, "within", "N", &a.sample.within, 1, SNELLEN_LONG_MAX, "passkey: the key ends within the first N tokens",
-                .shown = "anywhere"),
-        OPT_INT(0, "pairs", "N", &a.sample.pairs, 1, 10000, "associative: pairs of a key and a value", .shown = "8"),
-        OPT_INT(0, "pool", "N", &a.pool, 1, 240, "symbols: words in use", .shown = "128"),
-        OPT_INT(0, "digits", "N", &a.sample.digits, 1, 9, "digits of a key or value", .shown = "5, associative 1"),
+        OPTS_SAMPLE(&a.sample),
         OPT_SEED(0, "seed", "N", &a.common.seed, "decides the samples"),
         OPT_GROUP("what is measured"),
         OPT_INT(0, "first-block", "T", &a.options.first_block, 0, CLI_MAX_TOKENS, "attention: from this block on"),

@@ -12,6 +12,7 @@ struct squash_args {
     struct common_opts common;
     snellen_squash_options options;
     struct probe_text text;
+    struct probe_sample sample;
     const char *folder, *out, *database;
     int64_t probes;
     bool no_paths;
@@ -164,13 +165,23 @@ static snellen_status record(const struct squash_work *w, snellen_recorder *reco
 
 /* ---- the verb ---------------------------------------------------------------------------------------------------- */
 
+/* Of a sample the row that the answer begins with is asked about. */
+static snellen_status read_text(struct squash_args *a, const snellen_model *model, snellen_error *err)
+{
+    TRY(probe_sample_fits(&a->sample, &a->text, err));
+    if (!a->sample.task) return probe_text_read(&a->text, model, &a->options.session, err);
+    TRY(probe_sample_read(&a->sample, &a->text, model, a->common.seed, err));
+    if (a->options.row < 0) a->options.row = (int64_t)a->text.n_prompt - 1;
+    return SNELLEN_OK;
+}
+
 static snellen_status probe(void *user, snellen_recorder *recorder, snellen_error *err)
 {
     struct squash_work *w = user;
     struct squash_args *a = w->args;
     if (a->out) TRY(cli_check_output(a->out, err));
     if (a->folder) TRY(folder_make(a->folder, err));
-    TRY(probe_text_read(&a->text, w->model, &a->options.session, err));
+    TRY(read_text(a, w->model, err));
     TRY(snellen_probe_squash(w->model, a->text.ids, a->text.n, &a->options, ui_progress(), &w->result, err));
     if (a->out) TRY(write_numbers(w, err));
     if (a->folder) TRY(squash_draw(w->result, a->folder, ui_command(), err));
@@ -204,7 +215,8 @@ static int work(struct squash_args *a, const char *path)
 
 static int run(int argc, char **argv)
 {
-    struct squash_args a = {.common = common_opts_default(), .options = snellen_squash_options_default()};
+    struct squash_args a = {.common = common_opts_default(), .options = snellen_squash_options_default(),
+                            .sample = probe_sample_default()};
     const char *args[1];
     a.probes = a.options.n_probes;
     const struct opt table[] = {
@@ -212,8 +224,10 @@ static int run(int argc, char **argv)
         OPT_TEXT('p', "prompt", "TEXT", &a.text.prompt, "a text; special tokens are read as such"),
         OPT_TEXT('f', "file", "FILE", &a.text.file, "a file that holds the text; - is standard input"),
         OPT_TEXT(0, "tokens", "LIST", &a.text.tokens, "token ids, as in 1,2,3, or a file of ids"),
+        OPTS_SAMPLE(&a.sample),
         OPT_GROUP("what is measured"),
-        OPT_INT(0, "row", "N", &a.options.row, 0, CLI_MAX_TOKENS, "what reaches the vector of token N, from 0", .shown = "the last"),
+        OPT_INT(0, "row", "N", &a.options.row, 0, CLI_MAX_TOKENS, "what reaches the vector of token N, from 0", .shown = "the last; of a task the one before "
+                "its answer"),
         OPT_INT(0, "probes", "N", &a.probes, 0, 65536, "random vectors, a backward pass each; 0 = exact, one for each of the model's "
                 "dimensions"),
         OPT_FLAG(0, "no-paths", &a.no_paths, "leave out the paths of attention"),
@@ -238,7 +252,7 @@ const struct verb probe_squash = {
     .summary = "how much of each token reaches the last one",
     .run = run,
     .works = true,
-    .usage = "MODEL (-p TEXT | -f FILE | --tokens LIST) [options]",
+    .usage = "MODEL (-p TEXT | -f FILE | --tokens LIST | --task TASK) [options]",
     .about = "Over-squashing (arXiv 2406.04267): the size of the Jacobian of the last token's vector by each token's embedding, "
              "measured with random vectors, beside the paths of attention that the paper's theorem 5.1 bounds it by. Works with "
              "memories full, swa, bswa, xl, fam and rmt: what a memory carries to the end shows here.",

@@ -136,12 +136,30 @@ static void test_commas(void **state)
     assert_int_equal(collapse_tokens_before(3, 1), 6);
 }
 
+static double ranks(const double *a, const double *b, int64_t n)
+{
+    double r;
+    MUST(rank_correlation(a, b, n, &r, err));
+    return r;
+}
+
+static void test_rank_correlation(void **state)
+{
+    (void)state;
+    const double up[] = {1, 2, 30, 400}, down[] = {9, 5, 1, -7}, mixed[] = {2, 1, 4, 3}, flat[] = {5, 5, 5, 5};
+    const double tied[] = {1, 2, 2, 3};
+    assert_true(fabs(ranks(up, up, 4) - 1) < 1e-12 && fabs(ranks(up, down, 4) + 1) < 1e-12);
+    assert_true(fabs(ranks(up, mixed, 4) - 0.6) < 1e-12);              /* 1 - 6 sum d^2 / (n (n^2 - 1)), sum d^2 = 4 */
+    assert_true(fabs(ranks(up, tied, 4) - 4.5 / sqrt(5 * 4.5)) < 1e-12);  /* ranks 1, 2.5, 2.5, 4 */
+    assert_true(isnan(ranks(up, flat, 4)) && isnan(ranks(up, up, 1)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_distances), cmocka_unit_test(test_uneven_heads), cmocka_unit_test(test_bits),
         cmocka_unit_test(test_nan),       cmocka_unit_test(test_predictions),  cmocka_unit_test(test_judgement),
-        cmocka_unit_test(test_wordings),  cmocka_unit_test(test_commas),
+        cmocka_unit_test(test_wordings),  cmocka_unit_test(test_commas),      cmocka_unit_test(test_rank_correlation),
     };
     return cmocka_run_group_tests_name("measure", tests, NULL, NULL);
 }
