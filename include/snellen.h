@@ -980,6 +980,93 @@ SNELLEN_API snellen_status snellen_probe_squash(const snellen_model *model, cons
                                                 snellen_squash **result, snellen_error *err);
 SNELLEN_API void snellen_squash_free(snellen_squash *result);
 
+/* ---- probe: retrieval by depth and length -------------------------------------------------------------------------------- */
+
+/* Does a model find what stands at depth p of a context of n tokens?
+ *
+ *   passkey       a key of five digits among the sentences of arXiv 2305.16300
+ *   needle        a sentence with a fact among sentences about other things
+ *   list-index    a list of items with a number each, all over the context: the number of the 7th item
+ *   list-content  the same list and item, asked for by its name
+ *
+ * With each question come ten answers, one of them right; wrong numbers of a list are those of the two items on each side and
+ * of five others. The margin is log p(right) - log p(best wrong), nats, the answer's frame already written. Key, fact and list
+ * are drawn for each prompt and stay the same over lengths and depths (a longer list goes on where a shorter one ends); both
+ * questions about a list have the same answers. In a result, task is one of these names, the same pointer wherever it is the
+ * same task. */
+enum { SNELLEN_RETRIEVAL_ANSWERS = 10, SNELLEN_RETRIEVAL_MAX_DEPTHS = 64 };
+
+typedef struct snellen_retrieval_options {
+    const char *tasks;       /* of the above, separated by commas; NULL (default) = all */
+    const int64_t *lengths;  /* [n_lengths] ascending: tokens in all at most, template and frame too; NULL = 256, 512, 1024, 2048 as far as
+                                the model's context reaches */
+    size_t n_lengths;
+    const double *depths;    /* [n_depths] ascending, 0 = at the start .. 1 = at the end; NULL = 0, 0.25, 0.5, 0.75, 1 */
+    size_t n_depths;
+    uint32_t n_prompts;      /* a cell; default 4 */
+    bool written;            /* answers are also written, greedily; in a chat template without the frame. Default false */
+    bool chat;               /* in the model's chat template; default: if the model has one */
+    uint64_t seed;           /* default 1 */
+    snellen_session_options session;  /* memory full; n_context 0 = what the longest question needs */
+} snellen_retrieval_options;
+/* The defaults for a model; model NULL: without a chat template. */
+SNELLEN_API snellen_retrieval_options snellen_retrieval_options_default(const snellen_model *model);
+
+typedef struct snellen_retrieval_answer {
+    const char *task;
+    int64_t length;          /* as asked for */
+    double depth;
+    uint32_t prompt;
+    int64_t n_tokens;        /* what the question has, with the answer's frame: the most below `length` that whole sentences or items give */
+    int64_t at;              /* token at which what is asked for is said */
+    float margin;
+    const char *right, *best_wrong;   /* answers; all texts live as long as the result */
+    bool written_right;      /* of the ten answers the right one is the first in what was written; false where nothing was */
+    const char *text;        /* what was written; NULL = nothing */
+} snellen_retrieval_answer;
+
+typedef struct snellen_retrieval_cell {
+    const char *task;
+    int64_t length;
+    double depth;                               /* -1 = all depths together */
+    uint32_t n, n_right;                        /* questions; margins above 0 */
+    double right_low, right_high;               /* Wilson's 95 % interval of the share */
+    double margin, margin_low, margin_high;     /* mean, and 95 % by Student's t */
+    uint32_t n_written_right;                   /* with `written`, of n */
+    double written_low, written_high;
+} snellen_retrieval_cell;
+
+typedef struct snellen_retrieval_task {
+    const char *task;
+    int64_t reach;           /* effective length: snellen_retrieval_reach() of the shares of right answers over all depths; -1 =
+                                at the shortest length the share is not clearly (Wilson's 95 %) above guessing one of ten */
+    int64_t reach_written;   /* the same of written answers; -1 also where none were asked for */
+} snellen_retrieval_task;
+
+typedef struct snellen_retrieval_result {
+    snellen_retrieval_answer *answers;  /* by task, length, depth, prompt */
+    size_t n_answers;
+    snellen_retrieval_cell *cells;      /* by task, length, depth */
+    size_t n_cells;
+    snellen_retrieval_cell *lengths;    /* by task and length, all depths together; only where each was asked in full */
+    size_t n_lengths;
+    snellen_retrieval_task *tasks;      /* in the order asked for */
+    size_t n_tasks;
+    bool written;
+    uint64_t n_tokens;                  /* that the model read; what a question shares with the one before is read once */
+} snellen_retrieval_result;
+
+/* *result is handed over, also after SNELLEN_E_CANCELLED with what was asked until then; free it with
+ * snellen_retrieval_free(). Progress counts "tokens". SNELLEN_E_CONTEXT: a length that the context does not hold;
+ * SNELLEN_E_USAGE: one that is too short for what is asked, or too long for a list of different items (about 4000). */
+SNELLEN_API snellen_status snellen_retrieval_run(const snellen_model *model, const snellen_retrieval_options *options,
+                                                 const snellen_progress *progress, snellen_retrieval_result **result,
+                                                 snellen_error *err);
+SNELLEN_API void snellen_retrieval_free(snellen_retrieval_result *result);
+/* The longest of the lengths [n], ascending, at which, and at all shorter ones, the score is at least 85 % of that at the
+ * first; -1 where there is none or the first score is not above 0. */
+SNELLEN_API int64_t snellen_retrieval_reach(const int64_t *lengths, const double *scores, size_t n);
+
 /* ---- questions of one's own ------------------------------------------------------------------------------------------------ */
 
 /* A jsonl file of {"prompt": .., "expected": ..}, an object a line, asked at growing lengths: filler (the paper's sentences of

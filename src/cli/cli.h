@@ -205,6 +205,9 @@ snellen_status cli_check_output(const char *path, snellen_error *err);
 snellen_status cli_tokenize_prompt(const snellen_model *model, const char *text, size_t n_bytes, int32_t **ids,
                                    size_t *n, snellen_error *err);
 
+/* "0,0.25,1": numbers from 0 to 1, at most `room` of them. */
+snellen_status cli_depths(const char *text, double *depths, size_t room, size_t *n, snellen_error *err);
+
 /* Bytes of text that end with a whole character: n less the bytes of one that is still to be finished. */
 size_t cli_whole_utf8(const char *text, size_t n);
 /* A JSON string of any bytes: what is no valid UTF-8 becomes U+FFFD. */

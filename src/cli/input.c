@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -91,4 +92,19 @@ snellen_status cli_tokenize_prompt(const snellen_model *model, const char *text,
     if (bos >= 0 && *n >= 2 && (*ids)[0] == bos && (*ids)[1] == bos)   /* put there, and spelled by the text */
         memmove(*ids, *ids + 1, --*n * sizeof(**ids));
     return SNELLEN_OK;
+}
+
+snellen_status cli_depths(const char *text, double *depths, size_t room, size_t *n, snellen_error *err)
+{
+    *n = 0;
+    for (const char *p = text;; p++) {
+        char *end;
+        double depth = strtod(p, &end);
+        FAIL_IF(end == p || (*end && *end != ',') || !(depth >= 0 && depth <= 1), SNELLEN_E_USAGE,
+                "--depths: '%.60s' found, numbers from 0 to 1 separated by commas expected", text);
+        FAIL_IF(*n == room, SNELLEN_E_USAGE, "--depths: more than %zu of them", room);
+        depths[(*n)++] = depth;
+        p = end;
+        if (!*p) return SNELLEN_OK;
+    }
 }

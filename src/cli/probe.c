@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-static const struct verb *const probes[] = {&probe_collapse, &probe_attention, &probe_attribution, &probe_squash, &probe_memory};
+static const struct verb *const probes[] = {&probe_collapse, &probe_attention, &probe_attribution, &probe_squash, &probe_memory,
+                                            &probe_retrieval};
 
 snellen_status probe_prompt(const snellen_model *model, const char *text, const char *tokens, int32_t **ids, size_t *n,
                             snellen_error *err)
@@ -57,7 +58,7 @@ static int run(int argc, char **argv)
 
 const struct verb verb_probe = {
     .name = "probe",
-    .summary = "one measurement inside a model: collapse, attention, attribution, squash, memory",
+    .summary = "one measurement inside a model: collapse, attention, attribution, squash, memory, retrieval",
     .run = run,
     .works = true,
     .usage = "WHAT MODEL [options]",
@@ -66,6 +67,7 @@ const struct verb verb_probe = {
              "attribution: what each context token did for each output (arXiv 2408.05506).\n"
              "squash: how much of each token reaches the last one (arXiv 2406.04267).\n"
              "memory: what goes through the rows that a memory carries from block to block (arXiv 2404.09173).\n"
+             "retrieval: what a model finds at which depth of which length, by index and by content.\n"
              "`snellen probe WHAT --help` says more.",
     .args = "WHAT MODEL",
     .min_args = 2,

@@ -5,7 +5,7 @@
 #include "cli/cli.h"
 #include "format/format.h"
 
-extern const struct verb probe_collapse, probe_attention, probe_attribution, probe_memory, probe_squash;
+extern const struct verb probe_collapse, probe_attention, probe_attribution, probe_memory, probe_squash, probe_retrieval;
 
 /* The prompt of a probe: --tokens (ids or a file of them) or -p text, one of the two. *ids by mem_free(). */
 snellen_status probe_prompt(const snellen_model *model, const char *text, const char *tokens, int32_t **ids, size_t *n,

@@ -22,22 +22,10 @@ void long_list(void)
         if (t.kind == SNELLEN_TASK_LONG) printf("%-17s %-52s %s\n", t.name, t.summary, t.formats);
 }
 
-/* "0,0.25,1" */
 static snellen_status parse_depths(const char *text, struct depths *depths, snellen_error *err)
 {
     *depths = (struct depths){.v = {-1}, .n = 1};
-    if (!text) return SNELLEN_OK;
-    depths->n = 0;
-    for (const char *p = text;; p++) {
-        char *end;
-        double depth = strtod(p, &end);
-        FAIL_IF(end == p || (*end && *end != ',') || !(depth >= 0 && depth <= 1), SNELLEN_E_USAGE,
-                "--depths: '%.60s' found, numbers from 0 to 1 separated by commas expected", text);
-        FAIL_IF(depths->n == MOST_DEPTHS, SNELLEN_E_USAGE, "--depths: more than %d of them", MOST_DEPTHS);
-        depths->v[depths->n++] = depth;
-        p = end;
-        if (!*p) return SNELLEN_OK;
-    }
+    return text ? cli_depths(text, depths->v, MOST_DEPTHS, &depths->n, err) : SNELLEN_OK;
 }
 
 static snellen_long_options long_options(const struct task_args *a)

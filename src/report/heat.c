@@ -25,7 +25,7 @@ static struct scale colours_of(const struct plot_heat *h)
     struct extent seen = {0};
     for (size_t i = 0; i < h->nx * h->ny; i++)
         if (!h->log || h->values[i] > 0) extent_see(&seen, h->values[i]);
-    struct plot_axis axis = {.scale = h->log ? PLOT_LOG : PLOT_LINEAR};
+    struct plot_axis axis = {.scale = h->log ? PLOT_LOG : PLOT_LINEAR, .low = h->low, .high = h->high};
     return scale_of(&axis, &seen);
 }
 

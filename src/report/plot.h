@@ -43,6 +43,7 @@ struct plot_heat {
     const double *values;
     const char *const *x_labels, *const *y_labels;  /* [nx], [ny] */
     bool log;               /* colours by the logarithm; values <= 0 have the lowest colour */
+    double low, high;       /* values of the first and the last colour; low >= high: from the data */
     const char *label;      /* what a colour means */
     const char *const *cells; /* [ny][nx] what stands in a cell, where all of it fits; NULL = nothing, a cell's too */
 };

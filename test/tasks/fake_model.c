@@ -264,6 +264,7 @@ snellen_status snellen_session_branches(snellen_session *s, const snellen_branch
         for (size_t i = 0; i < branches[b].n_tokens; i++) {
             size_t n = (size_t)branches[b].keep + i;
             line[n] = branches[b].tokens[i];
+            if (outputs->nll) outputs->nll[row] = i ? -(float)fake_log_p(s->model, line, n, 1, false) : NAN;
             give_logits(s, line, n + 1, outputs, row++, &given);
         }
     }

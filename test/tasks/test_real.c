@@ -2,6 +2,7 @@
  * one. argv: model name. Exit 77 = the model is not there. */
 #include "test/test.h"
 
+#include "tasks/retrieval.h"
 #include "tasks/symbols.h"
 #include "tasks/tasks.h"
 
@@ -179,6 +180,53 @@ static void test_lengths_share_what_they_have_in_common(void **state)
     assert_true(cost.generated_tokens > 0 && cost.generated_tokens <= plan.generated_tokens);
 }
 
+/* ---- retrieval --------------------------------------------------------------------------------------------------- */
+
+/* log p of an answer behind its question, all fed anew. */
+static double log_p_behind(const struct retrieval_question *q, int answer)
+{
+    int32_t all[1024];
+    assert_true(q->n_tokens + q->n_tails[answer] <= COUNT_OF(all));
+    memcpy(all, q->tokens, q->n_tokens * sizeof *all);
+    memcpy(all + q->n_tokens, q->tails[answer], q->n_tails[answer] * sizeof *all);
+    return log_p_alone(all, q->n_tokens + q->n_tails[answer], q->n_tails[answer], false);
+}
+
+/* Answers' branches off a prompt that was read piece by piece against whole texts; and a key that is said is found. */
+static void test_retrieval(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {384};
+    static const double places[] = {0, 0.5};
+    static const bool all_tasks[RETRIEVAL_TASKS] = {true, true, true, true};
+    snellen_retrieval_options o = snellen_retrieval_options_default(model);
+    snellen_retrieval_result *r;
+    o.lengths = lengths;
+    o.n_lengths = 1;
+    o.depths = places;
+    o.n_depths = 2;
+    o.n_prompts = 1;
+    MUST(snellen_retrieval_run(model, &o, NULL, &r, err));
+    assert_int_equal(r->n_answers, 2 * RETRIEVAL_TASKS);
+    for (size_t i = 0; i < r->n_answers; i++) {
+        const snellen_retrieval_answer *a = &r->answers[i];
+        enum retrieval_task task = (enum retrieval_task)(i / 2);
+        struct retrieval_maker maker = {.model = model, .chat = o.chat, .seed = o.seed};
+        struct retrieval_scene scene;
+        struct retrieval_question q;
+        double best = -INFINITY;
+        retrieval_draw(&scene, retrieval_kind_of(task), o.seed, 0);
+        MUST(retrieval_fit(&maker, &scene, a->length, all_tasks, places, 2, err));
+        MUST(retrieval_make(&maker, &scene, task, a->depth, &q, err));
+        assert_true(q.n_tokens <= 384 && q.n_tokens > 384 - 20);   /* a sentence, or item, more is too long */
+        for (int k = 1; k < SNELLEN_RETRIEVAL_ANSWERS; k++) best = fmax(best, log_p_behind(&q, k));
+        assert_true(fabs((double)a->margin - (log_p_behind(&q, 0) - best)) < 1e-3);
+        assert_true(task != RETRIEVAL_PASSKEY || a->margin > 0);
+        retrieval_question_free(&q);
+    }
+    snellen_retrieval_free(r);
+}
+
 /* ---- tasks of symbols -------------------------------------------------------------------------------------------- */
 
 /* Every word of the largest pool and every mark is a token of its own, which reads as the symbol does. */
@@ -280,6 +328,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_counting),
         cmocka_unit_test(test_sliding_window),
         cmocka_unit_test(test_lengths_share_what_they_have_in_common),
+        cmocka_unit_test(test_retrieval),
         cmocka_unit_test(test_symbols_are_tokens),
         cmocka_unit_test(test_lines_are_written_as_sessions_would),
     };
