@@ -165,11 +165,18 @@ static snellen_status tell(const struct retrieval_args *a, const snellen_retriev
     return status;
 }
 
-static snellen_status probe(struct retrieval_args *a, const snellen_model *model, snellen_recorder *recorder, bool *printed,
-                            snellen_error *err)
+struct retrieval_work {
+    struct retrieval_args *args;
+    const snellen_model *model;
+    bool printed;
+};
+
+static snellen_status probe(void *user, snellen_recorder *recorder, snellen_error *err)
 {
+    struct retrieval_work *w = user;
+    struct retrieval_args *a = w->args;
     double depths[SNELLEN_RETRIEVAL_MAX_DEPTHS];
-    snellen_retrieval_options o = snellen_retrieval_options_default(model);
+    snellen_retrieval_options o = snellen_retrieval_options_default(w->model);
     snellen_retrieval_result *r = NULL;
     snellen_error later;
     o.tasks = a->options.tasks;
@@ -184,43 +191,24 @@ static snellen_status probe(struct retrieval_args *a, const snellen_model *model
         o.depths = depths;
     }
     TRY(common_session(&a->common, &o.session, err));
-    snellen_status status = snellen_retrieval_run(model, &o, ui_progress(), &r, err), told = SNELLEN_OK;
-    if (r) told = tell(a, r, recorder, printed, status ? &later : err);   /* the interruption is what is told */
+    snellen_status status = snellen_retrieval_run(w->model, &o, ui_progress(), &r, err), told = SNELLEN_OK;
+    if (r) told = tell(a, r, recorder, &w->printed, status ? &later : err);   /* the interruption is what is told */
     snellen_retrieval_free(r);
     return status ? status : told;
-}
-
-static snellen_status probe_and_record(struct retrieval_args *a, const snellen_model *model, const char *name, bool *printed,
-                                       snellen_error *err)
-{
-    const snellen_run_start start = {.verb = "probe", .command = ui_command(), .model_name = name, .seed = a->common.seed,
-                                     .n_threads = (int)a->common.threads};
-    snellen_recorder *recorder = NULL;
-    snellen_error finish;
-    bool keep = !a->database || *a->database;
-    if (keep && snellen_record_begin(a->database, model, &start, &recorder, err))
-        return error_prefix(err, err->status, "results database (--db '' does without)");
-    snellen_status status = probe(a, model, recorder, printed, err);
-    const char *how = !status ? "done" : status == SNELLEN_E_CANCELLED ? "incomplete" : "failed";
-    if (keep && snellen_record_finish(recorder, how, status ? NULL : &finish) && !status) {
-        *err = finish;
-        return finish.status;
-    }
-    return status;
 }
 
 static int work(struct retrieval_args *a, const char *path)
 {
     snellen_error err;
     int status = 0;
-    bool printed = true;
     snellen_model *model = common_load(path, &a->common, &status);
     if (!model) return status;
-    snellen_status done = probe_and_record(a, model, path, &printed, &err);
+    struct retrieval_work w = {.args = a, .model = model, .printed = true};
+    snellen_status done = probe_recorded(model, path, &a->common, a->database, probe, &w, &err);
     if (done) status = ui_fail(&err);
     if (done == SNELLEN_E_CANCELLED) ui_note("what was asked until then is told and kept");
     snellen_model_free(model);
-    return status ? status : printed ? 0 : 1;
+    return status ? status : w.printed ? 0 : 1;
 }
 
 static int run(int argc, char **argv)
