@@ -58,7 +58,7 @@ static int run(int argc, char **argv)
 
 const struct verb verb_probe = {
     .name = "probe",
-    .summary = "one measurement inside a model: collapse, attention, attribution, squash, memory, retrieval",
+    .summary = "one measurement: collapse, attention, attribution, squash, memory, retrieval",
     .run = run,
     .works = true,
     .usage = "WHAT MODEL [options]",
