@@ -1,6 +1,6 @@
 /* A study's work: variant by variant and seed by seed it trains, lets the trained model write, and keeps the scores. What
  * a folder holds already is taken from there: scores.json of a run that is finished, else its checkpoint. */
-#include "study/study.h"
+#include "study/exam.h"
 #include "study/training.h"
 #include "tasks/symbols.h"
 
@@ -489,7 +489,7 @@ snellen_status snellen_study(const snellen_study_options *options, const snellen
     struct strbuf text = {0};
     *out = NULL;
     TRY(study_file_open(options->study, &s.file, err));
-    snellen_status status = do_study(&s, err);
+    snellen_status status = s.file.exam.n_keys ? exam_study(&s.file, options, progress, out, err) : do_study(&s, err);
     if ((!status || status == SNELLEN_E_CANCELLED) && s.n_runs) {
         snellen_error quiet;
         report(&s, &text);

@@ -33,7 +33,7 @@ struct study_variant {
 struct study_file {
     const char *path, *name, *title, *about;
     const char *base;                     /* the rest of the file: a training file */
-    struct study_variant variants[STUDY_MAX_VARIANTS], full;
+    struct study_variant variants[STUDY_MAX_VARIANTS], full, exam;   /* exam: has keys where nothing is trained (exam.h) */
     size_t n_variants;
     int64_t attribution;
     struct arena arena;

@@ -168,15 +168,20 @@ static snellen_status read_root(struct study_file *f, struct fy_node *root, snel
     f->attribution = strtoll(attribution, &end, 10);
     FAIL_IF(*end || f->attribution < 0 || f->attribution > 1000, SNELLEN_E_USAGE,
             "%s: attribution: '%s' found, a length from 0 to 1000 expected", f->path, attribution);
-    struct fy_node *full = take(root, "full"), *variants = take(root, "variants");
+    struct fy_node *full = take(root, "full"), *variants = take(root, "variants"), *exam = take(root, "exam");
     f->full.name = "full";
-    f->full.after = "";
-    snellen_status status = SNELLEN_OK;
+    f->exam.name = "exam";
+    f->full.after = f->exam.after = "";
+    snellen_status status = exam && (variants || !fy_node_is_mapping(exam) || !fy_node_mapping_is_empty(root))
+                                ? error_set(err, SNELLEN_E_USAGE, "%s: exam: keys with values expected, and beside them only title, "
+                                            "about and full", f->path) : SNELLEN_OK;
+    if (exam && !status) status = flatten(&f->exam, &f->arena, "", exam, err);
     if (full && !fy_node_is_mapping(full))
         status = error_set(err, SNELLEN_E_USAGE, "%s: full: keys with values expected", f->path);
     if (full && !status) status = flatten(&f->full, &f->arena, "", full, err);
     if (variants && !status) status = read_variants(f, variants, err);
     fy_node_free(full);
+    fy_node_free(exam);
     fy_node_free(variants);
     if (!f->n_variants) f->variants[f->n_variants++] = (struct study_variant){.name = f->name, .after = ""};
     return status;
