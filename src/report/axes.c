@@ -5,7 +5,6 @@
 #include <string.h>
 
 const char draw_font[] = "DejaVu Sans";
-static const struct colour ink = {0.13, 0.15, 0.18}, faint = {0.87, 0.88, 0.90}, soft = {0.40, 0.43, 0.47};
 
 void draw_colour(cairo_t *cr, struct colour c, double alpha)
 {
@@ -106,11 +105,11 @@ static void draw_x_ticks(cairo_t *cr, struct box area, const struct scale *x)
     double free_from = -1e9;   /* labels that would touch the one before are left out */
     for (size_t i = 0; i < n; i++) {
         double at = scale_place(x, ticks[i].value);
-        draw_colour(cr, faint, ticks[i].minor ? 0.55 : 1);
+        draw_pen(cr, PEN_FAINT, ticks[i].minor ? 0.55 : 1);
         line(cr, at, area.top, at, area.bottom);
         double width = ticks[i].minor ? 0 : text_width(cr, 12, false, ticks[i].label);
         if (ticks[i].minor || at - width / 2 < free_from) continue;
-        draw_colour(cr, soft, 1);
+        draw_pen(cr, PEN_SOFT, 1);
         draw_text(cr, at, area.bottom + 18, 0.5, 0, 12, false, ticks[i].label);
         free_from = at + width / 2 + 8;
     }
@@ -123,10 +122,10 @@ static void draw_y_ticks(cairo_t *cr, struct box area, const struct scale *y)
     double free_below = 1e9;
     for (size_t i = 0; i < n; i++) {
         double at = scale_place(y, ticks[i].value);
-        draw_colour(cr, faint, ticks[i].minor ? 0.55 : 1);
+        draw_pen(cr, PEN_FAINT, ticks[i].minor ? 0.55 : 1);
         line(cr, area.left, at, area.right, at);
         if (ticks[i].minor || at + 6 > free_below) continue;
-        draw_colour(cr, soft, 1);
+        draw_pen(cr, PEN_SOFT, 1);
         draw_text(cr, area.left - 8, at, 1, 0.5, 12, false, ticks[i].label);
         free_below = at - 8;
     }
@@ -135,16 +134,16 @@ static void draw_y_ticks(cairo_t *cr, struct box area, const struct scale *y)
 /* Two short strokes across the y axis: from here down to zero the scale does not hold. */
 static void draw_break(cairo_t *cr, double x, double y)
 {
-    cairo_set_source_rgb(cr, 1, 1, 1);
+    draw_pen(cr, PEN_GROUND, 1);
     cairo_rectangle(cr, x - 2, y - 2, 5, 4);
     cairo_fill(cr);
-    draw_colour(cr, soft, 1);
+    draw_pen(cr, PEN_SOFT, 1);
     for (int i = -1; i <= 1; i += 2) {
         cairo_move_to(cr, x - 5, y + 2.5 * i + 2.5);
         cairo_line_to(cr, x + 6, y + 2.5 * i - 2.5);
     }
     cairo_stroke(cr);
-    draw_colour(cr, ink, 1);
+    draw_pen(cr, PEN_INK, 1);
 }
 
 void draw_axes(cairo_t *cr, const struct plot_figure *f, struct box area, const struct scale *x, const struct scale *y)
@@ -152,10 +151,10 @@ void draw_axes(cairo_t *cr, const struct plot_figure *f, struct box area, const 
     cairo_set_line_width(cr, 1);
     if (x) draw_x_ticks(cr, area, x);
     if (y) draw_y_ticks(cr, area, y);
-    draw_colour(cr, soft, 1);
+    draw_pen(cr, PEN_SOFT, 1);
     line(cr, area.left, area.bottom, area.right, area.bottom);
     line(cr, area.left, area.top, area.left, area.bottom);
-    draw_colour(cr, ink, 1);
+    draw_pen(cr, PEN_INK, 1);
     if (y && y->has_zero) draw_break(cr, area.left, (scale_place(y, y->low) + scale_place(y, y->low * 10)) / 2);
     draw_text_in(cr, (area.left + area.right) / 2, area.bottom + 40, 0.5, 0, 13, area.right - area.left, f->x.label);
     cairo_save(cr);

@@ -9,7 +9,8 @@ static const struct colour stops[] = {
     {0.267, 0.005, 0.329}, {0.230, 0.322, 0.546}, {0.128, 0.567, 0.551}, {0.369, 0.789, 0.383}, {0.993, 0.906, 0.144},
 };
 enum { MOST_LABEL = 200 };   /* pixels of a row's label */
-static const struct colour ink = {0.13, 0.15, 0.18}, none = {0.93, 0.93, 0.94};
+/* On the colours of cells, which no scheme changes. */
+static const struct colour on_light = {0.10, 0.11, 0.13}, on_dark = {0.98, 0.98, 0.98}, none = {0.93, 0.93, 0.94};
 
 static struct colour colour_at(double t)
 {
@@ -84,7 +85,7 @@ static void draw_cell_texts(cairo_t *cr, const struct plot_heat *h, struct box a
         bool dark = scale_place(colours, h->values[i]) < 0.6;
         double x = area.left + ((double)(i % h->nx) + 0.5) * width;
         double y = area.bottom - ((double)(i / h->nx) + 0.5) * height;
-        draw_colour(cr, dark ? (struct colour){1, 1, 1} : ink, 1);
+        draw_colour(cr, dark ? on_dark : on_light, 1);
         draw_text(cr, x, y, 0.5, 0.5, fits, false, text);
     }
 }
@@ -93,7 +94,7 @@ static void draw_labels(cairo_t *cr, const struct plot_heat *h, struct box area)
 {
     double width = (area.right - area.left) / (double)h->nx, height = (area.bottom - area.top) / (double)h->ny;
     double free_from = -1e9, free_below = 1e9;
-    draw_colour(cr, ink, 0.75);
+    draw_pen(cr, PEN_INK, 0.75);
     for (size_t i = 0; i < h->nx; i++) {
         double at = area.left + ((double)i + 0.5) * width;
         double half = fmin(text_width(cr, 12, false, h->x_labels[i]), 110) / 2;
@@ -123,18 +124,18 @@ static void draw_bar(cairo_t *cr, const struct plot_heat *h, struct box bar, str
     }
     colours.from = bar.bottom;
     colours.to = bar.top;
-    draw_colour(cr, ink, 0.75);
+    draw_pen(cr, PEN_INK, 0.75);
     for (size_t i = 0; i < n; i++) {
         double at = scale_place(&colours, ticks[i].value);
         if (ticks[i].minor || at + 6 > free_below) continue;
         draw_text(cr, bar.right + 6, at, 0, 0.5, 11, false, ticks[i].label);
         free_below = at - 8;
     }
-    draw_colour(cr, ink, 1);
+    draw_pen(cr, PEN_INK, 1);
     draw_text_in(cr, bar.right + 50, bar.top - 12, 1, 0, 12, PLOT_WIDTH - 60, h->label);
 }
 
-void draw_heat(cairo_t *cr, const struct plot_figure *f, struct box sheet)
+void draw_heat(cairo_t *cr, const struct plot_figure *f, struct box sheet, struct strbuf *spots)
 {
     const struct plot_heat *h = f->heat;
     double widest = 0;
@@ -150,4 +151,5 @@ void draw_heat(cairo_t *cr, const struct plot_figure *f, struct box sheet)
         draw_bar(cr, h, (struct box){area.right + 24, area.top, area.right + 42, area.bottom}, colours);
     }
     draw_axes(cr, f, area, NULL, NULL);
+    if (spots) spots_heat(spots, f, area);
 }

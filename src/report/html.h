@@ -1,4 +1,5 @@
-/* html: the report as one page that carries everything it needs: figures inline, no scripts, no network. */
+/* html: the report as one page that carries everything it needs: figures inline, style and script in it (page.css, page.js),
+ * nothing from the network, which its policy forbids. */
 #ifndef REPORT_HTML_H
 #define REPORT_HTML_H
 
@@ -37,7 +38,7 @@ struct report_page {
     const char *warning;        /* such as: the exam was stopped; NULL = none */
     const struct report_finding *findings;
     size_t n_findings;
-    const struct report_fact *facts;    /* of the model: cards under the title */
+    const struct report_fact *facts;    /* what the page is about, under the title */
     size_t n_facts;
     const struct report_section *sections;
     size_t n_sections;

@@ -3,14 +3,6 @@
 
 #include <math.h>
 
-/* Eight colours that stay apart for colour-blind eyes (Okabe and Ito 2008), darkest enough on white; each series also has a
- * marker of its own. */
-static const struct colour palette[] = {
-    {0.000, 0.447, 0.698}, {0.835, 0.369, 0.000}, {0.000, 0.620, 0.451}, {0.800, 0.475, 0.655},
-    {0.337, 0.706, 0.914}, {0.902, 0.624, 0.000}, {0.250, 0.250, 0.250}, {0.600, 0.400, 0.200},
-};
-static const struct colour grey = {0.45, 0.47, 0.50}, ink = {0.13, 0.15, 0.18};
-
 /* Which look a series has: those that are aside take none, one that follows has that of the series before. */
 static size_t look_of(const struct plot_figure *f, size_t i)
 {
@@ -21,14 +13,14 @@ static size_t look_of(const struct plot_figure *f, size_t i)
 
 static struct colour colour_of(const struct plot_figure *f, size_t i)
 {
-    return f->series[i].aside ? grey : palette[look_of(f, i) % COUNT_OF(palette)];
+    return pen_colour(f->series[i].aside ? PEN_ASIDE : (enum pen)(PEN_SERIES + look_of(f, i) % PEN_ALL_SERIES));
 }
 
 /* After the last colour the first comes again, with another marker. */
 static size_t shape_of(const struct plot_figure *f, size_t i)
 {
     size_t look = look_of(f, i);
-    return f->series[i].aside ? i : look + look / COUNT_OF(palette);
+    return f->series[i].aside ? i : look + look / PEN_ALL_SERIES;
 }
 
 /* Lines that lie upon each other are all seen: the first is the widest, each later one narrower. One of many points is thin, its
@@ -62,14 +54,14 @@ static void marker(cairo_t *cr, size_t shape, double x, double y, double r, stru
         cairo_line_to(cr, x - r * 1.3, y);
     }
     cairo_close_path(cr);
-    draw_colour(cr, hollow ? (struct colour){1, 1, 1} : c, 1);
+    draw_colour(cr, hollow ? pen_colour(PEN_GROUND) : c, 1);
     cairo_fill_preserve(cr);
     draw_colour(cr, c, 1);
     cairo_set_line_width(cr, 1.2);
     cairo_stroke(cr);
 }
 
-static bool drawn(const struct scale *x, const struct scale *y, double vx, double vy)
+bool on_axes(const struct scale *x, const struct scale *y, double vx, double vy)
 {
     return isfinite(vx) && isfinite(vy) && (x->kind != PLOT_LOG || vx > 0 || x->has_zero) &&
            (y->kind != PLOT_LOG || vy >= 0);
@@ -84,7 +76,7 @@ static bool banded(const struct plot_series *s, size_t i)
 static size_t run_length(const struct plot_series *s, const struct scale *x, const struct scale *y, size_t i)
 {
     size_t n = 0;
-    while (i + n < s->n && drawn(x, y, s->x[i + n], s->y[i + n])) n++;
+    while (i + n < s->n && on_axes(x, y, s->x[i + n], s->y[i + n])) n++;
     return n;
 }
 
@@ -141,22 +133,28 @@ static double bar_slot(const struct plot_figure *f, const struct scale *x, struc
 }
 
 /* Bars of several series stand side by side. */
-static void draw_bars(cairo_t *cr, const struct plot_figure *f, size_t k, const struct scale *x, const struct scale *y,
-                      struct box area)
+struct bars bars_of(const struct plot_figure *f, size_t k, const struct scale *x, struct box area)
 {
-    const struct plot_series *s = &f->series[k];
     size_t n = 0, mine = 0;
     for (size_t j = 0; j < f->n_series; j++) {
         if (j == k) mine = n;
         n += f->series[j].style == PLOT_BARS;
     }
-    double slot = bar_slot(f, x, area), width = fmax(slot / (double)n, 1.6);
+    double slot = bar_slot(f, x, area);
+    return (struct bars){.left = slot * ((double)mine / (double)n - 0.5), .width = fmax(slot / (double)n, 1.6)};
+}
+
+static void draw_bars(cairo_t *cr, const struct plot_figure *f, size_t k, const struct scale *x, const struct scale *y,
+                      struct box area)
+{
+    const struct plot_series *s = &f->series[k];
+    struct bars bars = bars_of(f, k, x, area);
     double zero = fmin(scale_place(y, fmax(y->low, 0)), area.bottom);
     draw_colour(cr, colour_of(f, k), 0.8);
     for (size_t i = 0; i < s->n; i++) {
-        if (!drawn(x, y, s->x[i], s->y[i])) continue;
-        double left = scale_place(x, s->x[i]) + slot * ((double)mine / (double)n - 0.5), top = scale_place(y, s->y[i]);
-        cairo_rectangle(cr, left, fmin(top, zero), width, fabs(zero - top));
+        if (!on_axes(x, y, s->x[i], s->y[i])) continue;
+        double left = scale_place(x, s->x[i]) + bars.left, top = scale_place(y, s->y[i]);
+        cairo_rectangle(cr, left, fmin(top, zero), bars.width, fabs(zero - top));
         cairo_fill(cr);
     }
 }
@@ -177,7 +175,7 @@ static void draw_series(cairo_t *cr, const struct plot_figure *f, size_t k, cons
     }
     bool crowded = s->n > 60;
     for (size_t i = 0; i < s->n; i++) {
-        if (!drawn(x, y, s->x[i], s->y[i])) continue;
+        if (!on_axes(x, y, s->x[i], s->y[i])) continue;
         double px = scale_place(x, s->x[i]), py = scale_place(y, s->y[i]);
         if (s->style == PLOT_POINTS && banded(s, i)) draw_bar(cr, px, scale_place(y, s->low[i]), scale_place(y, s->high[i]), c);
         if (crowded && s->style != PLOT_POINTS) continue;
@@ -191,7 +189,7 @@ static void draw_shade(cairo_t *cr, const struct plot_rule *r, const struct scal
 {
     if (!r->vertical || !r->shaded || !(r->at > x->low)) return;
     double right = scale_place(x, fmin(r->at, x->high));
-    draw_colour(cr, grey, 0.13);
+    draw_pen(cr, PEN_ASIDE, 0.13);
     cairo_rectangle(cr, area.left, area.top, right - area.left, area.bottom - area.top);
     cairo_fill(cr);
 }
@@ -202,7 +200,7 @@ static void draw_rule(cairo_t *cr, const struct plot_rule *r, const struct scale
     const struct scale *s = r->vertical ? x : y;
     if (!isfinite(r->at) || r->at < s->low || r->at > s->high) return;
     double at = scale_place(s, r->at);
-    draw_colour(cr, ink, 0.75);
+    draw_pen(cr, PEN_INK, 0.75);
     cairo_set_line_width(cr, 1.2);
     cairo_set_dash(cr, dashes, 2, 0);
     cairo_move_to(cr, r->vertical ? at : area.left, r->vertical ? area.top : at);
@@ -232,11 +230,11 @@ static size_t hidden_by(const struct plot_figure *f, struct box label, const str
     for (size_t k = 0; k < f->n_series; k++) {
         const struct plot_series *s = &f->series[k];
         for (size_t i = 0; i < s->n; i++) {
-            if (!drawn(x, y, s->x[i], s->y[i])) continue;
+            if (!on_axes(x, y, s->x[i], s->y[i])) continue;
             double x1 = scale_place(x, s->x[i]), y1 = scale_place(y, s->y[i]), x0 = x1, y0 = y1;
             if (s->style == PLOT_BARS) {
                 y0 = scale_place(y, fmax(y->low, 0));
-            } else if (s->style == PLOT_LINE && i && drawn(x, y, s->x[i - 1], s->y[i - 1])) {
+            } else if (s->style == PLOT_LINE && i && on_axes(x, y, s->x[i - 1], s->y[i - 1])) {
                 x0 = scale_place(x, s->x[i - 1]);
                 y0 = scale_place(y, s->y[i - 1]);
             }
@@ -279,10 +277,10 @@ static struct box label_rule(cairo_t *cr, const struct plot_figure *f, const str
         least = MIN(n, least);
     }
     if (least >= WORDS) return (struct box){0};
-    draw_colour(cr, (struct colour){1, 1, 1}, 0.85);
+    draw_pen(cr, PEN_GROUND, 0.85);
     cairo_rectangle(cr, best.left, best.top, best.right - best.left, best.bottom - best.top);
     cairo_fill(cr);
-    draw_colour(cr, ink, 0.85);
+    draw_pen(cr, PEN_INK, 0.85);
     draw_text_in(cr, best.left + 3, best.top + 10, 0, 0, SIZE, width, r->label);
     return best;
 }
@@ -322,7 +320,7 @@ static int legend(cairo_t *cr, const struct plot_figure *f, double left, double 
         if (draw) {
             double y = top + row * LEGEND_ROW;
             draw_sample(cr, f, i, x, y);
-            draw_colour(cr, ink, 1);
+            draw_pen(cr, PEN_INK, 1);
             draw_text_in(cr, x + LEGEND_SAMPLE + 6, y, 0, 0.5, LEGEND_TEXT, room, f->series[i].name);
         }
         x += width + LEGEND_GAP;
@@ -368,7 +366,7 @@ static bool has_bars(const struct plot_figure *f)
     return false;
 }
 
-void draw_lines(cairo_t *cr, const struct plot_figure *f, struct box sheet)
+void draw_lines(cairo_t *cr, const struct plot_figure *f, struct box sheet, struct strbuf *spots)
 {
     struct extent seen_x = {0}, seen_y = {0};
     see_all(f, &seen_x, &seen_y);
@@ -400,4 +398,5 @@ void draw_lines(cairo_t *cr, const struct plot_figure *f, struct box sheet)
     }
     cairo_restore(cr);
     legend(cr, f, area.left, area.right, area.bottom + 64, true);
+    if (spots) spots_lines(spots, f, &x, &y, area);
 }

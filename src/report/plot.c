@@ -1,4 +1,4 @@
-/* One drawing, several papers: PNG, SVG, an <svg> element for a page, and the numbers as CSV. */
+/* One drawing, several papers: PNG, SVG, and the numbers as CSV. */
 #include "report/draw.h"
 
 #include <cairo-svg.h>
@@ -6,12 +6,12 @@
 #include <math.h>
 #include <string.h>
 
-static void draw_figure(cairo_t *cr, const struct plot_figure *f)
+static void draw_figure(cairo_t *cr, const struct plot_figure *f, struct strbuf *spots)
 {
     struct box sheet = {0, 40, PLOT_WIDTH, figure_height(f)};
-    cairo_set_source_rgb(cr, 1, 1, 1);
+    draw_pen(cr, PEN_GROUND, 1);
     cairo_paint(cr);
-    draw_colour(cr, (struct colour){0.13, 0.15, 0.18}, 1);
+    draw_pen(cr, PEN_INK, 1);
     double size = 15;
     while (size > 11 && text_width(cr, size, true, f->title) > PLOT_WIDTH - 40) size -= 0.5;
     if (text_width(cr, size, true, f->title) <= PLOT_WIDTH - 40)
@@ -19,9 +19,9 @@ static void draw_figure(cairo_t *cr, const struct plot_figure *f)
     else
         draw_text_in(cr, 20, 27, 0, 0, size, PLOT_WIDTH - 40, f->title);
     if (f->heat)
-        draw_heat(cr, f, sheet);
+        draw_heat(cr, f, sheet, spots);
     else
-        draw_lines(cr, f, sheet);
+        draw_lines(cr, f, sheet, spots);
 }
 
 static snellen_status check_figure(const struct plot_figure *f, snellen_error *err)
@@ -56,7 +56,7 @@ static snellen_status draw_png(const struct plot_figure *f, struct strbuf *out, 
                                                           (int)figure_height(f) * 2);
     cairo_t *cr = cairo_create(surface);
     cairo_scale(cr, 2, 2);
-    draw_figure(cr, f);
+    draw_figure(cr, f, NULL);
     cairo_status_t status = cairo_status(cr);
     cairo_destroy(cr);
     if (!status) status = cairo_surface_write_to_png_stream(surface, to_buffer, out);
@@ -64,19 +64,24 @@ static snellen_status draw_png(const struct plot_figure *f, struct strbuf *out, 
     return cairo_result(status, f, err);
 }
 
-static snellen_status draw_svg(const struct plot_figure *f, struct strbuf *out, snellen_error *err)
+snellen_status draw_svg(const struct plot_figure *f, struct strbuf *out, struct strbuf *spots, snellen_error *err)
 {
     TRY(check_figure(f, err));
     cairo_surface_t *surface = cairo_svg_surface_create_for_stream(to_buffer, out, PLOT_WIDTH, figure_height(f));
     cairo_svg_surface_set_document_unit(surface, CAIRO_SVG_UNIT_PX);
     cairo_t *cr = cairo_create(surface);
-    draw_figure(cr, f);
+    draw_figure(cr, f, spots);
     cairo_status_t status = cairo_status(cr);
     cairo_destroy(cr);
     cairo_surface_finish(surface);
     if (!status) status = cairo_surface_status(surface);
     cairo_surface_destroy(surface);
     return cairo_result(status, f, err);
+}
+
+static snellen_status draw_svg_alone(const struct plot_figure *f, struct strbuf *out, snellen_error *err)
+{
+    return draw_svg(f, out, NULL, err);
 }
 
 static snellen_status write_drawn(snellen_status (*draw)(const struct plot_figure *, struct strbuf *, snellen_error *),
@@ -96,38 +101,7 @@ snellen_status plot_write_png(const struct plot_figure *f, const char *path, sne
 
 snellen_status plot_write_svg(const struct plot_figure *f, const char *path, snellen_error *err)
 {
-    return write_drawn(draw_svg, f, path, err);
-}
-
-/* ---- an element for a page -------------------------------------------------------------------------------------------- */
-
-/* Places where Cairo names or uses an id. */
-static const char *const id_marks[] = {"id=\"", "href=\"#", "url(#"};
-
-snellen_status plot_svg_text(const struct plot_figure *f, struct strbuf *out, snellen_error *err)
-{
-    struct strbuf svg = {0};
-    snellen_status status = draw_svg(f, &svg, err);
-    const char *p = svg.text ? strstr(svg.text, "<svg") : NULL;
-    if (!status && !p) status = error_set(err, SNELLEN_E_INTERNAL, "figure %s: no drawing", f->id);
-    while (!status && *p) {
-        const char *next = NULL;
-        size_t mark = 0;
-        for (size_t i = 0; i < COUNT_OF(id_marks); i++) {
-            const char *at = strstr(p, id_marks[i]);
-            if (at && (!next || at < next)) {
-                next = at;
-                mark = strlen(id_marks[i]);
-            }
-        }
-        size_t n = next ? (size_t)(next - p) + mark : strlen(p);
-        strbuf_put(out, p, n);
-        if (next) strbuf_printf(out, "%s-", f->id);
-        p += n;
-    }
-    strbuf_free(&svg);
-    if (!status && out->failed) status = error_set(err, SNELLEN_E_MEMORY, "figure %s: memory ran out", f->id);
-    return status;
+    return write_drawn(draw_svg_alone, f, path, err);
 }
 
 /* ---- numbers ------------------------------------------------------------------------------------------------------------- */

@@ -71,7 +71,9 @@ snellen_status plot_write_svg(const struct plot_figure *f, const char *path, sne
 snellen_status plot_write_csv(const struct plot_figure *f, const char *path, snellen_error *err);
 /* The three of them as folder/id.png, .svg and .csv. */
 snellen_status plot_write_all(const struct plot_figure *f, const char *folder, snellen_error *err);
-/* The <svg> element alone; its ids begin with the figure's, so that several can stand in one page. */
+/* The <svg> element alone, for a page: its ids begin with the figure's, so that several can stand in one page; colours are
+ * var(--plot-NAME, the colour as drawn), names as in pens.c; and the last group, class "spots", has an invisible element with a
+ * <title> where each value stands. */
 snellen_status plot_svg_text(const struct plot_figure *f, struct strbuf *out, snellen_error *err);
 
 #endif
