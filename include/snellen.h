@@ -972,9 +972,9 @@ typedef struct snellen_squash {
 } snellen_squash;
 
 SNELLEN_API snellen_squash_options snellen_squash_options_default(void);
-/* One forward pass; memory grows with tokens x layers x width. Memories full, swa, bswa, xl, fam and rmt; SNELLEN_E_UNSUPPORTED:
- * sink, a temperature of attention, a precision other than f32, and paths through rmt, whose rows go from the last layer to the
- * first. *result, free with snellen_squash_free(), is NULL after a failure. */
+/* One forward pass; memory grows with tokens x layers x width. Through every memory; SNELLEN_E_UNSUPPORTED:
+ * more than 512 sinks, a temperature of attention, a precision other than f32, and paths through rmt, whose rows go from the last
+ * layer to the first. *result, free with snellen_squash_free(), is NULL after a failure. */
 SNELLEN_API snellen_status snellen_probe_squash(const snellen_model *model, const int32_t *tokens, size_t n_tokens,
                                                 const snellen_squash_options *options, const snellen_progress *progress,
                                                 snellen_squash **result, snellen_error *err);

@@ -254,8 +254,8 @@ const struct verb probe_squash = {
     .works = true,
     .usage = "MODEL (-p TEXT | -f FILE | --tokens LIST | --task TASK) [options]",
     .about = "Over-squashing (arXiv 2406.04267): the size of the Jacobian of the last token's vector by each token's embedding, "
-             "measured with random vectors, beside the paths of attention that the paper's theorem 5.1 bounds it by. Works with "
-             "memories full, swa, bswa, xl, fam and rmt: what a memory carries to the end shows here.",
+             "measured with random vectors, beside the paths of attention that the paper's theorem 5.1 bounds it by. Works "
+             "through every memory: what one carries to the end shows here.",
     .args = "MODEL",
     .min_args = 1,
     .max_args = 1,

@@ -52,14 +52,21 @@ struct grad_span {
     int64_t stride, n_keys, first_position;
     enum span_rule rule;
     int64_t band;
+    bool near;                   /* seen from where the sequence says `near`, by its queries there */
 };
 
+enum { ATTENTION_NEAR_KEYS = 512 };
 /* One sequence's rows. q, out and their gradients [n_rows, n_heads, head_dim]; lse [n_heads, n_rows] = log of the sum
  * of the exponentials of a row's scores, written by the forward and read by the backward. */
 struct grad_sequence {
     const float *q, *dout;
     float *out, *dq, *lse;
     const int64_t *positions;    /* [n_rows] */
+    /* Of near spans, which come first and have at most ATTENTION_NEAR_KEYS keys together; else NULL. dq_near is written like dq,
+     * and none of it is in dq. */
+    const float *q_near;
+    float *dq_near;
+    const int64_t *near;
     int64_t n_rows;
     const struct grad_span *spans;
     size_t n_spans;

@@ -19,6 +19,8 @@
 #include <string.h>
 
 enum { TILE_ROWS = 64, TILE_KEYS = 128, PIECE_KEYS = 4 * TILE_KEYS, MOST_PIECES = 4, ALIGNMENT = 64 };
+/* Near spans lie in the first piece, which has their dq. */
+_Static_assert((int)ATTENTION_NEAR_KEYS <= (int)PIECE_KEYS, "near keys are those of one piece");
 
 /* What a thread works in. */
 struct tile {
@@ -43,6 +45,17 @@ static const float *row_of(const struct head *h, const float *rows, int64_t row)
     return rows + row * h->stride + h->head * h->shape->head_dim;
 }
 
+/* The rows as a span sees them: queries, and where they stand. */
+static const float *queries(const struct head *h, const struct grad_span *span)
+{
+    return span->near ? h->seq->q_near : h->seq->q;
+}
+
+static const int64_t *places(const struct head *h, const struct grad_span *span)
+{
+    return span->near ? h->seq->near : h->seq->positions;
+}
+
 /* ---- scores of a tile -------------------------------------------------------------------------------------------- */
 
 /* Keys [from, to) of a block that begins at position `first` and has n keys, as seen from `position`. */
@@ -61,7 +74,7 @@ static bool scores(const struct head *h, const struct grad_span *span, int64_t r
                    int64_t n)
 {
     const struct attn_shape *shape = h->shape;
-    const int64_t *positions = h->seq->positions + row0;
+    const int64_t *positions = places(h, span) + row0;
     int64_t first = span->first_position + key0, from, to, seen = 0;
     for (int64_t i = 0; i < rows; i++) {
         visible(span, first, n, positions[i], &from, &to);
@@ -70,7 +83,7 @@ static bool scores(const struct head *h, const struct grad_span *span, int64_t r
     if (!seen) return false;
     float *s = h->tile->s, cap = shape->soft_cap, slope = shape->alibi ? shape->alibi[h->head] : 0;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)shape->head_dim, shape->scale,
-                row_of(h, h->seq->q, row0), (int)h->stride,
+                row_of(h, queries(h, span), row0), (int)h->stride,
                 span->k + key0 * span->stride + h->kv_head * shape->head_dim, (int)span->stride, 0, s, TILE_KEYS);
     for (int64_t i = 0; i < rows; i++) {
         float *row = s + i * TILE_KEYS;
@@ -166,8 +179,8 @@ static void backward_tile(const struct head *h, const struct grad_span *span, in
     struct tile *t = h->tile;
     int64_t e = h->shape->head_dim, at = key0 * span->stride + h->kv_head * e;
     int stride = (int)h->stride, key_stride = (int)span->stride;
-    const float *q = row_of(h, h->seq->q, row0), *dout = row_of(h, h->seq->dout, row0);
-    float *dq = h->dq + row0 * h->stride + h->head * e, scale = h->shape->scale;
+    const float *q = row_of(h, queries(h, span), row0), *dout = row_of(h, h->seq->dout, row0);
+    float *dq = (span->near ? h->seq->dq_near : h->dq) + row0 * h->stride + h->head * e, scale = h->shape->scale;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)e, 1, dout, stride, span->v + at,
                 key_stride, 0, t->ds, TILE_KEYS);
     score_gradients(h, row0, rows, n);
@@ -185,6 +198,7 @@ static void backward_rows(const struct head *h, int64_t row0, int64_t rows)
     int64_t e = h->shape->head_dim, before = 0;
     for (int64_t i = 0; i < rows; i++) {
         memset(h->dq + (row0 + i) * h->stride + h->head * e, 0, (size_t)e * sizeof(float));
+        if (h->seq->dq_near && !h->from) memset(h->seq->dq_near + (row0 + i) * h->stride + h->head * e, 0, (size_t)e * sizeof(float));
         h->tile->mean[i] = kernels()->row->dot(row_of(h, h->seq->dout, row0 + i), row_of(h, h->seq->out, row0 + i), e);
     }
     for (size_t a = 0; a < h->seq->n_spans; a++) {

@@ -32,6 +32,18 @@ static void lay_out_tape(struct grad *g, struct layout *l, struct tape *t)
     t->f = arch->post_norms ? layout_rows(l, rows, d->d_model) : g->s.t2;
 }
 
+static void lay_out_sink(struct grad *g, struct layout *l, bool rotary, bool local)
+{
+    const struct model_desc *d = &g->model->desc;
+    struct grad_scratch *s = &g->s;
+    int64_t rows = g->block_rows, half = g->model->rope.half;
+    s->near = layout_place(l, (uint64_t)rows, sizeof *s->near);
+    s->near_turns = rotary ? layout_rows(l, rows, 2 * half) : NULL;
+    s->near_turns_local = local ? layout_rows(l, rows, 2 * half) : NULL;
+    s->q_near = layout_rows(l, rows, d->n_heads * d->head_dim);
+    s->dq_near = layout_rows(l, rows, d->n_heads * d->head_dim);
+}
+
 static void lay_out_scratch(struct grad *g, struct layout *l)
 {
     const struct model_desc *d = &g->model->desc;
@@ -60,6 +72,7 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     s->key_turns = fam && rotary ? layout_rows(l, rows, 2 * half) : s->turns;
     s->key_turns_local = fam && local ? layout_rows(l, rows, 2 * half) : s->turns_local;
     s->places = layout_place(l, (uint64_t)fam, sizeof *s->places);
+    if (g->options.sinks) lay_out_sink(g, l, rotary, local);
     s->sequences = layout_place(l, (uint64_t)n_lists, sizeof *s->sequences);
     s->spans = layout_place(l, (uint64_t)(n_lists * grad_spans_each(&g->options)), sizeof *s->spans);
     s->attention = layout_place(l, attention_backward_scratch_bytes(&shape, rows, most_keys, g->options.n_threads), 1);
@@ -167,6 +180,9 @@ static snellen_status resolve(const struct snellen_model *model, const struct gr
     FAIL_IF(!o->block && (o->segments || o->block_window || o->stop_gradient), SNELLEN_E_USAGE,
             "segments, block window and stopped gradients belong to blocks");
     FAIL_IF(o->block && o->window, SNELLEN_E_USAGE, "a window and blocks exclude each other");
+    FAIL_IF(o->sinks && (o->sinks < 0 || o->sinks > ATTENTION_NEAR_KEYS || !o->window || positions_added(model)),
+            SNELLEN_E_UNSUPPORTED, "%lld first tokens beside a window: at most %d, and positions that can shift", (long long)o->sinks,
+            ATTENTION_NEAR_KEYS);
     TRY(check_memory(model, o, err));
     g->rows_of = o->rmt ? &grad_rmt : o->fam ? &grad_fam : NULL;
     g->extra = g->rows_of ? g->rows_of->n_kinds * o->fam : 0;
@@ -261,6 +277,7 @@ static void enter_block(struct grad *g, const struct grad_block *b, const struct
     if (g->s.turns_local)
         rope_angles(g->s.turns_local, g->s.stands, b->n_tokens, model->rope_local.inv_freq, model->rope_local.half,
                     model->rope_local.scale);
+    if (g->options.sinks) grad_sink_enter_block(g, b);
     if (g->rows_of) g->rows_of->enter_block(g, b);
 }
 

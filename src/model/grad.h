@@ -62,6 +62,8 @@ struct grad_options {
     int64_t n_seqs, n_tokens;   /* most of a step; n_tokens of each sequence */
     int64_t window;             /* > 0: every layer sees at most the last `window` tokens (swa); only where block is
                                    0 */
+    int64_t sinks;              /* > 0, beside window: the first `sinks` tokens are seen as well, from a place in the cache
+                                   (sink, arXiv 2309.17453); at most ATTENTION_NEAR_KEYS */
     int64_t block, segments;    /* block > 0: block sliding window attention (arXiv 2404.09173): own block causally and
                                    all of the `segments` blocks before it */
     int64_t block_window;       /* > 0: of these blocks the last block_window keys (xl) */
@@ -170,6 +172,9 @@ struct grad_scratch {
     float *turns, *turns_local; /* [half, 2] */
     float *key_turns, *key_turns_local;  /* of keys, where those of a memory's rows differ from queries; else the same arrays */
     double *places;             /* [fam] */
+    int64_t *near;              /* [rows] sink: where rows stand in the cache; with that: */
+    float *near_turns, *near_turns_local;  /* [half, 2] from their own places to there */
+    float *q_near, *dq_near;    /* [n_heads*head_dim] */
     struct grad_sequence *sequences;  /* [group], and as many again for each kind of a memory's rows */
     struct grad_span *spans;    /* of each, grad_spans_each() */
     void *attention;            /* of attention_forward() and attention_backward() */
@@ -216,7 +221,7 @@ struct grad {
 /* Most spans of a list: the blocks before, the own one, memories; rmt's written rows see these and themselves. */
 static inline int64_t grad_spans_each(const struct grad_options *o)
 {
-    return o->segments + 1 + o->fam_blocks + o->rmt;
+    return o->segments + 1 + o->fam_blocks + o->rmt + (o->sinks > 0);
 }
 /* A memory of fam has rows for each layer, that of rmt one set for all. */
 static inline int64_t grad_levels(const struct grad *g)
@@ -265,6 +270,18 @@ static inline int64_t grad_memory_row(const struct grad *g, const struct grad_bl
 {
     return b->row0 + b->n_tokens + seq * g->extra + kind * g->options.fam;
 }
+
+/* ---- the first tokens, seen from near (grad_sink.c) ---------------------------------------------------------------- */
+
+/* The layer keeps the first tokens in sight: the model gave it no narrower window of its own. */
+bool grad_sink_layer(const struct grad *g, int64_t layer);
+/* Where a block's rows stand in the cache, their own places being set. */
+void grad_sink_enter_block(struct grad *g, const struct grad_block *b);
+/* The first tokens, and the window; 2 spans, or 1 of a short text. */
+size_t grad_sink_spans(const struct grad *g, int64_t layer, const struct grad_block *b, int64_t seq, struct grad_span *spans);
+/* q [n_rows, ..] of a layer -> q_near; and dq_near back, added to dq. */
+void grad_sink_turn(struct grad *g, int64_t layer, const float *q, int64_t n_rows);
+void grad_sink_turn_back(struct grad *g, int64_t layer, float *dq, int64_t n_rows);
 
 /* dx (+)= dy W, and the gradients of W, its bias and its factors; dx NULL: not wanted. */
 void linear_backward(struct grad *g, const struct linear *linear, float *dx, bool add, const float *dy, const float *x,

@@ -80,6 +80,7 @@ static size_t list_spans(struct grad *g, int64_t layer, const struct grad_block 
                          struct grad_span *spans)
 {
     const struct grad_options *o = &g->options;
+    if (grad_sink_layer(g, layer)) return grad_sink_spans(g, layer, b, seq, spans);
     int64_t own = model_layer_windowed(g->model, layer) ? g->model->desc.window : 0;
     int64_t each = o->block, band = narrower(narrower(own, o->window), o->block_window);
     size_t n = 0;
@@ -107,6 +108,15 @@ static struct grad_sequence sequence_at(const struct grad *g, const struct tape 
         .positions = g->s.positions + row, .n_rows = n_rows};
 }
 
+/* Gives the tokens' rows their queries near the first tokens. */
+static void see_from_near(const struct grad *g, int64_t row, bool backward, struct grad_sequence *s)
+{
+    int64_t width = g->model->desc.n_heads * g->model->desc.head_dim;
+    s->q_near = g->s.q_near + row * width;
+    s->dq_near = backward ? g->s.dq_near + row * width : NULL;
+    s->near = g->s.near + row;
+}
+
 /* All lists of a block: the tokens' of each sequence, then those of its memory's rows, kind by kind. */
 struct lists {
     size_t n_tokens, n_rows;    /* of the tokens; of each kind of rows */
@@ -123,6 +133,7 @@ static struct lists list_sequences(struct grad *g, int64_t layer, const struct g
     struct grad_span *spans = g->s.spans;
     for (int64_t seq = 0; seq < (int64_t)lists.n_tokens; seq++, s++, spans += most) {
         *s = sequence_at(g, t, seq * b->rows_each, b->rows_each, dout, dq);
+        if (grad_sink_layer(g, layer)) see_from_near(g, seq * b->rows_each, dq != NULL, s);
         s->spans = spans;
         s->n_spans = list_spans(g, layer, b, seq, spans);
     }
@@ -179,6 +190,7 @@ static void attend(struct grad *g, int64_t layer, const struct grad_block *b, st
     int64_t at = b->row0 * d->n_kv_heads * d->head_dim;
     struct attn_shape shape = attention_shape(d, g->model->alibi);
     project_qkv(g, layer, b, t, g->kv[layer].k + at, g->kv[layer].v + at);
+    if (grad_sink_layer(g, layer)) grad_sink_turn(g, layer, t->q, b->n_rows);
     struct lists lists = list_sequences(g, layer, b, t, NULL, NULL);
     attention_forward(g->s.sequences, lists.n_tokens + (size_t)lists.n_kinds * lists.n_rows, &shape, g->options.n_threads,
                       g->s.attention);
@@ -187,8 +199,11 @@ static void attend(struct grad *g, int64_t layer, const struct grad_block *b, st
 void grad_attend_backward(struct grad *g, int64_t layer, const struct grad_block *b, const struct tape *t)
 {
     struct attn_shape shape = attention_shape(&g->model->desc, g->model->alibi);
+    bool sink = grad_sink_layer(g, layer);
+    if (sink) grad_sink_turn(g, layer, t->q, b->n_rows);
     struct lists lists = list_sequences(g, layer, b, t, g->s.dmix, g->s.dq);
     lists_backward(g, &lists, &shape);
+    if (sink) grad_sink_turn_back(g, layer, g->s.dq, b->n_rows);
 }
 
 /* da [rows, d] by attention's share before its post norm -> dh [rows, d] by the normed input */

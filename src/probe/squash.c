@@ -33,12 +33,10 @@ static snellen_status grad_options_of(const snellen_model *model, snellen_sessio
     if (o.n_context < n_tokens) o.n_context = n_tokens;
     TRY(session_resolve(model, &o, err));
     const struct memory_ops *ops = memory_find(o.memory);
-    FAIL_IF(ops->shifts_positions, SNELLEN_E_UNSUPPORTED, "no gradient goes through memory %s; full, swa, bswa, xl, fam or rmt "
-            "expected", ops->name);
     FAIL_IF(o.attn_temp != 1 || o.attn_log || o.precision != SNELLEN_F32, SNELLEN_E_UNSUPPORTED,
             "gradients are worked out in f32 and with attention as the model was trained");
     *to = (struct grad_options){
-        .n_seqs = 1, .n_tokens = n_tokens, .window = o.memory == SNELLEN_MEMORY_SWA ? o.window : 0,
+        .n_seqs = 1, .n_tokens = n_tokens, .window = ops->room ? 0 : o.window, .sinks = ops->shifts_positions ? o.sinks : 0,
         .block = ops->room ? o.block : 0, .segments = ops->room ? o.segments : 0,
         .block_window = o.memory == SNELLEN_MEMORY_XL ? o.window : 0, .fam = ops->n_rows ? o.fam : 0,
         .fam_blocks = o.fam_blocks, .fam_positions = model->memory.fam_positions, .rmt = o.memory == SNELLEN_MEMORY_RMT,

@@ -36,7 +36,8 @@ static snellen_session_options memory_of(snellen_memory_kind kind)
     snellen_session_options o = snellen_session_options_default();
     o.memory = kind;
     o.exact = true;
-    o.window = kind == SNELLEN_MEMORY_SWA || kind == SNELLEN_MEMORY_XL ? 3 : 0;
+    o.window = kind == SNELLEN_MEMORY_SWA || kind == SNELLEN_MEMORY_SINK || kind == SNELLEN_MEMORY_XL ? 3 : 0;
+    o.sinks = 2;
     o.block = 4;
     o.segments = kind == SNELLEN_MEMORY_BSWA || kind == SNELLEN_MEMORY_XL;
     o.fam = 4;
@@ -98,7 +99,8 @@ static void test_exact_against_differences(void **state)
         snellen_memory_kind kind;
     } cases[] = {{"llama", SNELLEN_MEMORY_FULL}, {"llama", SNELLEN_MEMORY_SWA}, {"llama", SNELLEN_MEMORY_BSWA},
                  {"llama", SNELLEN_MEMORY_XL}, {"gpt2", SNELLEN_MEMORY_FULL}, {"gpt_neox", SNELLEN_MEMORY_BSWA},
-                 {"fam", SNELLEN_MEMORY_FAM}, {"fam", SNELLEN_MEMORY_RMT}};
+                 {"fam", SNELLEN_MEMORY_FAM}, {"fam", SNELLEN_MEMORY_RMT}, {"llama", SNELLEN_MEMORY_SINK},
+                 {"gpt_neox", SNELLEN_MEMORY_SINK}, {"qwen3", SNELLEN_MEMORY_SINK}};
     enum { N = 11 };   /* two blocks and a part */
     int32_t tokens[N];
     fill_tokens(tokens, N);
@@ -309,7 +311,8 @@ static void test_refusals(void **state)
     refuse(model, &o, SNELLEN_E_USAGE, "row 3 of 3 tokens");
     o = plain;
     o.session.memory = SNELLEN_MEMORY_SINK;
-    refuse(model, &o, SNELLEN_E_UNSUPPORTED, "sink");
+    o.session.sinks = 513;
+    refuse(model, &o, SNELLEN_E_UNSUPPORTED, "at most 512");
     o.session.memory = SNELLEN_MEMORY_RMT;
     refuse(model, &o, SNELLEN_E_UNSUPPORTED, "rmt");
     o = plain;
