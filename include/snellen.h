@@ -1263,7 +1263,8 @@ typedef struct snellen_study_options {
 } snellen_study_options;
 
 /* Trains each variant and seed, lets the trained models write over lengths, draws. What the folder holds already is not
- * done again, so that a study that was stopped goes on by the same call. *report: the findings as text, by
+ * done again, so that a study that was stopped goes on by the same call. A file with the key `exam` asks a model and trains
+ * none; `only` is then an error. *report: the findings as text, by
  * snellen_free(); also after SNELLEN_E_CANCELLED, over what is finished (NULL if nothing is). */
 SNELLEN_API snellen_status snellen_study(const snellen_study_options *options, const snellen_progress *progress,
                                          char **report, snellen_error *err);

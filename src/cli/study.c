@@ -84,13 +84,13 @@ static int run(int argc, char **argv)
 
 const struct verb verb_study = {
     .name = "study",
-    .summary = "an experiment from training to picture",
+    .summary = "an experiment from its file to the picture",
     .run = run,
     .works = true,
     .usage = "(NAME | FILE.yaml | list) [-o DIR] [--full] [key=value ..]",
     .about = "Trains every variant of a study over its seeds, lets the trained models write over lengths, and draws. What the "
-             "folder holds already is not done again: after Ctrl-C the same command goes on. `key=value` changes a key of the "
-             "file, as in train.steps=500.",
+             "folder holds already is not done again: after Ctrl-C the same command goes on. Studies named glasses-.. ask a model "
+             "and train none. `key=value` changes a key of the file, as in train.steps=500.",
     .args = "NAME",
     .min_args = 1,
     .max_args = OPTS_MAX_ARGS,
