@@ -390,7 +390,8 @@ static int run(int argc, char **argv)
         OPT_TEXT(0, "style", "STYLE", &a.style, "plain, or as the task has them: step (step by step), examples (two "
                  "worked ones first)", .shown = "plain"),
         OPT_TEXT(0, "cure", "CURE", &a.cure, "rewrites the prompt: hint, commas, commas:K (a comma after every K "
-                 "items), alternate; which of them a task has, `snellen task list` says", .shown = "none"),
+                 "items), alternate, anchors (a name before each five), reverse (turned round, the other end asked for), "
+                 "fives (in brackets); which of them a task has, `snellen task list` says", .shown = "none"),
         OPT_FLAG(0, "bare", &a.bare, "without the model's chat template"),
         OPT_INT(0, "generate", "N", &a.generate, 0, 10000, "prompts of each length whose answer is also written out, "
                 "greedily; slow"),

@@ -136,7 +136,9 @@ static int64_t put_question(struct strbuf *text, struct sequence *s, const struc
     for (int64_t i = 0; i < length; i++) {
         if (task_comma_due(form, i)) strbuf_puts(text, ",");
         if (i) strbuf_puts(text, s->kind->separator);
+        if (form->fives && i % GROUP == 0) strbuf_puts(text, "(");
         count += put_item(text, s, i);
+        if (form->fives && (i % GROUP == GROUP - 1 || i + 1 == length)) strbuf_puts(text, ")");
     }
     strbuf_puts(text, s->kind->close);
     return count;
@@ -220,7 +222,7 @@ static const int64_t lengths[] = {5,   15,  25,  35,  45,  55,  65,  75,  85,  9
 
 #define COUNT_TASK(name_, summary_, n_prompts_, kind_)                                                                 \
     {                                                                                                                  \
-        .info = {.name = name_, .summary = summary_, .source = "arXiv 2406.04267, counting", .cures = "commas",        \
+        .info = {.name = name_, .summary = summary_, .source = "arXiv 2406.04267, counting", .cures = "commas fives",  \
                  .styles = "plain step examples", .frame = FRAME, .lengths = lengths, .n_lengths = COUNT_OF(lengths),  \
                  .n_prompts = n_prompts_},                                                                             \
         .kind = kind_, .write = count_write, .max_answer = count_max_answer, .closed = true                            \

@@ -98,6 +98,9 @@ static snellen_status form_set_cure(const struct task *task, const char *cure, s
             task->info.name, cure, task->info.cures);
     form->hint = !strcmp(cure, "hint");
     form->alternate = !strcmp(cure, "alternate");
+    form->reverse = !strcmp(cure, "reverse");
+    form->anchors = !strcmp(cure, "anchors");
+    form->fives = !strcmp(cure, "fives");
     if (!strcmp(cure, "commas")) form->comma = DEFAULT_COMMA;
     return SNELLEN_OK;
 }
@@ -108,8 +111,7 @@ snellen_status task_form_set(const struct task *task, const char *style, const c
     if (!style) style = style_names[TASK_PLAIN];
     FAIL_IF(word_index(task->info.styles, style) < 0, SNELLEN_E_USAGE, "task %s has no style '%s'; it has: %s",
             task->info.name, style, task->info.styles);
-    form->hint = form->alternate = false;
-    form->comma = 0;
+    *form = (struct task_form){.length = form->length, .prompt = form->prompt, .seed = form->seed};
     for (size_t i = 0; i < COUNT_OF(style_names); i++)
         if (!strcmp(style, style_names[i])) form->style = (enum task_style)i;
     return form_set_cure(task, cure, form, err);

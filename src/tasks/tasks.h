@@ -27,6 +27,9 @@ struct task_form {
     enum task_style style;
     bool hint;            /* the paper's hint is appended */
     bool alternate;       /* the repeated digit alternates with the other one */
+    bool reverse;         /* copying: the sequence is turned round, and its other end asked for */
+    bool anchors;         /* copying: each five digits have a name before them */
+    bool fives;           /* counting: items in brackets, five by five */
     uint32_t comma;       /* a comma after every this many items, none after the last; 0 = no commas */
 };
 

@@ -73,6 +73,28 @@ static void test_cures(void **state)
     check_text("count-car", "plain", "commas", 4,
                "Please count the number of times 'car' appears in the following sentence: 'car car car, car'. "
                COUNT_FORM, 4);
+    check_text("copy-last", "plain", "anchors", 12,
+               "Consider the following sequence: A:11111 B:11111 C:10. What is the last digit in this sequence? " COPY_FORM, 0);
+    check_text("copy-last", "plain", "reverse", 4,
+               "Consider the following sequence: 0111. What is the first digit in this sequence? " COPY_FORM, 0);
+    check_text("copy-first", "plain", "reverse", 4,
+               "Consider the following sequence: 1110. What is the last digit in this sequence? " COPY_FORM, 0);
+    check_text("copy-alternating", "plain", "reverse", 5,
+               "Consider the following sequence: 01010. What is the first digit in this sequence? " COPY_FORM, 0);
+    check_text("copy-last-end-b", "plain", "reverse", 4,
+               COPY_FORM ". What is the first digit of the following sequence? 0111", 0);
+    check_text("count-sum", "plain", "fives", 7,
+               "Please perform the following sum: (1 + 1 + 1 + 1 + 1) + (1 + 1). " COUNT_FORM, 7);
+    check_text("count-ones", "plain", "fives", 5,
+               "Please count the number of ones in the following sequence: (11111). " COUNT_FORM, 5);
+    check_text("count-car", "plain", "fives", 6,
+               "Please count the number of times 'car' appears in the following sentence: '(car car car car car) (car)'. "
+               COUNT_FORM, 6);
+    int64_t answer;
+    char *named = show("copy-last", "plain", "anchors", 5 * (26 + 26 * 26) + 1, 0, 1, &answer);
+    assert_non_null(strstr(named, " Z:11111 AA:11111 AB:"));
+    assert_non_null(strstr(named, " ZZ:11111 AAA:0."));
+    snellen_free(named);
     /* Alternating ones and zeros are what the cure makes of copy-last. */
     int64_t a, b;
     char *cured = show("copy-last", "plain", "alternate", 8, 0, 1, &a);
