@@ -1179,7 +1179,7 @@ typedef struct snellen_checkup_options {
     const char *database;     /* see "runs"; NULL = the usual one, "" = none */
     const char *model_name;   /* as the user named the model; NULL = its path */
     const char *command;      /* the command line, for report and database; NULL = made from the options */
-    const char *only;         /* "collapse", "copying" or "counting": that part alone, with the numbers that the whole
+    const char *only;         /* "collapse", "copying", "counting" or "retrieval": that part alone, with the numbers that the whole
                                  exam would give; NULL = all */
     uint32_t n_prompts;       /* prompts a cell; full: default 20. quick: 0 = what the budget allows */
     uint64_t budget;          /* quick: tokens to spend, a generated one counts as four; default 44000 */

@@ -1,7 +1,7 @@
 /* probe retrieval: what a model finds, by depth and length. */
 #include "cli/probe.h"
 
-#include "study/retrieval_figures.h"
+#include "study/retrieval.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -14,53 +14,6 @@ struct retrieval_args {
     int64_t prompts;
     bool bare;
 };
-
-/* ---- as JSON ----------------------------------------------------------------------------------------------------- */
-
-static json_t *length_json(int64_t length)
-{
-    return length < 0 ? json_null() : json_integer(length);
-}
-
-static json_t *cell_json(const snellen_retrieval_cell *c, bool written)
-{
-    json_t *o = json_pack("{s:s, s:I, s:o, s:I, s:I, s:f, s:f, s:o, s:o, s:o}", "task", c->task, "length", (json_int_t)c->length,
-                          "depth", c->depth < 0 ? json_null() : json_real(c->depth), "n", (json_int_t)c->n, "right",
-                          (json_int_t)c->n_right, "right_low", c->right_low, "right_high", c->right_high, "margin",
-                          cli_json_number(c->margin), "margin_low", cli_json_number(c->margin_low), "margin_high",
-                          cli_json_number(c->margin_high));
-    if (!written || !o) return o;
-    json_object_set_new(o, "written_right", json_integer(c->n_written_right));
-    json_object_set_new(o, "written_low", json_real(c->written_low));
-    json_object_set_new(o, "written_high", json_real(c->written_high));
-    return o;
-}
-
-static json_t *answer_json(const snellen_retrieval_answer *a)
-{
-    json_t *o = json_pack("{s:s, s:I, s:f, s:I, s:I, s:I, s:s, s:s, s:o}", "task", a->task, "length", (json_int_t)a->length, "depth",
-                          a->depth, "prompt", (json_int_t)a->prompt, "tokens", (json_int_t)a->n_tokens, "at", (json_int_t)a->at,
-                          "right", a->right, "best_wrong", a->best_wrong, "margin", cli_json_number((double)a->margin));
-    if (!a->text || !o) return o;
-    json_object_set_new(o, "written", cli_json_text(a->text, strlen(a->text)));
-    json_object_set_new(o, "written_right", json_boolean(a->written_right));
-    return o;
-}
-
-static bool print_json(const snellen_retrieval_result *r)
-{
-    json_t *tasks = json_array(), *lengths = json_array(), *cells = json_array(), *answers = json_array();
-    for (size_t i = 0; i < r->n_tasks; i++) {
-        json_t *o = json_pack("{s:s, s:o}", "task", r->tasks[i].task, "reach", length_json(r->tasks[i].reach));
-        if (r->written && o) json_object_set_new(o, "reach_written", length_json(r->tasks[i].reach_written));
-        json_array_append_new(tasks, o);
-    }
-    for (size_t i = 0; i < r->n_lengths; i++) json_array_append_new(lengths, cell_json(&r->lengths[i], r->written));
-    for (size_t i = 0; i < r->n_cells; i++) json_array_append_new(cells, cell_json(&r->cells[i], r->written));
-    for (size_t i = 0; i < r->n_answers; i++) json_array_append_new(answers, answer_json(&r->answers[i]));
-    return ui_json(json_pack("{s:o, s:o, s:o, s:o, s:I}", "tasks", tasks, "lengths", lengths, "cells", cells, "answers", answers,
-                             "tokens", (json_int_t)r->n_tokens));
-}
 
 /* ---- as a table -------------------------------------------------------------------------------------------------- */
 
@@ -131,37 +84,15 @@ static bool print_table(const snellen_retrieval_result *r)
     return ui_flush();
 }
 
-/* ---- the database ------------------------------------------------------------------------------------------------ */
-
-/* Each answer; the depth stands where other tasks have their cure. */
-static snellen_status record(const struct retrieval_args *a, const snellen_retrieval_result *r, snellen_recorder *recorder,
-                             snellen_error *err)
-{
-    for (size_t i = 0; recorder && i < r->n_answers; i++) {
-        const snellen_retrieval_answer *answer = &r->answers[i];
-        char subject[40], depth[32];
-        snprintf(subject, sizeof subject, "retrieval-%s", answer->task);
-        snprintf(depth, sizeof depth, "depth %.4g", answer->depth);
-        const snellen_number of = {.subject = subject, .cure = depth, .style = "", .precision = a->common.precision,
-                                   .length = answer->length, .prompt = answer->prompt, .layer = -1};
-        snellen_number numbers[] = {of, of, of};
-        numbers[0].metric = "margin", numbers[0].value = (double)answer->margin;
-        numbers[1].metric = "right", numbers[1].value = answer->margin > 0;
-        numbers[2].metric = "written_right", numbers[2].value = answer->written_right;
-        TRY(snellen_record_add(recorder, numbers, answer->text ? 3 : 2, err));
-    }
-    return SNELLEN_OK;
-}
-
 /* ---- the verb ---------------------------------------------------------------------------------------------------- */
 
 /* What was asked is told also after an interruption. */
 static snellen_status tell(const struct retrieval_args *a, const snellen_retrieval_result *r, snellen_recorder *recorder,
                            bool *printed, snellen_error *err)
 {
-    snellen_status status = record(a, r, recorder, err);
-    if (!status && a->folder && r->n_cells) status = retrieval_draw_figures(r, a->folder, ui_command(), err);
-    *printed = ui.json ? print_json(r) : print_table(r);
+    snellen_status status = recorder ? retrieval_record(recorder, r, a->common.precision, err) : SNELLEN_OK;
+    if (!status && a->folder) status = retrieval_draw_figures(r, a->folder, ui_command(), err);
+    *printed = ui.json ? ui_json(retrieval_json(r)) : print_table(r);
     return status;
 }
 

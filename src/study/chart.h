@@ -47,7 +47,7 @@ snellen_status checkup_charts(struct checkup *c, struct chart **charts, size_t *
 /* By subject: each adds what it can to charts [*n .. CHART_MAX]. */
 snellen_status chart_collapse(struct checkup *c, struct chart *charts, size_t *n, snellen_error *err);
 snellen_status chart_tasks(struct checkup *c, struct chart *charts, size_t *n, snellen_error *err);
-/* The command that redraws what only a whole part of the exam ("collapse", "copying", "counting") can. */
+/* The command that redraws what only a whole part of the exam ("copying", "retrieval", ..) can. */
 const char *chart_exam_command(struct checkup *c, const char *part);
 /* A new line with room for `room` points (and a band), or an error. */
 snellen_status chart_add_line(struct arena *arena, struct chart *chart, const char *label, size_t room, bool band,

@@ -94,8 +94,10 @@ static bool is_probe(const struct checkup *c)
 const char *chart_exam_command(struct checkup *c, const char *part)
 {
     if (is_probe(c)) return c->options.command;
-    return arena_printf(&c->arena, "snellen checkup %s --%s --only %s --seed %llu -o DIR", c->options.model_name,
-                        c->options.full ? "full" : "quick", part, (unsigned long long)c->options.seed);
+    const char *prompts = c->options.n_prompts ? arena_printf(&c->arena, " --prompts %u", c->options.n_prompts) : "";
+    if (!prompts) return NULL;
+    return arena_printf(&c->arena, "snellen checkup %s --%s --only %s%s --seed %llu -o DIR", c->options.model_name,
+                        c->options.full ? "full" : "quick", part, prompts, (unsigned long long)c->options.seed);
 }
 
 static const char *probe_command(struct checkup *c, const char *sequence, const char *precision)

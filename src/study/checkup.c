@@ -26,8 +26,9 @@ static snellen_status prepare(struct checkup *c, snellen_error *err)
     FAIL_IF(o->session.memory != SNELLEN_MEMORY_FULL, SNELLEN_E_UNSUPPORTED,
             "a checkup needs full memory: its questions branch off one another");
     FAIL_IF(o->n_prompts > 1000, SNELLEN_E_USAGE, "%u prompts a cell, at most 1000 expected", o->n_prompts);
-    FAIL_IF(!checkup_wants(c, "collapse") && !checkup_wants(c, "copying") && !checkup_wants(c, "counting"), SNELLEN_E_USAGE,
-            "part '%s' is not known: collapse, copying or counting", o->only);
+    FAIL_IF(!checkup_wants(c, "collapse") && !checkup_wants(c, "copying") && !checkup_wants(c, "counting") &&
+            !checkup_wants(c, "retrieval"), SNELLEN_E_USAGE,
+            "part '%s' is not known: collapse, copying, counting or retrieval", o->only);
     c->chat = c->info->chat[0] && strcmp(c->info->chat, "other");
     if (!o->model_name) o->model_name = c->info->path;
     if (!o->command)

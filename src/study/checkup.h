@@ -49,6 +49,14 @@ struct checkup_batch {
     struct task_cost cost;       /* predicted */
 };
 
+/* Finding what stands at a depth of a length. */
+struct checkup_retrieval {
+    snellen_retrieval_options options;  /* lengths NULL = the model's context holds none of them: nothing is asked */
+    struct task_cost cost;              /* predicted */
+    snellen_retrieval_result *result;   /* NULL until it is done; what there is of it when it was stopped */
+    const char *refused;                /* why nothing could be asked: a length too short for the model's tokens; NULL = it could */
+};
+
 enum { CHECKUP_MAX_COLLAPSES = 24, CHECKUP_MAX_TASKS = 48, CHECKUP_MAX_BATCHES = 16 };
 
 struct checkup_plan {
@@ -60,6 +68,7 @@ struct checkup_plan {
     size_t n_tasks;
     struct checkup_batch batches[CHECKUP_MAX_BATCHES];
     size_t n_batches;
+    struct checkup_retrieval retrieval;
     uint32_t coarse_prompts;     /* quick: prompts a cell of the coarse grid */
     uint64_t work;               /* predicted, in tokens of a prompt; a generated one counts as CHECKUP_GENERATED */
 };
@@ -157,6 +166,18 @@ struct cure_finding {
     uint32_t right_with, right_without;  /* margins > 0 */
 };
 struct cure_finding checkup_judge_cure(const struct checkup_task *with, const struct checkup_task *without);
+
+/* What a task of retrieval says: "finds" at a length = at least 85 % of the share that is right at the shortest. */
+struct retrieval_finding {
+    bool known;                  /* asked in full at a length or more */
+    bool guesses;                /* at the shortest length the share is not clearly (95 %) above one of ten: there is no reach */
+    struct reach finds;
+    const snellen_retrieval_cell *shortest, *longest; /* all depths together */
+    double ends, middle;         /* mean margin at depths 0 and 1, and at those between; NAN where there are none */
+};
+struct retrieval_finding checkup_judge_retrieval(const snellen_retrieval_result *result, const char *task);
+/* The items of a list by name against the same ones by index. */
+struct cure_finding checkup_judge_by_name(const snellen_retrieval_result *result);
 
 /* ---- words, pictures, page -------------------------------------------------------------------------------------------------- */
 

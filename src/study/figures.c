@@ -1,5 +1,6 @@
 /* Charts drawn: each becomes a figure of the report module, and a PNG, an SVG and a CSV file in the folder. */
 #include "study/chart.h"
+#include "study/retrieval.h"
 
 /* The numbers as they stand on the axes of a heat map; the last row of a map of layers is after the final norm. */
 static snellen_status number_labels(struct arena *arena, const double *ticks, size_t n, const char *last,
@@ -58,13 +59,17 @@ static snellen_status figure_of(struct arena *arena, const struct chart *chart, 
 
 snellen_status checkup_figures(struct checkup *c, struct plot_figure **figures, size_t *n, snellen_error *err)
 {
+    const snellen_retrieval_result *found = c->plan.retrieval.result;
+    struct plot_figure *of_found = NULL;
     struct chart *charts;
-    TRY(checkup_charts(c, &charts, n, err));
+    size_t n_charts, n_found = 0;
+    TRY(checkup_charts(c, &charts, &n_charts, err));
+    if (found) TRY(retrieval_figures(&c->arena, found, chart_exam_command(c, "retrieval"), &of_found, &n_found, err));
+    *n = n_charts + n_found;
     *figures = arena_alloc(&c->arena, MAX(*n, 1) * sizeof **figures);
     FAIL_IF(!*figures, SNELLEN_E_MEMORY, "figures: memory ran out");
-    for (size_t i = 0; i < *n; i++) {
-        TRY(figure_of(&c->arena, &charts[i], &(*figures)[i], err));
-        TRY(plot_write_all(&(*figures)[i], c->options.folder, err));
-    }
+    for (size_t i = 0; i < n_charts; i++) TRY(figure_of(&c->arena, &charts[i], &(*figures)[i], err));
+    for (size_t i = 0; i < n_found; i++) (*figures)[n_charts + i] = of_found[i];
+    for (size_t i = 0; i < *n; i++) TRY(plot_write_all(&(*figures)[i], c->options.folder, err));
     return SNELLEN_OK;
 }

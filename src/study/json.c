@@ -1,5 +1,6 @@
 /* results.json: every finding, cell and answer of a checkup in one object, for other programs. */
 #include "study/checkup.h"
+#include "study/retrieval.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -21,6 +22,12 @@ static json_t *reach_json(const struct reach *r)
 {
     return json_pack("{s:I, s:o, s:I, s:b}", "up_to", (json_int_t)r->up_to, "fails_at", length_or_null(r->fails_at),
                      "longest_tried", (json_int_t)r->longest, "again", r->again);
+}
+
+static json_t *gain_json(const struct cure_finding *f)
+{
+    return json_pack("{s:o, s:o, s:o, s:I}", "margin", real(f->gain), "low", real(f->low), "high", real(f->high), "n",
+                     (json_int_t)f->n);
 }
 
 /* ---- collapse -------------------------------------------------------------------------------------------------------------- */
@@ -110,11 +117,32 @@ static json_t *tasks_json(const struct checkup *c)
         if (t->cure[0] || strcmp(t->style, "plain"))
             cure = checkup_judge_cure(t, checkup_find_task(&c->plan, t->task, "plain", ""));
         if (o && cure.known)
-            json_object_set_new(o, "gain", json_pack("{s:o, s:o, s:o, s:I}", "margin", real(cure.gain), "low",
-                real(cure.low), "high", real(cure.high), "n", (json_int_t)cure.n));
+            json_object_set_new(o, "gain", gain_json(&cure));
         json_array_append_new(all, o);
     }
     return all;
+}
+
+/* ---- retrieval ------------------------------------------------------------------------------------------------------------------ */
+
+/* The probe's object, its tasks with what the exam finds in them; null where it was not asked. */
+static json_t *found_json(const struct checkup *c)
+{
+    const snellen_retrieval_result *r = c->plan.retrieval.result;
+    if (!r) return json_null();
+    json_t *o = retrieval_json(r), *tasks = json_object_get(o, "tasks");
+    for (size_t i = 0; i < r->n_tasks && tasks; i++) {
+        struct retrieval_finding f = checkup_judge_retrieval(r, r->tasks[i].task);
+        if (!f.known) continue;
+        json_t *task = json_array_get(tasks, i);
+        json_object_set_new(task, "finds", reach_json(&f.finds));
+        json_object_set_new(task, "guesses", json_boolean(f.guesses));
+        json_object_set_new(task, "margin_at_ends", real(f.ends));
+        json_object_set_new(task, "margin_between", real(f.middle));
+    }
+    struct cure_finding by_name = checkup_judge_by_name(r);
+    if (o && by_name.known) json_object_set_new(o, "gain_by_name", gain_json(&by_name));
+    return o;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------------------------ */
@@ -127,13 +155,14 @@ snellen_status checkup_json(struct checkup *c, bool complete, const char *summar
         json_array_append_new(lines, json_stringn(p, n));
         p += n + (p[n] == '\n');
     }
-    json_t *o = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:b, s:b, s:f, s:I, s:o, s:o, s:o}",
+    json_t *o = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:b, s:b, s:f, s:I, s:o, s:o, s:o, s:o}",
         "version", snellen_version(), "command", c->options.command, "model",
         json_pack("{s:s, s:s, s:s, s:s, s:I}", "name", c->options.model_name, "path", c->info->path, "hash",
                   c->model_hash, "arch", c->info->arch, "n_layers", (json_int_t)c->info->n_layers),
         "isa", snellen_isa(), "mode", c->options.full ? "full" : "quick", "seed", (json_int_t)c->options.seed,
         "chat", c->chat, "complete", complete, "seconds", c->seconds, "planned_tokens", (json_int_t)c->plan.work,
-        "summary", lines, "collapse", collapse_json(c), "tasks", tasks_json(c));
+        "summary", lines, "collapse", collapse_json(c), "tasks", tasks_json(c),
+        "retrieval", found_json(c));
     char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(o);
     FAIL_IF(!text, SNELLEN_E_MEMORY, "results.json: memory ran out, or a name in it is no UTF-8");

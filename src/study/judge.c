@@ -166,6 +166,73 @@ struct task_finding checkup_judge_task(const struct checkup_task *task)
     return f;
 }
 
+/* ---- retrieval ------------------------------------------------------------------------------------------------------------------ */
+
+/* Mean margin over the depths that lie at an end, or between; NAN without one. */
+static double margin_at(const snellen_retrieval_result *r, const char *task, bool ends)
+{
+    double sum = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_answers; i++) {
+        const snellen_retrieval_answer *a = &r->answers[i];
+        if (strcmp(a->task, task) || (a->depth > 0 && a->depth < 1) == ends) continue;
+        sum += (double)a->margin;
+        n++;
+    }
+    return n ? sum / (double)n : (double)NAN;
+}
+
+struct retrieval_finding checkup_judge_retrieval(const snellen_retrieval_result *r, const char *task)
+{
+    enum { MOST_LENGTHS = 64 };
+    struct retrieval_finding f = {.ends = (double)NAN, .middle = (double)NAN};
+    int64_t lengths[MOST_LENGTHS];
+    double shares[MOST_LENGTHS];
+    bool finds[MOST_LENGTHS];
+    size_t n = 0;
+    for (size_t i = 0; r && i < r->n_lengths && n < MOST_LENGTHS; i++) {
+        const snellen_retrieval_cell *c = &r->lengths[i];
+        if (strcmp(c->task, task)) continue;
+        if (!n) f.shortest = c;
+        f.longest = c;
+        lengths[n] = c->length;
+        shares[n++] = (double)c->n_right / c->n;
+    }
+    if (!n) return f;
+    f.known = true;
+    f.guesses = f.shortest->right_low <= 1.0 / SNELLEN_RETRIEVAL_ANSWERS;
+    for (size_t i = 0; i < n; i++) finds[i] = !f.guesses && shares[i] >= 0.85 * shares[0];
+    f.finds = checkup_reach(lengths, finds, n);
+    f.ends = margin_at(r, task, true);
+    f.middle = margin_at(r, task, false);
+    return f;
+}
+
+struct cure_finding checkup_judge_by_name(const snellen_retrieval_result *r)
+{
+    struct cure_finding f = {0};
+    double *gains = r ? calloc(MAX(r->n_answers, 1), sizeof *gains) : NULL;
+    for (size_t i = 0; gains && i < r->n_answers; i++) {
+        const snellen_retrieval_answer *name = &r->answers[i];
+        if (strcmp(name->task, "list-content")) continue;
+        for (size_t j = 0; j < r->n_answers; j++) {
+            const snellen_retrieval_answer *index = &r->answers[j];
+            if (strcmp(index->task, "list-index") || index->length != name->length || index->prompt != name->prompt ||
+                index->depth > name->depth || index->depth < name->depth)
+                continue;
+            gains[f.n++] = (double)name->margin - (double)index->margin;
+            f.right_with += name->margin > 0;
+            f.right_without += index->margin > 0;
+        }
+    }
+    if (f.n) mean_interval(gains, f.n, &f.gain, &f.low, &f.high);
+    f.known = f.n > 0;
+    free(gains);
+    return f;
+}
+
+/* ---- cures ---------------------------------------------------------------------------------------------------------------------- */
+
 struct cure_finding checkup_judge_cure(const struct checkup_task *with, const struct checkup_task *without)
 {
     struct cure_finding f = {0};

@@ -21,6 +21,11 @@ static const char COUNTING_LEAD[] =
     "The margin as for copying, over all numbers that could be the answer. Written answers are greedy; the number after "
     "the last frame counts.";
 
+static const char RETRIEVAL_LEAD[] =
+    "Something stands at depth p of a text of n tokens: a fact, or an item of a list that is asked for by its index and by its name. "
+    "The margin is log p(right answer) - log p(best of nine wrong ones); guessing is right in one of ten. Effective length: the longest "
+    "at which, and at all shorter ones, at least 85 % of what is right at the shortest is right.";
+
 /* ---- tables -------------------------------------------------------------------------------------------------------------- */
 
 /* A cell's text from a strbuf; "" when memory ran out (the page's writer sees the arena's end itself). */
@@ -100,6 +105,33 @@ static snellen_status task_table(struct checkup *c, const char *family, struct r
     return SNELLEN_OK;
 }
 
+static snellen_status retrieval_row(struct checkup *c, const snellen_retrieval_cell *cell, const char **row, snellen_error *err)
+{
+    struct retrieval_finding f = checkup_judge_retrieval(c->plan.retrieval.result, cell->task);
+    struct arena *a = &c->arena;
+    row[0] = cell->task;
+    row[1] = arena_printf(a, "%lld", (long long)cell->length);
+    row[2] = arena_printf(a, "%u of %u (%.0f .. %.0f %%)", cell->n_right, cell->n, 100 * cell->right_low, 100 * cell->right_high);
+    row[3] = arena_printf(a, "%.2f (%.2f .. %.2f)", cell->margin, cell->margin_low, cell->margin_high);
+    row[4] = c->plan.retrieval.result->written ? arena_printf(a, "%u of %u", cell->n_written_right, cell->n) : "-";
+    row[5] = f.guesses ? "none: it guesses" : reach_cell(a, &f.finds);
+    for (size_t m = 0; m < 6; m++) FAIL_IF(!row[m], SNELLEN_E_MEMORY, "page: memory ran out");
+    return SNELLEN_OK;
+}
+
+static snellen_status retrieval_table(struct checkup *c, struct report_table *table, snellen_error *err)
+{
+    static const char *const header[] = {"task", "tokens", "right (95 %)", "margin (95 %)", "written right", "effective length"};
+    const snellen_retrieval_result *r = c->plan.retrieval.result;
+    size_t rows = r ? r->n_lengths : 0;
+    const char **cells = arena_alloc(&c->arena, (rows + 1) * COUNT_OF(header) * sizeof *cells);
+    FAIL_IF(!cells, SNELLEN_E_MEMORY, "page: memory ran out");
+    for (size_t i = 0; i < rows; i++) TRY(retrieval_row(c, &r->lengths[i], cells + COUNT_OF(header) * i, err));
+    *table = (struct report_table){.caption = "All depths together", .header = header, .cells = cells,
+                                   .n_columns = COUNT_OF(header), .n_rows = rows};
+    return SNELLEN_OK;
+}
+
 /* ---- the page ---------------------------------------------------------------------------------------------------------------- */
 
 static bool in_section(const struct plot_figure *f, const char *prefix)
@@ -118,7 +150,9 @@ static snellen_status add_section(struct checkup *c, struct report_section *sect
     struct report_table *table = arena_alloc(&c->arena, sizeof *table);
     const struct plot_figure **own = arena_alloc(&c->arena, MAX(n_figures, 1) * sizeof *own);
     FAIL_IF(!table || !own, SNELLEN_E_MEMORY, "page: memory ran out");
-    TRY(!strcmp(prefix, "collapse") ? collapse_table(c, table, err) : task_table(c, prefix, table, err));
+    TRY(!strcmp(prefix, "collapse")    ? collapse_table(c, table, err)
+        : !strcmp(prefix, "retrieval") ? retrieval_table(c, table, err)
+                                       : task_table(c, prefix, table, err));
     struct report_section s = {.heading = heading, .lead = lead, .figures = own, .tables = table, .n_tables = 1};
     for (size_t i = 0; i < n_figures; i++)
         if (in_section(&figures[i], prefix)) own[s.n_figures++] = &figures[i];
@@ -153,12 +187,13 @@ static snellen_status write_page(struct checkup *c, bool complete, const struct 
     struct arena *a = &c->arena;
     const snellen_model_info *m = c->info;
     struct report_finding findings[CHECKUP_MAX_LINES];
-    struct report_section sections[3];
+    struct report_section sections[4];
     size_t n_sections = 0;
     TRY(fill_findings(c, words, figures, n_figures, findings, err));
     TRY(add_section(c, sections, &n_sections, "Collapse: telling n from n+1", COLLAPSE_LEAD, "collapse", figures, n_figures, err));
     TRY(add_section(c, sections, &n_sections, "Copying: the digit that differs", COPYING_LEAD, "copy", figures, n_figures, err));
     TRY(add_section(c, sections, &n_sections, "Counting", COUNTING_LEAD, "count", figures, n_figures, err));
+    TRY(add_section(c, sections, &n_sections, "Finding: by depth and length", RETRIEVAL_LEAD, "retrieval", figures, n_figures, err));
     const struct report_fact facts[] = {
         {"model", c->options.model_name}, {"architecture", m->arch},
         {"layers", arena_printf(a, "%lld of width %lld, %lld heads", (long long)m->n_layers, (long long)m->d_model,

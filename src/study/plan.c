@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FULL_PROMPTS = 20, FULL_OTHER_PROMPTS = 3, FULL_LONG_ANSWERS = 2, COARSE_STEP = 8 };
+enum { FULL_PROMPTS = 20, FULL_OTHER_PROMPTS = 3, FULL_LONG_ANSWERS = 2, COARSE_STEP = 8,
+       QUICK_RETRIEVAL_PROMPTS = 2 };
 /* Room for the wording of a collapse prompt in its template. */
 enum { WORDING_TOKENS = 100, COLLAPSE_PREFIX = 24 };
 
@@ -112,6 +113,35 @@ static void plan_collapses(struct checkup *c)
         plan->work += k->tokens;
         plan->n_collapses++;
     }
+}
+
+/* ---- retrieval ---------------------------------------------------------------------------------------------------------------- */
+
+/* In a quick exam lists alone: all questions about one read it once. */
+static snellen_status plan_retrieval(struct checkup *c, snellen_error *err)
+{
+    static const int64_t quick_lengths[] = {256, 1024}, full_lengths[] = {256, 512, 1024, 2048};
+    static const double quick_depths[] = {0, 0.5, 1};
+    enum { ANSWER_ROOM = 64 };
+    struct checkup_retrieval *r = &c->plan.retrieval;
+    bool full = c->options.full;
+    snellen_retrieval_options o = snellen_retrieval_options_default(c->model);
+    o.lengths = full ? full_lengths : quick_lengths;
+    o.n_lengths = full ? COUNT_OF(full_lengths) : COUNT_OF(quick_lengths);
+    while (o.n_lengths && o.lengths[o.n_lengths - 1] + ANSWER_ROOM > c->info->n_context) o.n_lengths--;
+    if (!o.n_lengths) return SNELLEN_OK;
+    if (!full) o.tasks = "list-index,list-content", o.depths = quick_depths, o.n_depths = COUNT_OF(quick_depths);
+    if (!full) o.n_prompts = QUICK_RETRIEVAL_PROMPTS;
+    if (c->options.n_prompts) o.n_prompts = c->options.n_prompts;
+    o.written = full;
+    o.chat = c->chat;
+    o.seed = c->options.seed;
+    o.session = c->options.session;
+    o.session.n_context = 0;
+    r->options = o;
+    TRY(retrieval_plan(c->model, &o, &r->cost, err));
+    c->plan.work += checkup_work_of(&r->cost);
+    return SNELLEN_OK;
 }
 
 /* ---- tasks ------------------------------------------------------------------------------------------------------------------------ */
@@ -240,6 +270,7 @@ snellen_status checkup_plan(struct checkup *c, snellen_error *err)
 {
     plan_collapses(c);
     plan_tasks(c);
+    TRY(plan_retrieval(c, err));
     return c->options.full ? plan_full(c, err) : plan_quick(c, err);
 }
 
@@ -250,5 +281,6 @@ void checkup_plan_free(struct checkup_plan *plan)
         free(plan->tasks[i].answers);
         mem_free(plan->tasks[i].score.cells);
     }
+    snellen_retrieval_free(plan->retrieval.result);
     memset(plan, 0, sizeof *plan);
 }

@@ -205,12 +205,10 @@ static void put_task(struct checkup_words *w, const struct checkup *c, const cha
     end_line(w, level, task);
 }
 
-static void put_cure(struct checkup_words *w, const struct checkup *c, const char *task, const char *style,
-                     const char *cure, const char *what)
+static void put_gain(struct checkup_words *w, const struct cure_finding *cure, const char *what, const char *figure)
 {
     struct strbuf *b = &w->text;
-    const struct checkup_task *with = checkup_find_task(&c->plan, task, style, cure);
-    struct cure_finding f = checkup_judge_cure(with, checkup_find_task(&c->plan, task, "plain", ""));
+    struct cure_finding f = *cure;
     if (!f.known) return;
     bool clear = f.low > 0 || f.high < 0;
     strbuf_printf(b, "%s %s: ", what, !clear ? "makes no clear difference" : f.gain > 0 ? "helps" : "hurts");
@@ -222,7 +220,66 @@ static void put_cure(struct checkup_words *w, const struct checkup *c, const cha
     put_number(b, f.high);
     strbuf_printf(b, "), right margins %u instead of %u of %u.", (unsigned)f.right_with, (unsigned)f.right_without,
                   (unsigned)f.n);
-    end_line(w, !clear ? REPORT_PLAIN : f.gain > 0 ? REPORT_GOOD : REPORT_WARN, task);
+    end_line(w, !clear ? REPORT_PLAIN : f.gain > 0 ? REPORT_GOOD : REPORT_WARN, figure);
+}
+
+static void put_cure(struct checkup_words *w, const struct checkup *c, const char *task, const char *style,
+                     const char *cure, const char *what)
+{
+    const struct checkup_task *with = checkup_find_task(&c->plan, task, style, cure);
+    struct cure_finding f = checkup_judge_cure(with, checkup_find_task(&c->plan, task, "plain", ""));
+    put_gain(w, &f, what, task);
+}
+
+/* ---- retrieval --------------------------------------------------------------------------------------------------------------------- */
+
+static void put_share(struct strbuf *b, const snellen_retrieval_cell *c, const char *unit)
+{
+    strbuf_printf(b, "%u of %u right at ", c->n_right, c->n);
+    checkup_put_count(b, c->length);
+    strbuf_puts(b, unit);
+}
+
+static void put_retrieval(struct checkup_words *w, const struct checkup *c, const char *task, const char *what, const char *figure)
+{
+    struct strbuf *b = &w->text;
+    struct retrieval_finding f = checkup_judge_retrieval(c->plan.retrieval.result, task);
+    if (!f.known) return;
+    bool mostly = f.shortest->n_right * 2 > f.shortest->n;
+    strbuf_printf(b, "%s: ", what);
+    put_share(b, f.shortest, " tokens");
+    if (f.longest != f.shortest) strbuf_puts(b, ", ");
+    if (f.longest != f.shortest) put_share(b, f.longest, "");
+    if (f.guesses) {
+        strbuf_puts(b, "; that is no better than guessing one of ten, and has no effective length");
+    } else {
+        strbuf_puts(b, "; effective length ");
+        checkup_put_reach(b, &f.finds);
+    }
+    if (f.middle < f.ends) {
+        strbuf_puts(b, "; margin ");
+        put_number(b, f.ends);
+        strbuf_puts(b, " at start and end, ");
+        put_number(b, f.middle);
+        strbuf_puts(b, " between");
+    }
+    strbuf_puts(b, ".");
+    end_line(w, f.guesses ? REPORT_BAD : f.finds.fails_at < 0 && mostly ? REPORT_GOOD : REPORT_WARN, figure);
+}
+
+static void put_found(struct checkup_words *w, const struct checkup *c)
+{
+    const struct checkup_retrieval *r = &c->plan.retrieval;
+    struct cure_finding by_name = checkup_judge_by_name(r->result);
+    if (r->refused) {
+        strbuf_printf(&w->text, "Finding was not asked: %s.", r->refused);
+        end_line(w, REPORT_PLAIN, NULL);
+    }
+    put_retrieval(w, c, "passkey", "Finding a pass key", "retrieval-passkey-right");
+    put_retrieval(w, c, "needle", "Finding a fact", "retrieval-needle-right");
+    put_retrieval(w, c, "list-index", "Finding the 7th item of a list", "retrieval-list-index-right");
+    put_retrieval(w, c, "list-content", "Finding an item of a list by its name", "retrieval-list-content-right");
+    put_gain(w, &by_name, "An item by its name instead of its index", "retrieval-index-content");
 }
 
 void checkup_summary(const struct checkup *c, bool complete, struct checkup_words *words)
@@ -252,4 +309,5 @@ void checkup_summary(const struct checkup *c, bool complete, struct checkup_word
     put_cure(words, c, "count-ones", "plain", "commas", "Counting ones, a comma every 3 digits");
     put_cure(words, c, "count-sum", "examples", "", "Sum, two worked examples");
     put_cure(words, c, "count-sum", "step", "", "Sum, step by step");
+    put_found(words, c);
 }

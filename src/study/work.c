@@ -1,6 +1,7 @@
 /* Asks what the plan says and keeps every number: in the plan for the report, in the database as soon as a part of the
  * work is finished, so that a stopped run loses only the part it was in. */
 #include "study/checkup.h"
+#include "study/retrieval.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -219,6 +220,26 @@ static snellen_status work_batch(struct checkup *c, const struct checkup_batch *
     return asked ? asked : status;
 }
 
+/* As of a batch, what was asked until it was stopped is kept. */
+static snellen_status work_retrieval(struct checkup *c, snellen_error *err)
+{
+    struct checkup_retrieval *r = &c->plan.retrieval;
+    struct part part = {c, checkup_work_of(&r->cost)};
+    const snellen_progress progress = {part_step, &part};
+    snellen_error why = {0}, quiet;
+    snellen_status asked = snellen_retrieval_run(c->model, &r->options, &progress, &r->result, &why), kept = SNELLEN_OK;
+    if (r->result && c->recorder)
+        kept = retrieval_record(c->recorder, r->result, checkup_precision_name(r->options.session.precision), asked ? &quiet : err);
+    c->work_done += part.work;
+    if (asked == SNELLEN_E_USAGE) { /* a finding, not a failure: the exam goes on */
+        r->refused = arena_text(&c->arena, why.message, strlen(why.message));
+        FAIL_IF(!r->refused, SNELLEN_E_MEMORY, "exam: memory ran out");
+        return SNELLEN_OK;
+    }
+    if (asked && err) *err = why;
+    return asked ? asked : kept;
+}
+
 snellen_status checkup_work(struct checkup *c, snellen_error *err)
 {
     struct checkup_plan *plan = &c->plan;
@@ -228,5 +249,5 @@ snellen_status checkup_work(struct checkup *c, snellen_error *err)
         keep_wanted(c, &plan->batches[i]);
         if (plan->batches[i].n_items) TRY(work_batch(c, &plan->batches[i], err));
     }
-    return SNELLEN_OK;
+    return plan->retrieval.options.lengths && checkup_wants(c, "retrieval") ? work_retrieval(c, err) : SNELLEN_OK;
 }

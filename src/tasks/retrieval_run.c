@@ -102,7 +102,8 @@ static snellen_status choose_depths(struct finding *f, snellen_error *err)
     return SNELLEN_OK;
 }
 
-static snellen_status prepare(struct finding *f, snellen_error *err)
+/* Checks the options; nothing is asked and nothing allocated yet. */
+static snellen_status choose(struct finding *f, snellen_error *err)
 {
     const snellen_retrieval_options *o = f->options;
     const snellen_model_info *info = snellen_model_get_info(f->maker.model);
@@ -114,7 +115,13 @@ static snellen_status prepare(struct finding *f, snellen_error *err)
             MAX_PROMPTS);
     TRY(choose_tasks(f, err));
     TRY(choose_lengths(f, err));
-    TRY(choose_depths(f, err));
+    return choose_depths(f, err);
+}
+
+static snellen_status prepare(struct finding *f, snellen_error *err)
+{
+    const snellen_retrieval_options *o = f->options;
+    TRY(choose(f, err));
     size_t n_answers = f->n_tasks * f->n_lengths * f->n_depths * o->n_prompts;
     int64_t context = f->lengths[f->n_lengths - 1] + room_behind(f);
     for (size_t i = 0; i < f->n_lengths; i++)
@@ -379,6 +386,34 @@ static snellen_status score_all(const struct finding *f, snellen_error *err)
         r->tasks[r->n_tasks++].task = retrieval_names[f->tasks[i]];
         TRY(score_task(f, &r->tasks[i], err));
     }
+    return SNELLEN_OK;
+}
+
+/* ---- what it will cost --------------------------------------------------------------------------------------------- */
+
+/* Tokens that all depths of one prompt take. A text is read again from where the depth before was said; a list once. */
+static double tokens_of_kind(const struct finding *f, enum retrieval_kind kind, int64_t length)
+{
+    double sum = (double)length;
+    for (size_t d = 1; kind != RETRIEVAL_LIST && d < f->n_depths; d++) sum += (double)length * (1 - f->depths[d - 1]);
+    return sum;
+}
+
+snellen_status retrieval_plan(const snellen_model *model, const snellen_retrieval_options *options, struct task_cost *cost,
+                              snellen_error *err)
+{
+    enum { QUESTION = 60 };   /* what is no filler, and the answers' tails */
+    struct finding f = {.options = options, .maker = {.model = model}};
+    bool kinds[RETRIEVAL_KINDS] = {false};
+    double tokens = 0;
+    TRY(choose(&f, err));
+    uint64_t n_questions = (uint64_t)f.n_tasks * f.n_lengths * f.n_depths * options->n_prompts;
+    for (size_t i = 0; i < f.n_tasks; i++) kinds[retrieval_kind_of(f.tasks[i])] = true;
+    for (size_t i = 0; i < f.n_lengths; i++)
+        for (int kind = 0; kind < RETRIEVAL_KINDS; kind++)
+            if (kinds[kind]) tokens += options->n_prompts * tokens_of_kind(&f, (enum retrieval_kind)kind, f.lengths[i]);
+    *cost = (struct task_cost){.prompt_tokens = (uint64_t)tokens + QUESTION * n_questions,
+                               .generated_tokens = options->written ? MAX_NEW * n_questions : 0};
     return SNELLEN_OK;
 }
 

@@ -105,6 +105,10 @@ snellen_status tasks_eval(const snellen_model *model, const struct task_item *it
 snellen_status tasks_plan(const snellen_model *model, const struct task_item *items, size_t n_items,
                           const struct task_setting *setting, struct task_cost *cost, snellen_error *err);
 
+/* What snellen_retrieval_run() costs, beforehand: the same checks of its options, nothing is asked (retrieval_run.c). */
+snellen_status retrieval_plan(const snellen_model *model, const snellen_retrieval_options *options, struct task_cost *cost,
+                              snellen_error *err);
+
 /* ---- scores (score.c) -------------------------------------------------------------------------------------------- */
 
 /* The 97.5 % quantile of Student's t with df >= 1 degrees of freedom. */

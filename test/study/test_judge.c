@@ -232,6 +232,73 @@ static void test_merge(void **state)
     arena_free(&arena);
 }
 
+/* ---- retrieval --------------------------------------------------------------------------------------------------------- */
+
+/* Six questions a length: n_right of each task at 256, 512 and 1,024 tokens; margins +1 and -1, the right ones first. */
+struct found {
+    snellen_retrieval_answer answers[36];
+    snellen_retrieval_cell lengths[6];
+    snellen_retrieval_result result;
+};
+
+static void add_found(struct found *f, const char *task, const uint32_t n_right[3])
+{
+    static const int64_t lengths[] = {256, 512, 1024};
+    static const double depths[] = {0, 1, 0.5};
+    for (size_t i = 0; i < 3; i++) {
+        snellen_retrieval_cell *c = &f->lengths[f->result.n_lengths++];
+        *c = (snellen_retrieval_cell){.task = task, .length = lengths[i], .depth = -1, .n = 6, .n_right = n_right[i]};
+        wilson_interval(c->n_right, c->n, &c->right_low, &c->right_high);
+        for (uint32_t q = 0; q < 6; q++)
+            f->answers[f->result.n_answers++] = (snellen_retrieval_answer){
+                .task = task, .length = lengths[i], .depth = depths[q / 2], .prompt = q % 2, .margin = q < n_right[i] ? 1 : -1};
+    }
+    f->result.answers = f->answers;
+    f->result.lengths = f->lengths;
+}
+
+static void test_retrieval(void **state)
+{
+    (void)state;
+    struct found f = {.result = {.n_answers = 0}};
+    struct checkup c = {.info = &INFO};
+    add_found(&f, "list-index", (uint32_t[]){1, 2, 6});      /* 1 of 6: no better than one of ten */
+    add_found(&f, "list-content", (uint32_t[]){6, 5, 6});    /* 5/6 is less than 85 % */
+    c.plan.retrieval.result = &f.result;
+
+    struct retrieval_finding index = checkup_judge_retrieval(&f.result, "list-index");
+    struct retrieval_finding content = checkup_judge_retrieval(&f.result, "list-content");
+    assert_false(checkup_judge_retrieval(&f.result, "needle").known);
+    assert_false(checkup_judge_retrieval(NULL, "needle").known);
+    assert_true(index.known && index.guesses);
+    assert_int_equal(index.finds.up_to, 0);
+    assert_true(content.known && !content.guesses);
+    assert_int_equal(content.finds.up_to, 256);
+    assert_int_equal(content.finds.fails_at, 512);
+    assert_true(content.finds.again);
+    assert_int_equal(content.shortest->length, 256);
+    assert_int_equal(content.longest->length, 1024);
+    assert_true(fabs(content.ends - 1) < 1e-12);             /* the one wrong answer lies in the middle */
+    assert_true(fabs(content.middle - 2.0 / 3) < 1e-12);
+
+    /* By name: 5, 3 and 0 of 6 more are right, each by 2. */
+    struct cure_finding by_name = checkup_judge_by_name(&f.result);
+    assert_int_equal(by_name.n, 18);
+    assert_int_equal(by_name.right_with, 17);
+    assert_int_equal(by_name.right_without, 9);
+    assert_true(fabs(by_name.gain - 16.0 / 18) < 1e-12);
+    assert_false(checkup_judge_by_name(NULL).known);
+
+    expect_summary(&c, true, "Finding the 7th item of a list: 1 of 6 right at 256 tokens, 6 of 6 right at 1,024; that is no better "
+                             "than guessing one of ten, and has no effective length", true);
+    expect_summary(&c, true, "by its name: 6 of 6 right at 256 tokens, 6 of 6 right at 1,024; effective length up to 256 (and again at "
+                             "some longer ones); margin 1.00 at start and end, 0.67 between.", true);
+    expect_summary(&c, true, "An item by its name instead of its index helps: margin +0.89", true);
+    expect_summary(&c, true, "Finding a fact", false);
+    c.plan.retrieval = (struct checkup_retrieval){.refused = "length is 256 tokens, the shortest question about a list has 300"};
+    expect_summary(&c, true, "Finding was not asked: length is 256 tokens, the shortest question about a list has 300.", true);
+}
+
 static void test_grid_and_budget(void **state)
 {
     (void)state;
@@ -263,7 +330,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reach), cmocka_unit_test(test_collapse_findings), cmocka_unit_test(test_line),
         cmocka_unit_test(test_tasks), cmocka_unit_test(test_pairs),             cmocka_unit_test(test_merge),
-        cmocka_unit_test(test_grid_and_budget),
+        cmocka_unit_test(test_retrieval), cmocka_unit_test(test_grid_and_budget),
     };
     return cmocka_run_group_tests_name("judge", tests, NULL, NULL);
 }

@@ -334,6 +334,10 @@ static void test_run(void **state)
     /* A list is read once for its four questions; what they do not share is their end. */
     assert_int_equal(model.tokens_read, r->n_tokens);
     assert_true(r->n_tokens < (700 + 900) * 2 * (2 * 2 + 1 + 1));
+    struct task_cost cost;
+    MUST(retrieval_plan(&model, &o, &cost, err));
+    assert_int_equal(cost.generated_tokens, 0);
+    assert_true((double)cost.prompt_tokens > 0.8 * (double)r->n_tokens && (double)cost.prompt_tokens < 1.3 * (double)r->n_tokens);
     snellen_retrieval_free(r);
 }
 
@@ -426,6 +430,8 @@ static void test_refused(void **state)
     REFUSED(SNELLEN_E_USAGE, n_prompts, 0);
     REFUSED(SNELLEN_E_CONTEXT, session.n_context, 901);
     REFUSED(SNELLEN_E_USAGE, session.memory, SNELLEN_MEMORY_SWA);
+    struct task_cost cost;
+    MUST_FAIL(SNELLEN_E_USAGE, retrieval_plan(&model, &o, &cost, err));
 #undef REFUSED
     /* 4096 items of names, and no more: 18 bytes each at most. */
     o = good;
