@@ -2,6 +2,7 @@
  * paper. */
 #include "report/html.h"
 #include "report/markup.h"
+#include "report/overview.h"
 #include "page_assets.h"
 
 #include <math.h>
@@ -43,6 +44,8 @@ static void put_subject(struct strbuf *out, const struct report_fact *facts, siz
 static void put_contents(struct strbuf *out, const struct report_page *page)
 {
     strbuf_puts(out, "<nav aria-label=\"contents\">");
+    if (page->n_rankings) strbuf_puts(out, "<a href=\"#cures\">What helps</a> ");
+    if (page->n_cards && page->n_findings) strbuf_puts(out, "<a href=\"#findings\">Findings</a> ");
     for (size_t i = 0; i < page->n_sections; i++) {
         strbuf_printf(out, "<a href=\"#section-%zu\">", i + 1);
         markup_text(out, page->sections[i].heading);
@@ -53,12 +56,12 @@ static void put_contents(struct strbuf *out, const struct report_page *page)
 
 static void put_findings(struct strbuf *out, const struct report_page *page)
 {
-    static const char *const classes[] = {"good", "warn", "bad", "plain"};
-    static const char *const marks[] = {"\xe2\x9c\x93", "!", "\xe2\x9c\x97", "\xe2\x80\xa2"};
+    if (!page->n_findings) return;
+    strbuf_puts(out, page->n_cards ? "<section id=\"findings\">\n<h2>Findings</h2>\n" : "<section id=\"findings\">\n");
     strbuf_puts(out, "<ul class=\"findings\">\n");
     for (size_t i = 0; i < page->n_findings; i++) {
         const struct report_finding *f = &page->findings[i];
-        strbuf_printf(out, "<li class=\"%s\"><b aria-hidden=\"true\">%s</b>", classes[f->level], marks[f->level]);
+        strbuf_printf(out, "<li class=\"%s\"><b aria-hidden=\"true\">%s</b>", level_class(f->level), level_mark(f->level));
         markup_text(out, f->text);
         if (f->figure) {
             strbuf_puts(out, " <a href=\"#");
@@ -67,7 +70,7 @@ static void put_findings(struct strbuf *out, const struct report_page *page)
         }
         strbuf_puts(out, "</li>\n");
     }
-    strbuf_puts(out, "</ul>\n");
+    strbuf_puts(out, "</ul>\n</section>\n");
 }
 
 static void put_table(struct strbuf *out, const struct report_table *t)
@@ -174,8 +177,11 @@ static snellen_status put_page(struct strbuf *out, const struct report_page *pag
     if (given(page->warning)) markup_element(out, "p class=\"warning\"", page->warning);
     put_subject(out, page->facts, page->n_facts);
     strbuf_puts(out, "</header>\n");
+    overview_cards(out, page);
+    if (page->n_cards) put_contents(out, page);
+    overview_rankings(out, page);
     put_findings(out, page);
-    put_contents(out, page);
+    if (!page->n_cards) put_contents(out, page);
     for (size_t i = 0; i < page->n_sections; i++) TRY(put_section(out, &page->sections[i], i + 1, err));
     strbuf_puts(out, "<footer id=\"made\">\n<h2>How this was made</h2>\n");
     put_facts(out, page->footer, page->n_footer);

@@ -18,6 +18,40 @@ struct report_fact {
     const char *name, *value;
 };
 
+/* One thing to know at a glance. */
+struct report_card {
+    enum report_level level;    /* REPORT_PLAIN: not asked */
+    const char *name;           /* "Copies" */
+    const char *headline;       /* "Fails at 100 digits" */
+    const char *definition;     /* what the headline means; told under the pointer, and in words below the cards */
+    const struct report_fact *lines; /* what it is made of */
+    size_t n_lines;
+    const char *cure;           /* the best one in words; NULL = nothing to cure */
+    const char *more, *more_text;    /* id of what says more, NULL = none */
+    const char *ask;            /* the command that asks it; NULL = it was asked */
+};
+
+/* A number with its 95 % interval. */
+struct report_interval {
+    double value, low, high;
+};
+
+/* A cure that was tried on something that fails. */
+struct report_cure {
+    enum report_level level;    /* helps, makes no clear difference (REPORT_PLAIN), hurts */
+    const char *name, *verdict;
+    const char *right, *margin; /* gains in words */
+    struct report_interval gain;/* of the margin, drawn */
+    const char *reach;          /* how far it is right with the cure */
+    const char *prompt;         /* as a person would paste it */
+    const char *note;           /* what the prompt is and what makes it */
+};
+struct report_ranking {
+    const char *id, *heading;
+    const struct report_cure *cures; /* best first */
+    size_t n_cures;
+};
+
 struct report_table {
     const char *caption;
     const char *const *header;  /* [n_columns] */
@@ -36,6 +70,11 @@ struct report_section {
 struct report_page {
     const char *title, *subtitle;
     const char *warning;        /* such as: the exam was stopped; NULL = none */
+    const struct report_card *cards;    /* before all else */
+    size_t n_cards;
+    const struct report_ranking *rankings;
+    size_t n_rankings;
+    const char *rankings_lead;  /* what gains and intervals are */
     const struct report_finding *findings;
     size_t n_findings;
     const struct report_fact *facts;    /* what the page is about, under the title */

@@ -148,10 +148,12 @@ snellen_status chart_tasks(struct checkup *c, struct chart *charts, size_t *n, s
 {
     static const struct line_spec last[] = {
         {"copy-last", "plain", "", "no cure"},        {"copy-last", "plain", "hint", "hint"},
-        {"copy-last", "plain", "commas", "commas"},   {"copy-last", "plain", "alternate", "alternating"}};
+        {"copy-last", "plain", "commas", "commas"},   {"copy-last", "plain", "alternate", "alternating"},
+        {"copy-last", "plain", "anchors", "names"},   {"copy-last", "plain", "reverse", "turned round"}};
     static const struct line_spec first[] = {
         {"copy-first", "plain", "", "no cure"},       {"copy-first", "plain", "hint", "hint"},
-        {"copy-first", "plain", "commas", "commas"},  {"copy-first", "plain", "alternate", "alternating"}};
+        {"copy-first", "plain", "commas", "commas"},  {"copy-first", "plain", "alternate", "alternating"},
+        {"copy-first", "plain", "anchors", "names"},  {"copy-first", "plain", "reverse", "turned round"}};
     static const struct line_spec ends[] = {
         {"copy-last", "plain", "", "question after"},       {"copy-last", "plain", "hint", "question after, hint"},
         {"copy-last-end-a", "plain", "", "sequence at the end, a"}, {"copy-last-end-a", "plain", "hint", "a, hint"},
@@ -171,7 +173,8 @@ snellen_status chart_tasks(struct checkup *c, struct chart *charts, size_t *n, s
     for (size_t i = 0; i < COUNT_OF(counts); i++) {
         const struct line_spec lines[] = {
             {counts[i].task, "plain", "", "plain"}, {counts[i].task, "step", "", "step by step"},
-            {counts[i].task, "examples", "", "two worked examples"}, {counts[i].task, "plain", "commas", "commas"}};
+            {counts[i].task, "examples", "", "two worked examples"}, {counts[i].task, "plain", "commas", "commas"},
+            {counts[i].task, "plain", "fives", "fives in brackets"}};
         TRY(margins(c, charts, n, "counting", counts[i].name, counts[i].title, counts[i].unit, lines, COUNT_OF(lines), err));
     }
     TRY(errors(c, charts, n, err));

@@ -3,8 +3,10 @@
  *   plan.c      what is asked, decided from numbers of tokens before the first one is read
  *   work.c      asks it, keeps every number in the database
  *   judge.c     from numbers to findings: how far the model sees, which cure helps; pure
+ *   senses.c    findings by what a person asks: does it copy, count ..; cures in order (senses.h); pure
  *   summary.c   findings in plain words
  *   figures.c   the pictures
+ *   overview.c  cards of the senses and rankings of cures for the page
  *   page.c      index.html; json.c: results.json
  *   checkup.c   puts the parts together
  *
@@ -164,6 +166,7 @@ struct cure_finding {
     uint32_t n;                  /* such questions */
     double gain, low, high;      /* mean margin with the cure minus without, 95 % interval (Student's t) */
     uint32_t right_with, right_without;  /* margins > 0 */
+    double share, share_low, share_high; /* of right ones with minus without, 95 % interval: paired_interval() */
 };
 struct cure_finding checkup_judge_cure(const struct checkup_task *with, const struct checkup_task *without);
 

@@ -248,12 +248,13 @@ static snellen_status run_part(struct exam *e, struct strbuf *report, snellen_er
     static const struct {
         const char *name;
         snellen_status (*run)(struct exam *e, snellen_error *err);   /* NULL = of the full exam */
-    } parts[] = {{"copying", NULL}, {"counting", NULL}, {"collapse", NULL}, {"synthetic", exam_synthetic}, {"squash", exam_squash}};
+    } parts[] = {{"copying", NULL}, {"counting", NULL}, {"collapse", NULL}, {"retrieval", NULL},
+                 {"synthetic", exam_synthetic}, {"squash", exam_squash}};
     TRY(read_keys(e, err));
     for (size_t i = 0; i < COUNT_OF(parts); i++)
         if (!strcmp(parts[i].name, e->part))
             return parts[i].run ? draw_part(e, report, parts[i].run, err) : ask_part(e, report, err);
-    FAIL(SNELLEN_E_USAGE, "%s: exam.part: '%.40s' found, copying, counting, collapse, synthetic or squash expected", e->file->path,
+    FAIL(SNELLEN_E_USAGE, "%s: exam.part: '%.40s' found, copying, counting, collapse, retrieval, synthetic or squash expected", e->file->path,
          e->part);
 }
 

@@ -237,6 +237,7 @@ struct cure_finding checkup_judge_cure(const struct checkup_task *with, const st
 {
     struct cure_finding f = {0};
     if (!with || !without) return f;
+    uint32_t gained = 0, lost = 0;
     double *gains = calloc(MAX(with->n_answers, 1), sizeof *gains);
     if (!gains) return f;
     /* Both are sorted by length, then prompt. */
@@ -251,11 +252,15 @@ struct cure_finding checkup_judge_cure(const struct checkup_task *with, const st
         gains[f.n++] = (double)a->margin - (double)b->margin;
         f.right_with += a->margin > 0;
         f.right_without += b->margin > 0;
+        gained += a->margin > 0 && !(b->margin > 0);
+        lost += b->margin > 0 && !(a->margin > 0);
         i++;
         j++;
     }
     if (f.n) {
         mean_interval(gains, f.n, &f.gain, &f.low, &f.high);
+        f.share = ((double)gained - (double)lost) / f.n;
+        paired_interval(gained, lost, f.n, &f.share_low, &f.share_high);
         f.known = true;
     }
     free(gains);

@@ -1,6 +1,6 @@
 /* index.html: findings first, then the figures by subject with what their words mean, tables, and where it all comes
  * from. */
-#include "study/checkup.h"
+#include "study/overview.h"
 #include "report/html.h"
 #include "store/store.h"
 
@@ -217,11 +217,12 @@ static snellen_status write_page(struct checkup *c, bool complete, const struct 
     const char *title = arena_printf(a, "Eye exam of %s", c->options.model_name);
     const char *path = arena_printf(a, "%s/index.html", c->options.folder);
     FAIL_IF(!title || !path, SNELLEN_E_MEMORY, "page: memory ran out");
-    const struct report_page page = {
+    struct report_page page = {
         .title = title, .subtitle = "Where a language model loses the thread of a long input, and what helps",
         .warning = complete ? NULL : "The exam was stopped: this page shows the parts that were finished.",
         .findings = findings, .n_findings = words->n_lines, .facts = facts, .n_facts = COUNT_OF(facts), .sections = sections,
         .n_sections = n_sections, .footer = footer, .n_footer = COUNT_OF(footer)};
+    TRY(overview_fill(c, figures, n_figures, &page, err));
     return report_write_html(&page, path, err);
 }
 

@@ -40,7 +40,9 @@ static const struct {
     {"copy-last", "plain", "", PART_WRITTEN},          {"copy-last", "plain", "hint", PART_WRITTEN},
     {"copy-last", "plain", "commas", PART_COARSE},     {"copy-last", "plain", "alternate", PART_ALWAYS},
     {"copy-first", "plain", "", PART_WRITTEN},         {"copy-first", "plain", "hint", PART_ALWAYS},
+    {"copy-last", "plain", "anchors", PART_FULL},      {"copy-last", "plain", "reverse", PART_FULL},
     {"copy-first", "plain", "commas", PART_FULL},      {"copy-first", "plain", "alternate", PART_FULL},
+    {"copy-first", "plain", "anchors", PART_FULL},     {"copy-first", "plain", "reverse", PART_FULL},
     {"copy-last-end-a", "plain", "", PART_ALWAYS},     {"copy-last-end-a", "plain", "hint", PART_FULL},
     {"copy-last-end-b", "plain", "", PART_ALWAYS},     {"copy-last-end-b", "plain", "hint", PART_FULL},
     {"count-sum", "plain", "", PART_WRITTEN},          {"count-sum", "step", "", PART_ALWAYS},
@@ -48,6 +50,8 @@ static const struct {
     {"count-ones", "step", "", PART_ALWAYS},           {"count-ones", "examples", "", PART_ALWAYS},
     {"count-ones", "plain", "commas", PART_COARSE},    {"count-bernoulli", "plain", "", PART_WRITTEN},
     {"count-bernoulli", "step", "", PART_ALWAYS},      {"count-bernoulli", "examples", "", PART_ALWAYS},
+    {"count-sum", "plain", "fives", PART_FULL},        {"count-ones", "plain", "fives", PART_FULL},
+    {"count-bernoulli", "plain", "fives", PART_FULL},  {"count-car", "plain", "fives", PART_FULL},
     {"count-car", "plain", "", PART_WRITTEN},          {"count-car", "step", "", PART_ALWAYS},
     {"count-car", "examples", "", PART_ALWAYS},
 };

@@ -66,6 +66,15 @@ void wilson_interval(uint32_t k, uint32_t n, double *low, double *high)
     *high = k < n ? centre + half : 1;
 }
 
+void paired_interval(uint32_t gained, uint32_t lost, uint32_t n, double *low, double *high)
+{
+    const double z = 1.959963984540054;
+    double a = ((double)gained + 1) / ((double)n + 2), b = ((double)lost + 1) / ((double)n + 2);
+    double half = z * sqrt((a + b - (a - b) * (a - b)) / ((double)n + 2));
+    *low = n ? fmax(a - b - half, -1) : (double)NAN;
+    *high = n ? fmin(a - b + half, 1) : (double)NAN;
+}
+
 int32_t likeliest(const float *logits, int64_t n)
 {
     int64_t best = 0;

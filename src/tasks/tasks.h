@@ -117,6 +117,9 @@ double student_t_975(uint32_t df);
 void mean_interval(const double *values, size_t n, double *mean, double *low, double *high);
 /* Wilson's 95 % interval of k successes in n; NAN when n = 0. */
 void wilson_interval(uint32_t k, uint32_t n, double *low, double *high);
+/* Two shares of the same n questions, `gained` of which are right only with something and `lost` only without it: the 95 % interval
+ * of their difference, (gained - lost) / n, by Bonett and Price (2012, adjusted Wald for paired shares); NAN when n = 0. */
+void paired_interval(uint32_t gained, uint32_t lost, uint32_t n, double *low, double *high);
 
 /* The likeliest token, the first of equals; NaN is never likely. */
 int32_t likeliest(const float *logits, int64_t n);

@@ -252,8 +252,22 @@ static void test_page(void **state)
         {REPORT_GOOD, "Tells n from n + 1 ones up to 64 in f32.", "collapse"},
         {REPORT_WARN, "In bf16 only up to 32.", "collapse"},
         {REPORT_BAD, "Miscounts from 15 on <script>.", NULL}};
-    struct report_fact facts[] = {{"model", "smollm2 & co"}, {"layers", "30"}};
+    struct report_fact facts[] = {{"model", "smollm2 & co"}, {"layers", "30"}}, reach[] = {{"last digit", "up to 100"}};
+    struct report_card cards[] = {
+        {.level = REPORT_WARN, .name = "Copies", .headline = "Fails at 200 digits", .definition = "More than half of <prompts>.",
+         .lines = reach, .n_lines = 1, .cure = "a hint: +35 % right answers, 95 % 20 .. 48.", .more = "cures-copy-last", .more_text = "All cures"},
+        {.level = REPORT_GOOD, .name = "Tells apart", .headline = "Holds up to 2,001 ones", .definition = "They differ.",
+         .lines = reach, .n_lines = 1, .more = "collapse", .more_text = "Figure"},
+        {.level = REPORT_PLAIN, .name = "Finds", .headline = "Not asked", .definition = "Found.", .ask = "snellen probe retrieval smollm2"}};
+    struct report_cure cures[] = {
+        {.level = REPORT_GOOD, .name = "a hint", .verdict = "helps", .right = "11 instead of 4 of 20: +35 % (9 .. 56 %)",
+         .margin = "+1.25 (0.80 .. 1.70)", .gain = {1.25, 0.8, 1.7}, .reach = "up to 450", .prompt = "Copy 11,1 <b>", .note = "By hand."},
+        {.level = REPORT_PLAIN, .name = "commas", .verdict = "no clear difference", .right = "4 instead of 4 of 20", .margin = "-0.1",
+         .gain = {-0.1, NAN, NAN}, .reach = "not even at 100"}};
+    struct report_ranking rankings[] = {{"cures-copy-last", "Copies: last digit. Fails at 200 digits", cures, 2},
+                                        {"cures-none", "Counts: ones", NULL, 0}};
     struct report_page page = {.title = "An eye exam for smollm2", .subtitle = "quick exam", .warning = "The exam was stopped.",
+        .cards = cards, .n_cards = 3, .rankings = rankings, .n_rankings = 2, .rankings_lead = "What a gain is.",
         .findings = findings, .n_findings = 3, .facts = facts, .n_facts = 2, .sections = sections, .n_sections = 2,
         .footer = facts, .n_footer = 2};
     size_t n;
@@ -264,6 +278,9 @@ static void test_page(void **state)
     assert_non_null(strstr(text, "default-src 'none'"));
     assert_null(strstr(text, "<b>count"));
     assert_non_null(strstr(text, "smollm2 &amp; co"));
+    assert_null(strstr(text, "<prompts>"));
+    assert_null(strstr(text, "11,1 <b>"));
+    assert_null(strstr(text, "nan"));
     assert_non_null(strstr(text, "The exam was stopped."));
     assert_null(strstr(text, "src="));
     /* No two elements share an id. */
