@@ -107,7 +107,6 @@ static size_t gather_finding(const struct checkup *c, struct sense_line *lines)
     for (size_t i = 0; r && i < COUNT_OF(tasks); i++) {
         struct retrieval_finding f = checkup_judge_retrieval(r, tasks[i][0]);
         if (!f.known) continue;
-        if (f.guesses) f.finds = (struct reach){.any = true, .fails_at = f.shortest->length, .longest = f.longest->length};
         lines[n++] = (struct sense_line){tasks[i][1], "tokens", "retrieval-lengths", NULL, f.finds};
     }
     return n;

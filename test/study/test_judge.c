@@ -1,7 +1,7 @@
 /* Findings and sentences of the checkup from invented numbers whose truth is known. */
 #include "test/test.h"
 
-#include "study/checkup.h"
+#include "study/senses.h"
 
 enum { D = 4, LAST = 2 };  /* one layer: 0 embedding, 1, 2 = y_n */
 
@@ -299,6 +299,59 @@ static void test_retrieval(void **state)
     expect_summary(&c, true, "Finding was not asked: length is 256 tokens, the shortest question about a list has 300.", true);
 }
 
+static const struct sense_finding *sense_called(const struct sense_finding *senses, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(senses[i].name, name)) return &senses[i];
+    fail_msg("no sense is called %s", name);
+    return NULL;
+}
+
+/* Cards and cures: what fails first, which cure helps most, what was not asked. */
+static void test_senses(void **state)
+{
+    (void)state;
+    struct checkup_plan plan = {0};
+    struct sense_finding senses[SENSES_MAX];
+    struct found f = {.result = {.n_answers = 0}};
+    const int64_t lengths[] = {100, 200, 300};
+    add_task(&plan, "copy-last", "", lengths, 3, 2, (float[]){2, 1, 1, -1, -2, -3});
+    add_task(&plan, "copy-last", "hint", lengths, 3, 2, (float[]){2.1f, 1.1f, 1.1f, -0.9f, -1.9f, -2.9f});
+    add_task(&plan, "copy-last", "alternate", lengths, 3, 2, (float[]){4, 3.5f, 3, 1, 0.5f, 1});
+    add_task(&plan, "copy-last", "reverse", lengths, 3, 2, (float[]){1, 0.5f, 0.1f, -3, -4, -5});
+    add_task(&plan, "copy-first", "", lengths, 3, 2, (float[]){1, 1, 1, 1, -1, -1});
+    add_found(&f, "list-index", (uint32_t[]){1, 2, 6});
+    add_found(&f, "list-content", (uint32_t[]){6, 5, 6});
+    struct checkup c = {.info = &INFO, .plan = plan};
+    c.plan.retrieval.result = &f.result;
+    size_t n = senses_find(&c, senses), line;
+
+    const struct sense_finding *copies = sense_called(senses, n, "Copies");
+    assert_int_equal(copies->n_lines, 2);
+    assert_string_equal(copies->lines[copies->weakest].task, "copy-last");   /* fails at 200, the other one at 300 */
+    assert_int_equal(copies->lines[copies->weakest].reach.fails_at, 200);
+    struct cure_rank ranks[SENSES_MAX_CURES], best;
+    assert_int_equal(senses_rank(&plan, "copy-last", ranks), 3);
+    assert_string_equal(ranks[0].with->cure, "alternate");
+    assert_string_equal(ranks[1].with->cure, "hint");
+    assert_string_equal(ranks[2].with->cure, "reverse");
+    assert_true(senses_helps(&ranks[0].gain) && senses_helps(&ranks[1].gain) && senses_hurts(&ranks[2].gain));
+    assert_false(senses_hurts(&ranks[0].gain) || senses_helps(&ranks[2].gain));
+    assert_true(senses_best_cure(&c, copies, &best, &line));
+    assert_string_equal(senses_cure_name(best.with), "alternating digits");
+    assert_int_equal(line, copies->weakest);
+
+    const struct sense_finding *finds = sense_called(senses, n, "Finds");
+    assert_int_equal(finds->n_lines, 2);
+    assert_int_equal(finds->weakest, 0);                         /* guessed at the shortest length */
+    assert_int_equal(finds->lines[0].reach.fails_at, 256);
+    assert_int_equal(finds->lines[1].reach.fails_at, 512);
+    assert_false(senses_best_cure(&c, finds, &best, &line));
+    assert_int_equal(sense_called(senses, n, "Counts")->n_lines, 0);
+    assert_int_equal(sense_called(senses, n, "Remembers")->n_lines, 0);
+    free_tasks(&plan);
+}
+
 static void test_grid_and_budget(void **state)
 {
     (void)state;
@@ -330,7 +383,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reach), cmocka_unit_test(test_collapse_findings), cmocka_unit_test(test_line),
         cmocka_unit_test(test_tasks), cmocka_unit_test(test_pairs),             cmocka_unit_test(test_merge),
-        cmocka_unit_test(test_retrieval), cmocka_unit_test(test_grid_and_budget),
+        cmocka_unit_test(test_retrieval), cmocka_unit_test(test_senses),       cmocka_unit_test(test_grid_and_budget),
     };
     return cmocka_run_group_tests_name("judge", tests, NULL, NULL);
 }
