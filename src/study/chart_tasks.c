@@ -142,6 +142,34 @@ static snellen_status histogram(struct checkup *c, struct chart *charts, size_t 
     return SNELLEN_OK;
 }
 
+/* ---- what a comma's distance does, and how a text is read -------------------------------------------------------------------------- */
+
+enum { MOST_READINGS = CHART_MAX_LINES - 1 };
+
+static snellen_status chart_commas(struct checkup *c, struct chart *charts, size_t *n, const char *task, const char *section,
+                                   const char *name, const char *title, snellen_error *err)
+{
+    const struct line_spec lines[] = {
+        {task, "plain", "", "no commas"},               {task, "plain", "commas:2", "after every 2nd"},
+        {task, "plain", "commas", "after every 3rd"},   {task, "plain", "commas:5", "after every 5th"},
+        {task, "plain", "commas:10", "after every 10th"}};
+    if (!checkup_find_task(&c->plan, task, "plain", "commas:2")) return SNELLEN_OK;
+    return margins(c, charts, n, section, name, title, "digits in the sequence", lines, COUNT_OF(lines), err);
+}
+
+static snellen_status chart_readings(struct checkup *c, struct chart *charts, size_t *n, const char *task, const char *section,
+                                     const char *name, const char *title, const char *unit, snellen_error *err)
+{
+    struct line_spec lines[1 + MOST_READINGS] = {{task, "plain", "", "as the exam does"}};
+    size_t n_lines = 1;
+    const struct session_cure *cure;
+    for (size_t i = 0; i < MOST_READINGS && (cure = session_cure_at(i)); i++) {
+        if (checkup_find_task(&c->plan, task, "plain", cure->name))
+            lines[n_lines++] = (struct line_spec){task, "plain", cure->name, cure->words};
+    }
+    return n_lines > 1 ? margins(c, charts, n, section, name, title, unit, lines, n_lines, err) : SNELLEN_OK;
+}
+
 /* ---- all ---------------------------------------------------------------------------------------------------------------------------- */
 
 snellen_status chart_tasks(struct checkup *c, struct chart *charts, size_t *n, snellen_error *err)
@@ -170,13 +198,20 @@ snellen_status chart_tasks(struct checkup *c, struct chart *charts, size_t *n, s
                 COUNT_OF(first), err));
     TRY(margins(c, charts, n, "copying", "copy-ends", "Naming the last digit: where the sequence stands",
                 "digits in the sequence", ends, COUNT_OF(ends), err));
+    TRY(chart_commas(c, charts, n, "copy-last", "copying", "copy-last-commas", "Naming the last digit: where commas stand", err));
+    TRY(chart_commas(c, charts, n, "copy-first", "copying", "copy-first-commas", "Naming the first digit: where commas stand", err));
+    TRY(chart_readings(c, charts, n, "copy-last", "copying", "copy-last-read", "Naming the last digit: how it is read",
+                       "digits in the sequence", err));
+    TRY(chart_readings(c, charts, n, "copy-first", "copying", "copy-first-read", "Naming the first digit: how it is read",
+                       "digits in the sequence", err));
     for (size_t i = 0; i < COUNT_OF(counts); i++) {
         const struct line_spec lines[] = {
             {counts[i].task, "plain", "", "plain"}, {counts[i].task, "step", "", "step by step"},
             {counts[i].task, "examples", "", "two worked examples"}, {counts[i].task, "plain", "commas", "commas"},
-            {counts[i].task, "plain", "fives", "fives in brackets"}};
+            {counts[i].task, "plain", "fives", "fives in brackets"}, {counts[i].task, "plain", "sharper", "sharper attention"}};
         TRY(margins(c, charts, n, "counting", counts[i].name, counts[i].title, counts[i].unit, lines, COUNT_OF(lines), err));
     }
+    TRY(chart_commas(c, charts, n, "count-ones", "counting", "count-ones-commas", "Counting ones: where commas stand", err));
     TRY(errors(c, charts, n, err));
     return histogram(c, charts, n, err);
 }

@@ -1,6 +1,6 @@
 /* checkup: the eye exam, in parts.
  *
- *   plan.c      what is asked, decided from numbers of tokens before the first one is read
+ *   plan.c      what is asked, decided from numbers of tokens before the first one is read; session_cures.c: read otherwise
  *   work.c      asks it, keeps every number in the database
  *   judge.c     from numbers to findings: how far the model sees, which cure helps; pure
  *   senses.c    findings by what a person asks: does it copy, count ..; cures in order (senses.h); pure
@@ -16,6 +16,7 @@
 
 #include "base/base.h"
 #include "report/html.h"
+#include "study/session_cures.h"
 #include "tasks/tasks.h"
 
 /* ---- the plan --------------------------------------------------------------------------------------------------------- */
@@ -36,7 +37,7 @@ struct checkup_collapse {
 
 /* One line of a figure: a task in a style with a cure, and all answers to it, from whatever batch. */
 struct checkup_task {
-    const char *task, *style, *cure;  /* never NULL */
+    const char *task, *style, *cure;  /* never NULL; cure: of the task, or the name of a session's */
     snellen_answer *answers;          /* by length, then prompt */
     size_t n_answers, room;
     snellen_task_result score;        /* answers shared with the above; cells of their own */
@@ -45,6 +46,7 @@ struct checkup_task {
 /* Questions asked in one session. */
 struct checkup_batch {
     const char *what;
+    const struct session_cure *read;  /* how the session reads; NULL = as the exam does */
     struct task_item *items;
     size_t *task_of;             /* [n_items] index into tasks */
     size_t n_items;
@@ -59,7 +61,7 @@ struct checkup_retrieval {
     const char *refused;                /* why nothing could be asked: a length too short for the model's tokens; NULL = it could */
 };
 
-enum { CHECKUP_MAX_COLLAPSES = 24, CHECKUP_MAX_TASKS = 48, CHECKUP_MAX_BATCHES = 16 };
+enum { CHECKUP_MAX_COLLAPSES = 24, CHECKUP_MAX_TASKS = 72, CHECKUP_MAX_BATCHES = 16 };
 
 struct checkup_plan {
     int64_t grid[CHECKUP_MAX_GRID];  /* lengths of the collapse probe */
@@ -100,6 +102,8 @@ size_t checkup_grid(int64_t max, int64_t grid[CHECKUP_MAX_GRID]);
 /* Most prompts k in 1..most with fixed + (k - 1) * slope <= budget. */
 uint32_t checkup_prompts_for(uint64_t budget, uint64_t fixed, uint64_t slope, uint32_t most);
 uint64_t checkup_work_of(const struct task_cost *cost);
+/* Options of the session that asks a batch. */
+struct task_setting checkup_setting(const struct checkup *c, const struct checkup_batch *batch);
 
 /* ---- the work ----------------------------------------------------------------------------------------------------------- */
 

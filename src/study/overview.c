@@ -146,7 +146,10 @@ static const char *rewriting(const struct checkup_task *t)
         {"anchors", "`snellen rewrite --cure names` gives the items of a list in your own prompt names."},
         {"reverse", "It asks for the other end, so that what is asked for stands where the model sees it."},
         {"examples", "`snellen rewrite --cure fives` puts the groups of five into a prompt of your own."}};
+    const struct session_cure *read = session_cure_find(t->cure);
+    if (read) return read->how;
     const char *key = t->cure[0] ? t->cure : t->style;
+    if (!strncmp(key, "commas:", 7)) key = "commas";
     for (size_t i = 0; i < COUNT_OF(by); i++)
         if (!strcmp(by[i][0], key)) return by[i][1];
     return "";
@@ -160,7 +163,7 @@ static snellen_status put_prompt(struct checkup *c, const struct checkup_task *t
     char *text;
     int64_t expected;
     o.style = t->style;
-    o.cure = t->cure;
+    o.cure = session_cure_find(t->cure) ? "" : t->cure;
     o.seed = c->options.seed;
     TRY(snellen_task_show(t->task, &o, length, 0, &text, &expected, err));
     cure->prompt = arena_text(&c->arena, text, strlen(text));

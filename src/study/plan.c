@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum { FULL_PROMPTS = 20, FULL_OTHER_PROMPTS = 3, FULL_LONG_ANSWERS = 2, COARSE_STEP = 8,
-       QUICK_RETRIEVAL_PROMPTS = 2 };
+       QUICK_RETRIEVAL_PROMPTS = 2, MOST_SESSION_CURES = 4 };
 /* Room for the wording of a collapse prompt in its template. */
 enum { WORDING_TOKENS = 100, COLLAPSE_PREFIX = 24 };
 
@@ -27,9 +27,10 @@ static const int64_t LONGEST = 2001; /* paper, Fig 5 */
 
 enum task_part {
     PART_ALWAYS,    /* a margin in every cell */
-    PART_WRITTEN,   /* the same, and in a quick exam some written answers and, if the budget allows, further prompts */
+    PART_WRITTEN,   /* the same, and written answers; in a quick exam some, and further prompts if the budget allows */
     PART_COARSE,    /* in a quick exam on the coarse grid only: ours, beyond the paper's cells */
     PART_FULL,      /* only in a full exam: ours, too */
+    PART_FULL_COARSE,  /* the same, on the coarse grid */
 };
 
 /* The lines of the figures. copy-alternating is copy-last with the cure `alternate` and not asked twice. */
@@ -54,8 +55,15 @@ static const struct {
     {"count-bernoulli", "plain", "fives", PART_FULL},  {"count-car", "plain", "fives", PART_FULL},
     {"count-car", "plain", "", PART_WRITTEN},          {"count-car", "step", "", PART_ALWAYS},
     {"count-car", "examples", "", PART_ALWAYS},
+    {"copy-last", "plain", "commas:2", PART_FULL_COARSE},   {"copy-last", "plain", "commas:5", PART_FULL_COARSE},
+    {"copy-last", "plain", "commas:10", PART_FULL_COARSE},  {"copy-first", "plain", "commas:2", PART_FULL_COARSE},
+    {"copy-first", "plain", "commas:5", PART_FULL_COARSE},  {"copy-first", "plain", "commas:10", PART_FULL_COARSE},
+    {"count-ones", "plain", "commas:2", PART_FULL_COARSE},  {"count-ones", "plain", "commas:5", PART_FULL_COARSE},
+    {"count-ones", "plain", "commas:10", PART_FULL_COARSE},
 };
-_Static_assert(COUNT_OF(TASKS) <= CHECKUP_MAX_TASKS, "room for every task");
+/* Asked once more by a full exam with each cure of the session, on the coarse grid. */
+static const char *const READ_OTHERWISE[] = {"copy-last", "copy-first", "count-sum", "count-ones", "count-bernoulli", "count-car"};
+_Static_assert(COUNT_OF(TASKS) + MOST_SESSION_CURES * COUNT_OF(READ_OTHERWISE) <= CHECKUP_MAX_TASKS, "room for every task");
 
 /* ---- grids and sums -------------------------------------------------------------------------------------------------------- */
 
@@ -189,8 +197,9 @@ struct batch_form {
 static snellen_status add_item(struct checkup *c, struct checkup_batch *b, size_t task, uint32_t n_prompts,
                                uint32_t n_generate, bool coarse, snellen_error *err)
 {
-    struct task_item item = {.task = TASKS[task].task, .style = TASKS[task].style, .cure = TASKS[task].cure,
-                             .n_prompts = n_prompts, .n_generate = n_generate};
+    const struct checkup_task *t = &c->plan.tasks[task];
+    struct task_item item = {.task = t->task, .style = t->style, .cure = b->read ? "" : t->cure, .n_prompts = n_prompts,
+                             .n_generate = n_generate};
     if (coarse) TRY(coarse_lengths(c, &item, err));
     if (!n_prompts || (coarse && !item.n_lengths)) return SNELLEN_OK;
     b->task_of[b->n_items] = task;
@@ -198,29 +207,68 @@ static snellen_status add_item(struct checkup *c, struct checkup_batch *b, size_
     return SNELLEN_OK;
 }
 
-/* Fills one batch; its cost is asked of the tasks. A batch without items (no length fits the model) is dropped. */
-static snellen_status add_batch(struct checkup *c, const struct batch_form *form, snellen_error *err)
+static snellen_status start_batch(struct checkup *c, const char *what, const struct session_cure *read, struct checkup_batch **out,
+                                  snellen_error *err)
 {
     struct checkup_batch *b = &c->plan.batches[c->plan.n_batches];
-    *b = (struct checkup_batch){.what = form->what};
+    FAIL_IF(c->plan.n_batches == CHECKUP_MAX_BATCHES, SNELLEN_E_INTERNAL, "plan: more than %d batches", CHECKUP_MAX_BATCHES);
+    *b = (struct checkup_batch){.what = what, .read = read};
     b->items = arena_alloc(&c->arena, 2 * COUNT_OF(TASKS) * sizeof *b->items);
     b->task_of = arena_alloc(&c->arena, 2 * COUNT_OF(TASKS) * sizeof *b->task_of);
     FAIL_IF(!b->items || !b->task_of, SNELLEN_E_MEMORY, "plan: memory ran out");
-    for (size_t i = 0; i < COUNT_OF(TASKS); i++) {
-        bool is_long = strcmp(TASKS[i].style, "plain");
-        if (strncmp(TASKS[i].task, form->family, strlen(form->family))) continue;
-        if (!c->options.full && TASKS[i].part == PART_FULL) continue;
-        if (form->answer != ANY_ANSWER && (form->answer == LONG_ANSWER) != is_long) continue;
-        bool coarse = !c->options.full && TASKS[i].part == PART_COARSE;
-        TRY(add_item(c, b, i, form->n_prompts, form->n_generate, coarse, err));
-        if (TASKS[i].part == PART_WRITTEN) TRY(add_item(c, b, i, form->coarse_prompts, form->coarse_generate, true, err));
-    }
+    *out = b;
+    return SNELLEN_OK;
+}
+
+struct task_setting checkup_setting(const struct checkup *c, const struct checkup_batch *batch)
+{
+    struct task_setting setting = {.chat = c->chat, .seed = c->options.seed, .session = c->options.session};
+    if (batch->read) batch->read->apply(c->model, &setting.session);
+    return setting;
+}
+
+/* The cost of a batch is asked of the tasks; one without items (no length fits the model) is dropped. */
+static snellen_status end_batch(struct checkup *c, struct checkup_batch *b, snellen_error *err)
+{
     if (!b->n_items) return SNELLEN_OK;
-    const struct task_setting setting = {.chat = c->chat, .seed = c->options.seed, .session = c->options.session};
+    const struct task_setting setting = checkup_setting(c, b);
     TRY(tasks_plan(c->model, b->items, b->n_items, &setting, &b->cost, err));
     c->plan.work += checkup_work_of(&b->cost);
     c->plan.n_batches++;
     return SNELLEN_OK;
+}
+
+static snellen_status add_batch(struct checkup *c, const struct batch_form *form, snellen_error *err)
+{
+    struct checkup_batch *b;
+    TRY(start_batch(c, form->what, NULL, &b, err));
+    for (size_t i = 0; i < COUNT_OF(TASKS); i++) {
+        bool is_long = strcmp(TASKS[i].style, "plain");
+        if (strncmp(TASKS[i].task, form->family, strlen(form->family))) continue;
+        bool only_full = TASKS[i].part == PART_FULL || TASKS[i].part == PART_FULL_COARSE;
+        if (!c->options.full && only_full) continue;
+        if (form->answer != ANY_ANSWER && (form->answer == LONG_ANSWER) != is_long) continue;
+        bool coarse = c->options.full ? TASKS[i].part == PART_FULL_COARSE : TASKS[i].part == PART_COARSE;
+        TRY(add_item(c, b, i, form->n_prompts, TASKS[i].part == PART_WRITTEN || is_long ? form->n_generate : 0, coarse, err));
+        if (TASKS[i].part == PART_WRITTEN) TRY(add_item(c, b, i, form->coarse_prompts, form->coarse_generate, true, err));
+    }
+    return end_batch(c, b, err);
+}
+
+/* The tasks of READ_OTHERWISE, plain, in a session that reads with a cure. */
+static snellen_status add_session_cure(struct checkup *c, const struct session_cure *cure, uint32_t n_prompts, snellen_error *err)
+{
+    struct checkup_batch *b;
+    snellen_session_options scratch = c->options.session;
+    if (!cure->apply(c->model, &scratch)) return SNELLEN_OK;
+    TRY(start_batch(c, cure->words, cure, &b, err));
+    for (size_t i = 0; i < COUNT_OF(READ_OTHERWISE); i++) {
+        if (!cure->short_texts && strncmp(READ_OTHERWISE[i], "copy", 4)) continue;
+        size_t task = c->plan.n_tasks++;
+        c->plan.tasks[task] = (struct checkup_task){.task = READ_OTHERWISE[i], .style = "plain", .cure = cure->name};
+        TRY(add_item(c, b, task, n_prompts, 0, true, err));
+    }
+    return end_batch(c, b, err);
 }
 
 static snellen_status plan_full(struct checkup *c, snellen_error *err)
@@ -233,6 +281,8 @@ static snellen_status plan_full(struct checkup *c, snellen_error *err)
          .n_generate = MIN(n, FULL_LONG_ANSWERS)},
     };
     for (size_t i = 0; i < COUNT_OF(forms); i++) TRY(add_batch(c, &forms[i], err));
+    const struct session_cure *cure;
+    for (size_t i = 0; i < MOST_SESSION_CURES && (cure = session_cure_at(i)); i++) TRY(add_session_cure(c, cure, n, err));
     return SNELLEN_OK;
 }
 

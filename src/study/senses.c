@@ -16,8 +16,11 @@ const char *senses_cure_name(const struct checkup_task *t)
     static const char *const names[][2] = {
         {"hint", "a hint"}, {"commas", "a comma every 3rd"}, {"alternate", "alternating digits"}, {"step", "step by step"},
         {"examples", "two worked examples"}, {"anchors", "a name before each five"}, {"reverse", "the sequence turned round"},
-        {"fives", "brackets around each five"}};
+        {"fives", "brackets around each five"}, {"commas:2", "a comma every 2nd"}, {"commas:5", "a comma every 5th"},
+        {"commas:10", "a comma every 10th"}};
     const char *key = t->cure[0] ? t->cure : t->style;
+    const struct session_cure *read = session_cure_find(t->cure);
+    if (read) return read->words;
     for (size_t i = 0; i < COUNT_OF(names); i++)
         if (!strcmp(names[i][0], key)) return names[i][1];
     return is_plain(t) ? "no cure" : key;

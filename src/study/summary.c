@@ -231,6 +231,19 @@ static void put_cure(struct checkup_words *w, const struct checkup *c, const cha
     put_gain(w, &f, what, task);
 }
 
+/* A task read with each cure of the session. */
+static void put_readings(struct checkup_words *w, const struct checkup *c, const char *task, const char *what)
+{
+    const struct session_cure *cure;
+    for (size_t i = 0; (cure = session_cure_at(i)); i++) {
+        struct strbuf words = {0};
+        strbuf_printf(&words, "%s, %s", what, cure->words);
+        if (!words.failed) put_cure(w, c, task, "plain", cure->name, words.text);
+        w->text.failed |= words.failed;
+        strbuf_free(&words);
+    }
+}
+
 /* ---- retrieval --------------------------------------------------------------------------------------------------------------------- */
 
 static void put_share(struct strbuf *b, const snellen_retrieval_cell *c, const char *unit)
@@ -302,6 +315,8 @@ void checkup_summary(const struct checkup *c, bool complete, struct checkup_word
     put_cure(words, c, "copy-first", "plain", "hint", "First digit, the hint");
     put_cure(words, c, "copy-first", "plain", "commas", "First digit, a comma every 3 digits");
     put_cure(words, c, "copy-first", "plain", "alternate", "First digit, alternating digits");
+    put_readings(words, c, "copy-last", "Last digit");
+    put_readings(words, c, "copy-first", "First digit");
     put_task(words, c, "count-sum", "Counting, a sum of ones", "summands");
     put_task(words, c, "count-ones", "Counting ones", "ones");
     put_task(words, c, "count-bernoulli", "Counting ones among random bits", "bits");
@@ -309,5 +324,6 @@ void checkup_summary(const struct checkup *c, bool complete, struct checkup_word
     put_cure(words, c, "count-ones", "plain", "commas", "Counting ones, a comma every 3 digits");
     put_cure(words, c, "count-sum", "examples", "", "Sum, two worked examples");
     put_cure(words, c, "count-sum", "step", "", "Sum, step by step");
+    put_readings(words, c, "count-ones", "Counting ones");
     put_found(words, c);
 }

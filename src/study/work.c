@@ -92,9 +92,9 @@ static void put_collapse(struct numbers *n, const struct checkup_collapse *k, in
     }
 }
 
-static void put_answers(struct numbers *n, const struct task_item *item, const snellen_task_result *result)
+static void put_answers(struct numbers *n, const struct checkup_task *task, const snellen_task_result *result)
 {
-    n->key = (snellen_number){.subject = item->task, .cure = item->cure, .style = item->style, .precision = "",
+    n->key = (snellen_number){.subject = task->task, .cure = task->cure, .style = task->style, .precision = "",
                               .layer = -1};
     for (size_t i = 0; i < result->n_answers; i++) {
         const snellen_answer *a = &result->answers[i];
@@ -195,7 +195,7 @@ static void keep_wanted(const struct checkup *c, struct checkup_batch *b)
 /* A cancelled batch hands over the answers it has; they are kept, and the status goes on up. */
 static snellen_status work_batch(struct checkup *c, const struct checkup_batch *b, snellen_error *err)
 {
-    const struct task_setting setting = {.chat = c->chat, .seed = c->options.seed, .session = c->options.session};
+    const struct task_setting setting = checkup_setting(c, b);
     struct part part = {c, checkup_work_of(&b->cost)};
     const snellen_progress progress = {part_step, &part};
     snellen_task_result **results = arena_alloc(&c->arena, b->n_items * sizeof *results);
@@ -205,8 +205,9 @@ static snellen_status work_batch(struct checkup *c, const struct checkup_batch *
     struct numbers numbers = {0};
     for (size_t i = 0; i < b->n_items; i++) {
         if (results[i] && !status) {
-            put_answers(&numbers, &b->items[i], results[i]);
-            status = checkup_merge(&c->plan.tasks[b->task_of[i]], &c->arena, results[i], err);
+            struct checkup_task *task = &c->plan.tasks[b->task_of[i]];
+            put_answers(&numbers, task, results[i]);
+            status = checkup_merge(task, &c->arena, results[i], err);
         }
     }
     if (!status) {

@@ -319,6 +319,7 @@ static void test_senses(void **state)
     add_task(&plan, "copy-last", "hint", lengths, 3, 2, (float[]){2.1f, 1.1f, 1.1f, -0.9f, -1.9f, -2.9f});
     add_task(&plan, "copy-last", "alternate", lengths, 3, 2, (float[]){4, 3.5f, 3, 1, 0.5f, 1});
     add_task(&plan, "copy-last", "reverse", lengths, 3, 2, (float[]){1, 0.5f, 0.1f, -3, -4, -5});
+    add_task(&plan, "copy-last", "sharper", lengths, 3, 2, (float[]){2, 1.1f, 1.2f, 0.5f, -1, -2});
     add_task(&plan, "copy-first", "", lengths, 3, 2, (float[]){1, 1, 1, 1, -1, -1});
     add_found(&f, "list-index", (uint32_t[]){1, 2, 6});
     add_found(&f, "list-content", (uint32_t[]){6, 5, 6});
@@ -331,12 +332,14 @@ static void test_senses(void **state)
     assert_string_equal(copies->lines[copies->weakest].task, "copy-last");   /* fails at 200, the other one at 300 */
     assert_int_equal(copies->lines[copies->weakest].reach.fails_at, 200);
     struct cure_rank ranks[SENSES_MAX_CURES], best;
-    assert_int_equal(senses_rank(&plan, "copy-last", ranks), 3);
+    assert_int_equal(senses_rank(&plan, "copy-last", ranks), 4);
     assert_string_equal(ranks[0].with->cure, "alternate");
-    assert_string_equal(ranks[1].with->cure, "hint");
-    assert_string_equal(ranks[2].with->cure, "reverse");
-    assert_true(senses_helps(&ranks[0].gain) && senses_helps(&ranks[1].gain) && senses_hurts(&ranks[2].gain));
-    assert_false(senses_hurts(&ranks[0].gain) || senses_helps(&ranks[2].gain));
+    assert_string_equal(ranks[1].with->cure, "sharper");
+    assert_string_equal(senses_cure_name(ranks[1].with), "sharper attention (temperature 0.8)");
+    assert_string_equal(ranks[2].with->cure, "hint");
+    assert_string_equal(ranks[3].with->cure, "reverse");
+    assert_true(senses_helps(&ranks[0].gain) && senses_helps(&ranks[2].gain) && senses_hurts(&ranks[3].gain));
+    assert_false(senses_hurts(&ranks[0].gain) || senses_helps(&ranks[3].gain));
     assert_true(senses_best_cure(&c, copies, &best, &line));
     assert_string_equal(senses_cure_name(best.with), "alternating digits");
     assert_int_equal(line, copies->weakest);
