@@ -1188,7 +1188,9 @@ typedef struct snellen_checkup_options {
 } snellen_checkup_options;
 
 typedef struct snellen_checkup {
-    bool complete;            /* false after SNELLEN_E_CANCELLED: the report covers what was done */
+    bool complete;            /* false after SNELLEN_E_CANCELLED: the report covers what was done, and the same exam into the same
+                                 folder goes on from there (stopped-*.state) */
+    bool continued;           /* this one did so */
     const char *summary;      /* plain text, a finding a line */
     const char *json;         /* what results.json holds */
     const char *page;         /* path of index.html; "" without a folder */
@@ -1201,6 +1203,16 @@ SNELLEN_API snellen_status snellen_checkup_run(const snellen_model *model, const
                                                const snellen_progress *progress, snellen_checkup **result,
                                                snellen_error *err);
 SNELLEN_API void snellen_checkup_free(snellen_checkup *result);
+
+enum { SNELLEN_MOST_EXAMS = 7 };
+/* The same exam of n = 2 .. SNELLEN_MOST_EXAMS models, side by side: quantisations of one, or one before and after training. options as for one
+ * (model_name and command are not read: names [n] are, and a command is made where `command` is NULL); each model's own report goes into the
+ * folder of its number and name under options->folder, the comparison into index.html there, with figures that have a line a model and the
+ * differences to the first model over the questions that both were asked. summary: how far each holds, a table of plain text; json: an object with the
+ * exams' own. After SNELLEN_E_CANCELLED the comparison is of what was finished; the model that was being asked counts. */
+SNELLEN_API snellen_status snellen_checkup_compare(const snellen_model *const *models, const char *const *names, size_t n,
+                                                   const snellen_checkup_options *options, const snellen_progress *progress,
+                                                   snellen_checkup **result, snellen_error *err);
 
 /* ---- training ------------------------------------------------------------------------------------------------------------- */
 

@@ -29,6 +29,15 @@ static bool print_result(const snellen_checkup *r)
     return ui_json(o);
 }
 
+static void finish(const snellen_checkup *result, snellen_status done, const snellen_error *err, int *status)
+{
+    if (result && !print_result(result)) *status = 1;
+    if (result && result->continued) ui_note("went on from an exam that was stopped");
+    if (!done) return;
+    *status = ui_fail(err);
+    if (result) ui_note("what was finished is in the report and the database; the same command goes on from there");
+}
+
 static int examine(const struct common_opts *common, const snellen_checkup_options *options)
 {
     int status = 0;
@@ -37,20 +46,39 @@ static int examine(const struct common_opts *common, const snellen_checkup_optio
     snellen_model *model = common_load(options->model_name, common, &status);
     if (!model) return status;
     snellen_status done = snellen_checkup_run(model, options, ui_progress(), &result, &err);
-    if (result && !print_result(result)) status = 1;
-    if (done) {
-        status = ui_fail(&err);
-        if (result) ui_note("what was finished is in the report and the database; the same command asks all of it again");
-    }
+    finish(result, done, &err, &status);
     snellen_checkup_free(result);
     snellen_model_free(model);
     return status;
 }
 
+/* The models are held together: they are compared when the last one was asked. */
+static int examine_all(const struct common_opts *common, const snellen_checkup_options *options, const char *const *names, size_t n)
+{
+    int status = 0;
+    snellen_error err;
+    snellen_checkup *result = NULL;
+    snellen_model *models[SNELLEN_MOST_EXAMS];
+    const snellen_model *asked[SNELLEN_MOST_EXAMS];
+    size_t loaded = 0;
+    for (; loaded < n && (models[loaded] = common_load(names[loaded], common, &status)); loaded++) asked[loaded] = models[loaded];
+    if (loaded == n) {
+        snellen_status done = snellen_checkup_compare(asked, names, n, options, ui_progress(), &result, &err);
+        finish(result, done, &err, &status);
+    }
+    snellen_checkup_free(result);
+    while (loaded) snellen_model_free(models[--loaded]);
+    return status;
+}
+
 /* prompts: NULL, a number of prompts a cell, or a file of the user's own. */
-static int checkup(struct own_args *own, snellen_checkup_options *options, const char *folder, const char *prompts)
+static int checkup(struct own_args *own, snellen_checkup_options *options, const char *const *models, size_t n_models,
+                   const char *folder, const char *prompts)
 {
     char place[256];
+    if (n_models > 1 && own->common->lora)
+        return ui_wrong("checkup: --lora goes with one model; `snellen export --lora` makes a model of it that can stand beside others");
+    if (!folder && n_models > 1) folder = "checkup";
     if (!folder && !default_folder(own->model, place, sizeof place)) return ui_wrong("checkup: --out DIR is missing");
     own->folder = options->folder = folder ? folder : place;
     snellen_error err;
@@ -58,6 +86,7 @@ static int checkup(struct own_args *own, snellen_checkup_options *options, const
     int64_t n_prompts = 0;
     bool counts = prompts && opts_integer(prompts, &n_prompts);
     if (prompts && !counts) {
+        if (n_models > 1) return ui_wrong("checkup: --prompts FILE goes with one model, %zu found", n_models);
         if (options->only || options->full) return ui_wrong("checkup: --prompts FILE asks your own questions: no --only and no --full");
         own->file = prompts;
         return checkup_own(own);
@@ -68,7 +97,7 @@ static int checkup(struct own_args *own, snellen_checkup_options *options, const
     options->command = ui_command();
     options->n_prompts = (uint32_t)n_prompts;
     options->seed = own->common->seed;
-    return examine(own->common, options);
+    return n_models > 1 ? examine_all(own->common, options, models, n_models) : examine(own->common, options);
 }
 
 static int run(int argc, char **argv)
@@ -76,13 +105,13 @@ static int run(int argc, char **argv)
     struct common_opts common = common_opts_default();
     snellen_checkup_options options = snellen_checkup_options_default();
     struct own_args own = {.common = &common};
-    const char *args[1], *folder = NULL, *database = NULL, *prompts = NULL;
+    const char *args[SNELLEN_MOST_EXAMS] = {NULL}, *folder = NULL, *database = NULL, *prompts = NULL;
     bool quick = false;
     int64_t budget = (int64_t)options.budget;
     const struct opt table[] = {
         OPT_GROUP("what to do"),
         OPT_TEXT('o', "out", "DIR", &folder, "report folder: index.html, PNG, SVG and CSV of each figure, results.json",
-                 .shown = "checkup-MODEL in the current folder"),
+                 .shown = "checkup-MODEL, of several models checkup, in the current folder"),
         OPT_FLAG(0, "quick", &quick, "what fits into a minute or so: each cell one prompt, then as many more as the budget "
                  "allows; this is the default"),
         OPT_FLAG(0, "full", &options.full, "every prompt and every written answer; up to an hour"),
@@ -108,11 +137,13 @@ static int run(int argc, char **argv)
     };
     int status = opts_parse(&verb_checkup, table, COUNT_OF(table), argc, argv, args);
     if (status < 0) {
+        size_t n = 1;
+        while (n < SNELLEN_MOST_EXAMS && args[n]) n++;
         own.model = options.model_name = args[0];
         own.database = options.database = database;
         options.budget = (uint64_t)budget;
         status = quick && options.full ? ui_wrong("checkup: --quick and --full exclude each other")
-                                       : checkup(&own, &options, folder, prompts);
+                                       : checkup(&own, &options, args, n, folder, prompts);
     }
     int_list_free(&own.fillers);
     return status;
@@ -123,12 +154,13 @@ const struct verb verb_checkup = {
     .summary = "the eye exam: where a model loses the thread of a long input, and what helps",
     .run = run,
     .works = true,
-    .usage = "MODEL [-o DIR] [--quick | --full] [options]",
+    .usage = "MODEL [MODEL ..] [-o DIR] [--quick | --full] [options]",
     .about = "Asks the model to copy and to count at growing lengths, with and without cures (a hint, a comma every 3 "
              "digits, alternating digits, reasoning, examples), and measures how far the vectors of n and n+1 equal items "
-             "lie apart in f32, bf16 and f16 (arXiv 2406.04267). Says in plain words how far it sees, and draws it.",
-    .args = "MODEL",
+             "lie apart in f32, bf16 and f16 (arXiv 2406.04267). Says in plain words how far it sees, and draws it. "
+             "Several models are asked the same and stand side by side.",
+    .args = "MODEL MODEL ..",
     .min_args = 1,
-    .max_args = 1,
-    .examples = { "snellen checkup smollm2 -o report", "snellen checkup smollm2 --prompts questions.jsonl --fill 0,512,2K" },
+    .max_args = SNELLEN_MOST_EXAMS,
+    .examples = { "snellen checkup smollm2 gemma3 -o report", "snellen checkup smollm2 --prompts questions.jsonl --fill 0,512,2K" },
 };

@@ -42,8 +42,10 @@ static snellen_status prepare(struct checkup *c, snellen_error *err)
         const snellen_run_start start = {.verb = "checkup", .command = o->command, .model_name = o->model_name,
                                          .seed = o->seed, .n_threads = o->session.n_threads};
         TRY(snellen_record_begin(o->database, c->model, &start, &c->recorder, err));
+        c->run = snellen_record_id(c->recorder);
     }
-    return checkup_plan(c, err);
+    TRY(checkup_plan(c, err));
+    return checkup_take_up(c, err);
 }
 
 /* What the caller gets: texts owned by the result. */
@@ -52,37 +54,76 @@ struct owned_checkup {
     char *summary, *json, *page;
 };
 
+snellen_status checkup_result(bool complete, bool continued, struct strbuf *summary, char *json, struct strbuf *page, int64_t run,
+                              snellen_checkup **result, snellen_error *err)
+{
+    struct owned_checkup *owned = calloc(1, sizeof *owned);
+    snellen_status status = owned ? SNELLEN_OK : error_set(err, SNELLEN_E_MEMORY, "checkup: memory ran out");
+    if (!status) status = strbuf_take(page, &owned->page, NULL, err);
+    if (!status) status = strbuf_take(summary, &owned->summary, NULL, err);
+    strbuf_free(page);
+    strbuf_free(summary);
+    if (owned) owned->json = json;
+    else free(json);
+    if (status) {
+        snellen_checkup_free(owned ? &owned->result : NULL);
+        return status;
+    }
+    owned->result = (snellen_checkup){.complete = complete, .summary = owned->summary, .json = json, .page = owned->page, .run = run,
+                                      .continued = continued};
+    *result = &owned->result;
+    return SNELLEN_OK;
+}
+
 static snellen_status write_report(struct checkup *c, bool complete, const struct checkup_words *words, const char *json,
                                    struct strbuf *page, snellen_error *err)
 {
-    struct plot_figure *figures;
-    size_t n_figures;
     const char *path = arena_printf(&c->arena, "%s/results.json", c->options.folder);
     FAIL_IF(!path, SNELLEN_E_MEMORY, "report: memory ran out");
     TRY(file_write_atomic(path, json, strlen(json), err));
-    TRY(checkup_figures(c, &figures, &n_figures, err));
-    TRY(checkup_page(c, complete, words, figures, n_figures, err));
+    TRY(checkup_figures(c, &c->figures, &c->n_figures, err));
+    TRY(checkup_page(c, complete, words, c->figures, c->n_figures, err));
     strbuf_printf(page, "%s/index.html", c->options.folder);
     return SNELLEN_OK;
 }
 
-static snellen_status report(struct checkup *c, bool complete, struct owned_checkup *owned, snellen_error *err)
+static snellen_status report(struct checkup *c, bool complete, snellen_checkup **result, snellen_error *err)
 {
     struct checkup_words words = {.n_lines = 0};
     struct strbuf page = {0};
+    char *json = NULL;
     checkup_summary(c, complete, &words);
     strbuf_puts(&words.text, "");
     snellen_status status = words.text.failed ? error_set(err, SNELLEN_E_MEMORY, "summary: memory ran out")
-                                              : checkup_json(c, complete, words.text.text, &owned->json, err);
-    if (!status && c->options.folder) status = write_report(c, complete, &words, owned->json, &page, err);
-    if (!status) status = strbuf_take(&page, &owned->page, NULL, err);
-    if (!status) status = strbuf_take(&words.text, &owned->summary, NULL, err);
+                                              : checkup_json(c, complete, words.text.text, &json, err);
+    if (!status && c->options.folder) status = write_report(c, complete, &words, json, &page, err);
+    if (!status) return checkup_result(complete, c->continued, &words.text, json, &page, c->run, result, err);
     strbuf_free(&page);
     strbuf_free(&words.text);
-    TRY(status);
-    owned->result = (snellen_checkup){.complete = complete, .summary = owned->summary, .json = owned->json,
-                                      .page = owned->page, .run = c->recorder ? snellen_record_id(c->recorder) : 0};
-    return SNELLEN_OK;
+    free(json);
+    return status;
+}
+
+snellen_status checkup_examine(struct checkup *c, snellen_checkup **result, snellen_error *err)
+{
+    *result = NULL;
+    double start = now();
+    snellen_status status = prepare(c, err);
+    if (!status) status = checkup_work(c, err);
+    c->seconds = now() - start;
+    bool stopped = status == SNELLEN_E_CANCELLED;
+    snellen_status reported = status;
+    snellen_error quiet;   /* why it was stopped is told, not that it could not be kept */
+    if (stopped) checkup_keep(c, &quiet);
+    if (!status || stopped) reported = report(c, !stopped, result, stopped ? NULL : err);
+    const char *word = reported ? "failed" : stopped ? "incomplete" : "done";
+    snellen_status recorded = snellen_record_finish(c->recorder, word, status || reported ? NULL : err);
+    c->recorder = NULL;
+    if (!status) status = reported ? reported : recorded;
+    if (!status || stopped) return status;
+    snellen_checkup_free(*result);
+    *result = NULL;
+    return status;
 }
 
 snellen_status snellen_checkup_run(const snellen_model *model, const snellen_checkup_options *options,
@@ -90,21 +131,8 @@ snellen_status snellen_checkup_run(const snellen_model *model, const snellen_che
 {
     struct checkup c = {.model = model, .info = snellen_model_get_info(model), .progress = progress,
                         .options = options ? *options : snellen_checkup_options_default()};
-    *result = NULL;
-    struct owned_checkup *owned = calloc(1, sizeof *owned);
-    FAIL_IF(!owned, SNELLEN_E_MEMORY, "checkup: memory ran out");
-    double start = now();
-    snellen_status status = prepare(&c, err);
-    if (!status) status = checkup_work(&c, err);
-    c.seconds = now() - start;
-    bool stopped = status == SNELLEN_E_CANCELLED;
-    snellen_status reported = status;
-    if (!status || stopped) reported = report(&c, !stopped, owned, stopped ? NULL : err);
-    const char *word = reported ? "failed" : stopped ? "incomplete" : "done";
-    snellen_status recorded = snellen_record_finish(c.recorder, word, status || reported ? NULL : err);
-    if (!status) status = reported ? reported : recorded;
-    if (reported || (status && !stopped)) snellen_checkup_free(&owned->result);
-    else *result = &owned->result;
+    snellen_status status = checkup_examine(&c, result, err);
+    if (!status) checkup_let_go(&c);
     checkup_free(&c);
     return status;
 }

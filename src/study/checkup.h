@@ -88,9 +88,13 @@ struct checkup {
     bool chat;
     struct checkup_plan plan;
     uint64_t work_done;
-    snellen_recorder *recorder;  /* NULL = no database */
+    snellen_recorder *recorder;  /* NULL = no database, or the exam is over */
+    int64_t run;                 /* its id there; 0 = none */
+    struct plot_figure *figures; /* of the report, once it is written */
+    size_t n_figures;
     char model_hash[33];
     double seconds;
+    bool continued;              /* an exam that was stopped */
 };
 
 snellen_status checkup_plan(struct checkup *c, snellen_error *err);
@@ -107,11 +111,20 @@ struct task_setting checkup_setting(const struct checkup *c, const struct checku
 
 /* ---- the work ----------------------------------------------------------------------------------------------------------- */
 
-/* Asks everything. After SNELLEN_E_CANCELLED what is finished stands in the plan and in the database. */
+/* Asks everything that is not answered yet. After SNELLEN_E_CANCELLED what is finished stands in the plan and in the database. */
 snellen_status checkup_work(struct checkup *c, snellen_error *err);
 /* Puts answers into a task's, in order; one that is there already is replaced if the new one was generated. */
 snellen_status checkup_merge(struct checkup_task *task, struct arena *arena, const snellen_task_result *result,
                              snellen_error *err);
+
+/* ---- an exam that is stopped (stopped.c) ---------------------------------------------------------------------------------- */
+
+/* All answers so far into a file of the report's folder, named by everything that decides them. Without a folder nothing is done. */
+snellen_status checkup_keep(struct checkup *c, snellen_error *err);
+/* Back from there, where the same exam was stopped; then c->continued. What is in the plan already stays. */
+snellen_status checkup_take_up(struct checkup *c, snellen_error *err);
+/* The exam is whole: the file goes. */
+void checkup_let_go(struct checkup *c);
 
 /* ---- findings (judge.c) --------------------------------------------------------------------------------------------------- */
 
@@ -231,5 +244,14 @@ struct probe_request {
  * and no file was written. Free with checkup_free() in any case. */
 snellen_status checkup_probe(struct checkup *c, const struct probe_request *request, snellen_error *err);
 void checkup_free(struct checkup *c);
+
+/* ---- exams of several models (checkup.c, side_by_side.c) ------------------------------------------------------------------------ */
+
+/* The exam from its first question to its report. c has model, info, options and progress; plan, findings and figures stay in it
+ * until checkup_free(), its file of answers until checkup_let_go(). *result as from snellen_checkup_run(). */
+snellen_status checkup_examine(struct checkup *c, snellen_checkup **result, snellen_error *err);
+/* A result for snellen_checkup_free(). The texts are taken, json as from malloc(), in any case. */
+snellen_status checkup_result(bool complete, bool continued, struct strbuf *summary, char *json, struct strbuf *page, int64_t run,
+                              snellen_checkup **result, snellen_error *err);
 
 #endif

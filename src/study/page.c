@@ -208,8 +208,8 @@ static snellen_status write_page(struct checkup *c, bool complete, const struct 
         {"seed", arena_printf(a, "%llu", (unsigned long long)c->options.seed)},
         {"time", arena_printf(a, "%.1f s for about %llu tokens (a written one counts as %d)", c->seconds,
                               (unsigned long long)c->plan.work, CHECKUP_GENERATED)},
-        {"run", c->recorder ? arena_printf(a, "snellen runs show %lld", (long long)snellen_record_id(c->recorder))
-                            : "not kept in the results database"},
+        {"run", c->run ? arena_printf(a, "snellen runs show %lld", (long long)c->run)
+                       : "not kept in the results database"},
         {"method", "\"Transformers need glasses!\", arXiv 2406.04267; what is ours is marked as ours"},
     };
     for (size_t i = 0; i < COUNT_OF(facts); i++) FAIL_IF(!facts[i].value, SNELLEN_E_MEMORY, "page: memory ran out");

@@ -111,13 +111,6 @@ static void put_answers(struct numbers *n, const struct checkup_task *task, cons
 
 /* ---- answers of several batches into one task ------------------------------------------------------------------------------------ */
 
-static int compare_answers(const void *x, const void *y)
-{
-    const snellen_answer *a = x, *b = y;
-    if (a->length != b->length) return a->length < b->length ? -1 : 1;
-    return (a->prompt > b->prompt) - (a->prompt < b->prompt);
-}
-
 snellen_status checkup_merge(struct checkup_task *task, struct arena *arena, const snellen_task_result *result,
                              snellen_error *err)
 {
@@ -137,11 +130,11 @@ snellen_status checkup_merge(struct checkup_task *task, struct arena *arena, con
             FAIL_IF(!a.text, SNELLEN_E_MEMORY, "answers: memory ran out");
         }
         /* The same question asked again has the same margin; a written answer is what it may add. */
-        snellen_answer *same = n_before ? bsearch(&a, task->answers, n_before, sizeof a, compare_answers) : NULL;
+        snellen_answer *same = n_before ? bsearch(&a, task->answers, n_before, sizeof a, answers_in_order) : NULL;
         if (!same) task->answers[task->n_answers++] = a;
         else if (a.generated) *same = a;
     }
-    qsort(task->answers, task->n_answers, sizeof *task->answers, compare_answers);
+    qsort(task->answers, task->n_answers, sizeof *task->answers, answers_in_order);
     mem_free(task->score.cells);
     task->score = (snellen_task_result){.answers = task->answers, .n_answers = task->n_answers};
     return score_cells(&task->score, err);
@@ -149,8 +142,19 @@ snellen_status checkup_merge(struct checkup_task *task, struct arena *arena, con
 
 /* ---- the parts -------------------------------------------------------------------------------------------------------------------- */
 
+/* Numbers that an exam had when it was stopped are this run's, too. */
+static snellen_status record_collapse(struct checkup *c, const struct checkup_collapse *k, snellen_error *err)
+{
+    struct numbers numbers = {0};
+    c->work_done += k->tokens;
+    if (!k->result) return SNELLEN_OK;
+    put_collapse(&numbers, k, c->info->n_layers + 1);
+    return save_numbers(c, &numbers, err);
+}
+
 static snellen_status work_collapse(struct checkup *c, struct checkup_collapse *k, snellen_error *err)
 {
+    if (k->result || k->overflow) return record_collapse(c, k, err);
     snellen_collapse_options o = c->probe ? *c->probe : snellen_collapse_options_default();
     o.sequence = k->sequence;
     o.lengths = k->lengths;
@@ -168,16 +172,11 @@ static snellen_status work_collapse(struct checkup *c, struct checkup_collapse *
     if (status == SNELLEN_E_OVERFLOW && !c->probe) { /* a finding, not a failure: the exam goes on */
         k->overflow = arena_text(&c->arena, why.message, strlen(why.message));
         FAIL_IF(!k->overflow, SNELLEN_E_MEMORY, "exam: memory ran out");
-        c->work_done += k->tokens;
-        return SNELLEN_OK;
+        status = SNELLEN_OK;
     }
     if (status && err) *err = why;
     TRY(status);
-    struct numbers numbers = {0};
-    put_collapse(&numbers, k, c->info->n_layers + 1);
-    TRY(save_numbers(c, &numbers, err));
-    c->work_done += k->tokens;
-    return SNELLEN_OK;
+    return record_collapse(c, k, err);
 }
 
 /* The items of a batch that belong to the parts wanted; they move to its front. */
@@ -200,6 +199,11 @@ static snellen_status work_batch(struct checkup *c, const struct checkup_batch *
     const snellen_progress progress = {part_step, &part};
     snellen_task_result **results = arena_alloc(&c->arena, b->n_items * sizeof *results);
     FAIL_IF(!results, SNELLEN_E_MEMORY, "results: memory ran out");
+    for (size_t i = 0; i < b->n_items; i++) {
+        const struct checkup_task *before = &c->plan.tasks[b->task_of[i]];
+        b->items[i].known = before->answers;
+        b->items[i].n_known = before->n_answers;
+    }
     snellen_status asked = tasks_eval(c->model, b->items, b->n_items, &setting, &progress, results, NULL, err);
     snellen_status status = SNELLEN_OK;
     struct numbers numbers = {0};
@@ -244,11 +248,15 @@ static snellen_status work_retrieval(struct checkup *c, snellen_error *err)
 snellen_status checkup_work(struct checkup *c, snellen_error *err)
 {
     struct checkup_plan *plan = &c->plan;
-    for (size_t i = 0; i < plan->n_collapses && checkup_wants(c, "collapse"); i++)
+    for (size_t i = 0; i < plan->n_collapses && checkup_wants(c, "collapse"); i++) {
         TRY(work_collapse(c, &plan->collapses[i], err));
+        TRY(checkup_keep(c, err));
+    }
     for (size_t i = 0; i < plan->n_batches; i++) {
         keep_wanted(c, &plan->batches[i]);
-        if (plan->batches[i].n_items) TRY(work_batch(c, &plan->batches[i], err));
+        if (!plan->batches[i].n_items) continue;
+        TRY(work_batch(c, &plan->batches[i], err));
+        TRY(checkup_keep(c, err));
     }
     return plan->retrieval.options.lengths && checkup_wants(c, "retrieval") ? work_retrieval(c, err) : SNELLEN_OK;
 }

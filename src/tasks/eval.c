@@ -176,8 +176,16 @@ static snellen_status ask_branches(struct asking *a, const struct question *spin
     return advance(a, total, err);
 }
 
+static bool is_known(const struct exam *exam, const struct question_group *g)
+{
+    size_t i = 0;
+    while (i < g->n && exam->questions[exam->branches[g->first + i]].scored) i++;
+    return i == g->n && exam->questions[g->spine].scored;
+}
+
 static snellen_status ask_group(struct asking *a, const struct question_group *g, snellen_error *err)
 {
+    if (is_known(a->exam, g)) return advance(a, g->n_tokens, err);
     struct question *spine = &a->exam->questions[g->spine];
     double start = seconds();
     uint64_t before = a->cost.prompt_tokens;

@@ -73,6 +73,7 @@ struct question {
 /* Questions that are asked in one go: the spine is fed, the others branch off it. */
 struct question_group {
     size_t spine, first, n;             /* branches[first .. first + n) */
+    uint64_t n_tokens;                  /* as planned */
 };
 
 enum { QUESTION_BRANCH = 128, MAX_ANSWER_SETS = 8 };

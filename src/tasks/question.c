@@ -199,6 +199,22 @@ static snellen_status grow_questions(struct exam *exam, size_t n, snellen_error 
     return SNELLEN_OK;
 }
 
+/* What was answered before. */
+static void recall_answer(struct question *q, const struct task_item *item)
+{
+    const snellen_answer *k = item->n_known ? bsearch(&q->answer, item->known, item->n_known, sizeof *k, answers_in_order) : NULL;
+    if (!k) return;
+    q->answer.margin = k->margin;
+    q->answer.best_wrong = k->best_wrong;
+    q->scored = true;
+    if (!k->generated || !q->asked) return;
+    q->answer.generated = true;
+    q->answer.parsed = k->parsed;
+    q->answer.got = k->got;
+    if (k->text) q->answer.text = k->text;
+    q->asked = NULL;
+}
+
 /* All prompts of one length. *fits is false, and they are not kept, when one is longer than the context. */
 static snellen_status write_cell(struct exam *exam, size_t item_index, const struct task *task, struct task_form *form,
                                  bool *fits, snellen_error *err)
@@ -213,6 +229,7 @@ static snellen_status write_cell(struct exam *exam, size_t item_index, const str
         q->max_new = item->max_new ? item->max_new : task_max_new(form->style);
         form->prompt = p;
         TRY(write_question(exam, q, task, form, p < item->n_generate, err));
+        recall_answer(q, item);
         *fits = tokens_needed(q) <= (uint64_t)limit;
         if (*fits) continue;
         exam->n_questions = before;
@@ -288,7 +305,7 @@ static void take_group(struct exam *exam, size_t *left, size_t *n_left)
         if (i == longest) continue;
         if (may_branch(exam, &all[g->spine], &all[left[i]], &n)) {
             exam->branches[exam->n_branches++] = left[i];
-            exam->plan.prompt_tokens += n;
+            g->n_tokens += n;
         } else {
             left[kept++] = left[i];
         }
@@ -315,16 +332,17 @@ static snellen_status make_plan(struct exam *exam, snellen_error *err)
     for (size_t i = 0; i < n; i++) {
         const struct question *q = &exam->questions[i];
         bool grouped = exam->setting.session.memory == SNELLEN_MEMORY_FULL && answer_set_single(q->set);
-        if (grouped) left[n_left++] = i;
-        if (!grouped || q->asked) exam->alone[exam->n_alone++] = i;
+        if (grouped) left[n_left++] = i;   /* those that are known, too: the others are then asked as if nothing was known */
+        if ((!grouped && !q->scored) || q->asked) exam->alone[exam->n_alone++] = i;
         if (q->asked) exam->plan.generated_tokens += q->max_new;
     }
     const struct question *previous = &nothing;
     while (n_left) {
         take_group(exam, left, &n_left);
-        const struct question *spine = &exam->questions[exam->groups[exam->n_groups - 1].spine];
-        exam->plan.prompt_tokens += tokens_after(previous, spine);
-        previous = spine;
+        struct question_group *g = &exam->groups[exam->n_groups - 1];
+        g->n_tokens += tokens_after(previous, &exam->questions[g->spine]);
+        exam->plan.prompt_tokens += g->n_tokens;
+        previous = &exam->questions[g->spine];
     }
     mem_free(left);
     qsort_r(exam->alone, exam->n_alone, sizeof *exam->alone, compare_questions, exam->questions);

@@ -164,6 +164,13 @@ static int64_t blind_at(const snellen_cell *cells, size_t n)
     return length;
 }
 
+int answers_in_order(const void *x, const void *y)
+{
+    const snellen_answer *a = x, *b = y;
+    if (a->length != b->length) return a->length < b->length ? -1 : 1;
+    return (a->prompt > b->prompt) - (a->prompt < b->prompt);
+}
+
 snellen_status score_cells(snellen_task_result *result, snellen_error *err)
 {
     const snellen_answer *answers = result->answers;

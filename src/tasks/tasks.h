@@ -77,7 +77,11 @@ struct task_item {
     size_t n_lengths;
     uint32_t n_prompts, n_generate;   /* as in snellen_task_options */
     uint32_t max_new;
+    const snellen_answer *known;      /* [n_known] by length, then prompt: what was asked before and is not asked again; they come back */
+    size_t n_known;                   /* with the others. One that was not generated may be, now */
 };
+/* By length, then prompt: for qsort() and bsearch(). */
+int answers_in_order(const void *a, const void *b);
 
 /* What all items of a call have in common. */
 struct task_setting {
