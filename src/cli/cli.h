@@ -102,8 +102,9 @@ enum { CLI_MAX_TOKENS = 1 << 30 };
     OPT_GROUP("numbers"),                                                                                              \
     OPT_CHOICE(0, "precision", "TYPE", &(c)->precision, "f32 bf16 f16",                                                \
                "rounds every activation and every cached key and value: bf16 and f16 show what such a model sees"),    \
-    OPT_CHOICE(0, "cache", "TYPE", &(c)->cache, "f32 f16",                                                             \
-               "how keys and values are stored; f16 takes half the memory, and less time far into a text"),            \
+    OPT_CHOICE(0, "cache", "TYPE", &(c)->cache, "f32 f16 q8_0",                                                        \
+               "how keys and values are stored; f16 takes half the memory, and less time far into a text; q8_0 a bit " \
+               "more than a quarter, with errors of 0.4 % of the largest of 32 numbers"),                              \
     OPT_INT(0, "chunk", "N", &(c)->chunk, 1, 8192, "tokens processed at a time; 1 = token by token, slow",            \
             .shown = "512")
 /* What was read, in a file. */

@@ -21,7 +21,10 @@ struct common_opts common_opts_default(void)
 
 static snellen_precision precision_parse(const char *name)
 {
-    return !strcmp(name, "bf16") ? SNELLEN_BF16 : !strcmp(name, "f16") ? SNELLEN_F16 : SNELLEN_F32;
+    static const char *const names[] = {[SNELLEN_F32] = "f32", [SNELLEN_BF16] = "bf16", [SNELLEN_F16] = "f16", [SNELLEN_Q8_0] = "q8_0"};
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (!strcmp(names[i], name)) return (snellen_precision)i;
+    return SNELLEN_F32;
 }
 
 /* Options of blocks and of rows where the memory has none. */

@@ -278,11 +278,10 @@ static void panels_block(const struct call *c, const struct item *it, struct wor
     }
 }
 
-/* Keys [begin, end) of one block for each of the rows by itself; keys to `last` come after them. */
+/* Keys [begin, end) of one block, which lie at k and v, for each of the rows by itself; keys to `last` come after them. */
 static void rows_block(const struct call *c, const struct item *it, struct work *w, const struct attn_span *s,
-                       struct range rows, int64_t begin, int64_t end, int64_t last)
+                       struct range rows, const void *k, const void *v, bool half, int64_t begin, int64_t end, int64_t last)
 {
-    bool half = c->shape->kv_type == DT_F16;
     size_t size = half ? sizeof(uint16_t) : sizeof(float);
     for (int64_t i = rows.begin - it->row0; i < rows.end - it->row0; i++) {
         int64_t from = MAX(begin, w->first[i]), to = MIN(end, w->end[i]), lane0 = i * it->n_heads;
@@ -294,10 +293,16 @@ static void rows_block(const struct call *c, const struct item *it, struct work 
         }
         struct attn_queries state = { it->n_heads, c->stride, w->row_q + lane0 * c->stride, w->row_max + lane0,
                                       w->row_sum + lane0, w->row_out + lane0 * c->stride };
-        size_t offset = (size_t)(it->kv_head * s->head_stride + from * c->shape->head_dim) * size;
-        c->row->attn_queries(&state, (const char *)s->k + offset, (const char *)s->v + offset, half, to - from,
+        size_t offset = (size_t)((from - begin) * c->shape->head_dim) * size;
+        c->row->attn_queries(&state, (const char *)k + offset, (const char *)v + offset, half, to - from,
                              MIN(last - to, ATTN_KEY_BLOCK), c->shape->head_dim, &rule);
     }
+}
+
+/* n elements as f32. */
+static void widen(enum dtype type, float *y, const void *x, int64_t n)
+{
+    kernels()->dot->widen[type](y, x, n);
 }
 
 /* The item's share of one span: the blocks of keys in `blocks`. */
@@ -319,20 +324,19 @@ static void attend_span(const struct call *c, struct item *it, struct work *w, c
             if (i + it->row0 < rows.begin || i + it->row0 >= rows.end) w->first[i] = w->end[i] = 0;
     }
     int64_t dim = c->shape->head_dim;
+    enum dtype type = c->shape->kv_type;
+    bool half = by_rows && type == DT_F16;   /* read where they lie, as f32 is */
     for (int64_t to; begin < end; begin = to) {
         to = MIN(end, (begin / ATTN_KEY_BLOCK + 1) * ATTN_KEY_BLOCK);
-        if (by_rows) {
-            rows_block(c, it, w, s, rows, begin, to, end);
-            continue;
-        }
-        int64_t at = it->kv_head * s->head_stride + begin * dim;
-        const float *k = (const float *)s->k + at, *v = (const float *)s->v + at;
-        if (c->shape->kv_type == DT_F16) {
-            f16_to_f32_row(w->k, (const uint16_t *)s->k + at, (to - begin) * dim);
-            f16_to_f32_row(w->v, (const uint16_t *)s->v + at, (to - begin) * dim);
+        int64_t at = dtype_row_bytes(type, it->kv_head * s->head_stride + begin * dim);
+        const void *k = (const char *)s->k + at, *v = (const char *)s->v + at;
+        if (type != DT_F32 && !half) {
+            widen(type, w->k, k, (to - begin) * dim);
+            widen(type, w->v, v, (to - begin) * dim);
             k = w->k, v = w->v;
         }
-        panels_block(c, it, w, s, k, v, begin, to);
+        if (by_rows) rows_block(c, it, w, s, rows, k, v, half, begin, to, type == DT_F32 || half ? end : to);
+        else panels_block(c, it, w, s, k, v, begin, to);
     }
 }
 

@@ -136,8 +136,8 @@ void f16_to_f32_row(float *y, const uint16_t *x, int64_t n);
  * K and V lie as [n_kv_heads][keys][head_dim]: key j of head h at element h * head_stride + j * head_dim. */
 enum span_rule { SPAN_ALL, SPAN_CAUSAL, SPAN_BAND };
 struct attn_span {
-    const void *k, *v;           /* f32 or f16, see attn_shape.kv_type */
-    int64_t head_stride;         /* elements from one head's keys to the next head's */
+    const void *k, *v;           /* f32, f16 or Q8_0, see attn_shape.kv_type */
+    int64_t head_stride;         /* elements from one head's keys to the next head's; Q8_0: whole blocks */
     int64_t n_keys;
     int64_t first_position;
     enum span_rule rule;
@@ -153,7 +153,7 @@ struct attn_shape {
     float soft_cap;              /* > 0: scores = cap * tanh(scores / cap) */
     const float *alibi;          /* [n_heads] slopes m: score -= m * |p - q|; NULL = none */
     const float *slope_factors;  /* [n_rows] a row's slopes are multiplied by this as well; NULL = not */
-    enum dtype kv_type;          /* DT_F32 or DT_F16 */
+    enum dtype kv_type;          /* DT_F32, DT_F16, or DT_Q8_0 where head_dim is a multiple of 32 */
 };
 
 /* Bytes of scratch for attention() on n_threads threads. */

@@ -3,15 +3,10 @@
 
 #include <string.h>
 
-static int64_t element_bytes(enum dtype type)
-{
-    return type == DT_F16 ? 2 : 4;
-}
-
 bool kv_bytes(const struct memory_shape *shape, int64_t slots, uint64_t *bytes)
 {
     return size_mul((uint64_t)slots, (uint64_t)(shape->n_layers * shape->n_kv_heads), bytes) &&
-           size_mul(*bytes, (uint64_t)(2 * shape->head_dim * element_bytes(shape->kv_type)), bytes);
+           size_mul(*bytes, (uint64_t)(2 * dtype_row_bytes(shape->kv_type, shape->head_dim)), bytes);
 }
 
 snellen_status kv_init(struct kv_store *kv, const struct memory_shape *shape, int64_t slots, snellen_error *err)
@@ -33,14 +28,17 @@ void kv_free(struct kv_store *kv)
 /* Byte offset of (layer, head, slot). */
 static int64_t kv_at(const struct kv_store *kv, int64_t layer, int64_t head, int64_t slot)
 {
-    return ((layer * kv->n_kv_heads + head) * kv->slots + slot) * kv->head_dim * element_bytes(kv->type);
+    return ((layer * kv->n_kv_heads + head) * kv->slots + slot) * dtype_row_bytes(kv->type, kv->head_dim);
 }
 
 static void put_row(char *to, enum dtype type, const float *row, int64_t n)
 {
     if (type == DT_F16)
         f32_to_f16_row((uint16_t *)to, row, n);
-    else
+    else if (type == DT_Q8_0) {
+        /* What is not finite has no blocks: scales of all ones are NaN, which the decoder finds. */
+        if (!quantise_row(type, to, row, n)) memset(to, 0xff, (size_t)dtype_row_bytes(type, n));
+    } else
         memcpy(to, row, (size_t)n * sizeof(float));
 }
 
@@ -63,7 +61,7 @@ struct attn_span kv_span(const struct kv_store *kv, int64_t layer, int64_t slot,
 
 void kv_state(struct kv_store *kv, int64_t slot, int64_t n, struct state *s)
 {
-    uint64_t bytes = (uint64_t)(n * kv->head_dim * element_bytes(kv->type));
+    uint64_t bytes = (uint64_t)(n * dtype_row_bytes(kv->type, kv->head_dim));
     for (int64_t layer = 0; layer < kv->n_layers; layer++)
         for (int64_t head = 0; head < kv->n_kv_heads; head++) {
             int64_t at = kv_at(kv, layer, head, slot);

@@ -1,4 +1,4 @@
-/* Where keys and values lie: [n_layers][n_kv_heads][slots][head_dim] for K and the same for V, f32 or f16. */
+/* Where keys and values lie: [n_layers][n_kv_heads][slots][head_dim] for K and the same for V, f32, f16 or Q8_0. */
 #ifndef MEMORY_KV_H
 #define MEMORY_KV_H
 

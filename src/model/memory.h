@@ -41,7 +41,7 @@ struct memory_shape {
     int64_t n_layers, n_kv_heads, head_dim;
     const uint8_t *windowed;    /* [n_layers] 1 = the layer has the model's window; NULL = none */
     int64_t model_window;       /* tokens; 0 = none */
-    enum dtype kv_type;         /* DT_F32 or DT_F16 */
+    enum dtype kv_type;         /* DT_F32, DT_F16 or DT_Q8_0 */
     int64_t n_context;          /* full: most tokens */
     int64_t max_position;       /* positions the model has at all (learned ones); INT64_MAX = no end */
     int64_t chunk;              /* most rows of a batch */

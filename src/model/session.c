@@ -123,7 +123,11 @@ snellen_status session_resolve(const snellen_model *model, snellen_session_optio
     const struct memory_ops *ops = memory_find(o->memory);
     FAIL_IF(!ops, SNELLEN_E_USAGE, "memory kind %d is not known", (int)o->memory);
     FAIL_IF((unsigned)o->precision > SNELLEN_F16, SNELLEN_E_USAGE, "precision is f32, bf16 or f16");
-    FAIL_IF(o->cache != SNELLEN_F32 && o->cache != SNELLEN_F16, SNELLEN_E_USAGE, "cache is f32 or f16");
+    FAIL_IF(o->cache != SNELLEN_F32 && o->cache != SNELLEN_F16 && o->cache != SNELLEN_Q8_0, SNELLEN_E_USAGE,
+            "cache is f32, f16 or q8_0");
+    FAIL_IF(o->cache == SNELLEN_Q8_0 && dtype_row_bytes(DT_Q8_0, model->desc.head_dim) < 0, SNELLEN_E_UNSUPPORTED,
+            "a q8_0 cache holds blocks of 32 numbers, but this model's heads are %lld wide: f16 or f32 can hold them",
+            (long long)model->desc.head_dim);
     if (o->attn_temp == 0) o->attn_temp = 1;
     FAIL_IF(!(o->attn_temp > 0 && o->attn_temp <= 1e6), SNELLEN_E_USAGE, "the temperature of attention is %g, more than 0 "
             "expected (--attn-temp T)", o->attn_temp);
@@ -143,13 +147,19 @@ snellen_status session_resolve(const snellen_model *model, snellen_session_optio
     return in_range(o->n_threads, 1, MAX_THREADS, "threads", err);
 }
 
+static enum dtype kv_type_of(const snellen_session_options *o)
+{
+    if (o->cache == SNELLEN_Q8_0) return DT_Q8_0;
+    return o->cache == SNELLEN_F16 && o->precision != SNELLEN_BF16 ? DT_F16 : DT_F32;
+}
+
 struct memory_shape session_memory_shape(const snellen_model *model, const snellen_session_options *o)
 {
     const struct model_desc *d = &model->desc;
     return (struct memory_shape){
         .n_layers = d->n_layers, .n_kv_heads = d->n_kv_heads, .head_dim = d->head_dim, .windowed = d->windowed,
         .model_window = d->window,
-        .kv_type = o->cache == SNELLEN_F16 && o->precision != SNELLEN_BF16 ? DT_F16 : DT_F32,
+        .kv_type = kv_type_of(o),
         .n_context = o->n_context,
         .max_position = model->desc.positions == POSITION_LEARNED ? d->n_context : INT64_MAX,
         .chunk = o->chunk, .window = o->window, .sinks = o->sinks,

@@ -21,7 +21,7 @@ static void same_model(const snellen_model *model, struct state *state)
 /* Options that say what a token sees and how it is rounded. Threads do not matter, nor does room for a longer text. */
 static void same_options(const snellen_session *s, struct state *state)
 {
-    static const char *const types[] = {[SNELLEN_F32] = "f32", [SNELLEN_BF16] = "bf16", [SNELLEN_F16] = "f16"};
+    static const char *const types[] = {[SNELLEN_F32] = "f32", [SNELLEN_BF16] = "bf16", [SNELLEN_F16] = "f16", [SNELLEN_Q8_0] = "q8_0"};
     const snellen_session_options *o = &s->options;
     const struct memory_ops *ops = s->memory->ops;
     int64_t temp;

@@ -3,18 +3,29 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* A block of Q8_0: a scale in f16 and 32 signed bytes. */
+static float block_element(const char *blocks, int64_t at)
+{
+    enum { BLOCK = 32, BLOCK_BYTES = 34 };
+    const char *block = blocks + at / BLOCK * BLOCK_BYTES;
+    uint16_t scale;
+    memcpy(&scale, block, sizeof scale);
+    return f16_to_f32(scale) * (float)(int8_t)block[sizeof scale + (size_t)(at % BLOCK)];
+}
+
+static float element_of(const void *k, enum dtype type, int64_t at)
+{
+    if (type == DT_F16) return f16_to_f32(((const uint16_t *)k)[at]);
+    return type == DT_Q8_0 ? block_element(k, at) : ((const float *)k)[at];
+}
 
 /* q.k of key j, in double */
 static double product_of(const struct attn_span *span, const struct attn_shape *shape, const float *q, int64_t element)
 {
     double sum = 0;
-    if (shape->kv_type == DT_F16) {
-        const uint16_t *k = (const uint16_t *)span->k + element;
-        for (int64_t e = 0; e < shape->head_dim; e++) sum += (double)(q[e] * f16_to_f32(k[e]));
-    } else {
-        const float *k = (const float *)span->k + element;
-        for (int64_t e = 0; e < shape->head_dim; e++) sum += (double)(q[e] * k[e]);
-    }
+    for (int64_t e = 0; e < shape->head_dim; e++) sum += (double)(q[e] * element_of(span->k, shape->kv_type, element + e));
     return sum;
 }
 

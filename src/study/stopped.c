@@ -173,7 +173,7 @@ static void exam_state(struct checkup *c, const char *signature, struct state *s
 snellen_status checkup_keep(struct checkup *c, snellen_error *err)
 {
     struct state s;
-    if (!c->options.folder) return SNELLEN_OK;
+    if (!c->options.folder || c->probe) return SNELLEN_OK;   /* a probe on its own is asked again */
     const char *signature = signature_of(c), *path = signature ? path_of(c, signature) : NULL;
     FAIL_IF(!path, SNELLEN_E_MEMORY, "exam: memory ran out");
     TRY(state_save_begin(&s, path, err));

@@ -41,12 +41,21 @@ static void *own(struct scene *s, size_t bytes)
     return p;
 }
 
-/* n random floats (or f16), one element off alignment, with nothing after the last. */
-static void *random_values(struct scene *s, struct rng *r, int64_t n, bool half, float size)
+/* n random numbers of a type, one element off alignment, with nothing after the last. */
+static void *random_values(struct scene *s, struct rng *r, int64_t n, enum dtype type, float size)
 {
-    if (half) {
+    if (type == DT_F16) {
         uint16_t *x = (uint16_t *)own(s, ((size_t)n + 1) * 2) + 1;
         for (int64_t i = 0; i < n; i++) x[i] = f32_to_f16((float)rng_normal(r) * size);
+        return x;
+    }
+    if (type == DT_Q8_0) {
+        char *x = (char *)own(s, (size_t)(n / 32 * 34) + 2) + 2;
+        for (int64_t i = 0; i < n; i += 32) {
+            float block[32];
+            for (int k = 0; k < 32; k++) block[k] = (float)rng_normal(r) * size;
+            assert_true(quantise_row(type, x + i / 32 * 34, block, 32));
+        }
         return x;
     }
     float *x = (float *)own(s, ((size_t)n + 1) * 4) + 1;
@@ -62,14 +71,14 @@ static void scene_span(struct scene *s, struct rng *r, int64_t max_keys, int64_t
     struct attn_span *span = &s->spans[s->n_spans++];
     *span = (struct attn_span){ 0 };
     span->n_keys = rng_below(r, 6) == 0 ? 0 : (int64_t)rng_below(r, (uint64_t)max_keys) + 1;
-    span->head_stride = span->n_keys * shape->head_dim + (int64_t)rng_below(r, 3) * 7;
+    span->head_stride = span->n_keys * shape->head_dim + (int64_t)rng_below(r, 3) * (shape->kv_type == DT_Q8_0 ? 32 : 7);
     int64_t n = (shape->n_kv_heads - 1) * span->head_stride + span->n_keys * shape->head_dim;
-    span->k = random_values(s, r, n, shape->kv_type == DT_F16, 1);
-    span->v = random_values(s, r, n, shape->kv_type == DT_F16, 1);
+    span->k = random_values(s, r, n, shape->kv_type, 1);
+    span->v = random_values(s, r, n, shape->kv_type, 1);
     span->rule = (enum span_rule)rng_below(r, 3);
     span->first_position = (int64_t)rng_below(r, 2 * (uint64_t)max_keys) - max_keys / 2;
     span->band = (int64_t)rng_below(r, (uint64_t)max_keys);
-    if (rng_below(r, 4) == 0) span->q = random_values(s, r, s->n_rows * shape->n_heads * shape->head_dim, false, 1);
+    if (rng_below(r, 4) == 0) span->q = random_values(s, r, s->n_rows * shape->n_heads * shape->head_dim, DT_F32, 1);
     if (rng_below(r, 4) == 0) {
         int64_t *p = own(s, (size_t)s->n_rows * sizeof(*p));
         for (int64_t i = 0; i < s->n_rows; i++) p[i] = (int64_t)rng_below(r, 1000);
@@ -89,6 +98,7 @@ static struct scene *scene_new(struct rng *r, int64_t n_rows, int64_t n_kv, int6
     s->n_rows = n_rows;
     s->shape = (struct attn_shape){ .n_heads = n_kv * group, .n_kv_heads = n_kv, .head_dim = dim,
                                     .scale = 1 / sqrtf((float)dim), .kv_type = rng_below(r, 2) ? DT_F16 : DT_F32 };
+    if (dim % 32 == 0 && rng_below(r, 3) == 0) s->shape.kv_type = DT_Q8_0;
     if (rng_below(r, 4) == 0) s->shape.soft_cap = 2.5f;
     if (rng_below(r, 3) == 0) {
         float *slopes = own(s, (size_t)s->shape.n_heads * sizeof(float));
@@ -98,7 +108,7 @@ static struct scene *scene_new(struct rng *r, int64_t n_rows, int64_t n_kv, int6
         for (int64_t i = 0; i < n_rows; i++) factors[i] = (float)(0.5 + rng_uniform(r));
         if (rng_below(r, 2)) s->shape.slope_factors = factors;
     }
-    s->q = random_values(s, r, n_rows * s->shape.n_heads * dim, false, 1);
+    s->q = random_values(s, r, n_rows * s->shape.n_heads * dim, DT_F32, 1);
     s->positions = own(s, (size_t)n_rows * sizeof(int64_t));
     int64_t p = (int64_t)rng_below(r, 300);
     for (int64_t i = 0; i < n_rows; i++) s->positions[i] = p += (int64_t)rng_below(r, 3);
@@ -113,9 +123,14 @@ static void scene_free(struct scene *s)
 
 /* ---- the reference ----------------------------------------------------------------------------------------------- */
 
-static double value(const void *x, bool half, int64_t i)
+static double value(const void *x, enum dtype type, int64_t i)
 {
-    return half ? (double)f16_to_f32(((const uint16_t *)x)[i]) : (double)((const float *)x)[i];
+    if (type == DT_F32) return (double)((const float *)x)[i];
+    if (type == DT_F16) return (double)f16_to_f32(((const uint16_t *)x)[i]);
+    const char *block = (const char *)x + i / 32 * 34;
+    uint16_t scale;
+    memcpy(&scale, block, 2);
+    return (double)f16_to_f32(scale) * (int8_t)block[2 + i % 32];
 }
 
 static bool sees(const struct attn_span *s, int64_t row, int64_t p, int64_t j)
@@ -133,7 +148,7 @@ static double score(const struct scene *s, const struct attn_span *span, int64_t
     int64_t at = head / (a->n_heads / a->n_kv_heads) * span->head_stride + j * a->head_dim;
     const float *q = (span->q ? span->q : s->q) + (row * a->n_heads + head) * a->head_dim;
     double dot = 0;
-    for (int64_t d = 0; d < a->head_dim; d++) dot += (double)q[d] * value(span->k, a->kv_type == DT_F16, at + d);
+    for (int64_t d = 0; d < a->head_dim; d++) dot += (double)q[d] * value(span->k, a->kv_type, at + d);
     dot *= (double)a->scale;
     if (a->soft_cap > 0) dot = (double)a->soft_cap * tanh(dot / (double)a->soft_cap);
     const int64_t *positions = span->q_positions ? span->q_positions : s->positions;
@@ -162,7 +177,7 @@ static double reference(const struct scene *s, double *out, int64_t row, int64_t
                 double e = exp(x - max);
                 int64_t at = head / (a->n_heads / a->n_kv_heads) * span->head_stride + j * a->head_dim;
                 sum += e;
-                for (int64_t d = 0; d < a->head_dim; d++) out[d] += e * value(span->v, a->kv_type == DT_F16, at + d);
+                for (int64_t d = 0; d < a->head_dim; d++) out[d] += e * value(span->v, a->kv_type, at + d);
             }
         }
     for (int64_t d = 0; sum > 0 && d < a->head_dim; d++) out[d] /= sum;

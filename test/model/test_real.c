@@ -30,7 +30,7 @@ static int32_t *tokens_of(const char *what, size_t *n)
     return tokens;
 }
 
-static void check_nll(int64_t chunk, size_t limit, double mean_tolerance, double logit_tolerance)
+static void check_nll(snellen_precision cache, int64_t chunk, size_t limit, double mean_tolerance, double logit_tolerance)
 {
     size_t n, n_nll, n_vocab;
     int32_t *tokens = tokens_of("tokens", &n);
@@ -39,6 +39,7 @@ static void check_nll(int64_t chunk, size_t limit, double mean_tolerance, double
     float *nll = malloc(n * sizeof *nll);
     snellen_session_options options = snellen_session_options_default();
     options.chunk = chunk;
+    options.cache = cache;
     options.n_context = 1024;
     snellen_session *session;
     snellen_outputs out = {.nll = nll};
@@ -47,7 +48,7 @@ static void check_nll(int64_t chunk, size_t limit, double mean_tolerance, double
     double off = 0;
     for (size_t i = 1; i < n; i++) off += ((double)nll[i] - (double)want[i - 1]) / (double)(n - 1);
     double worst = n < limit ? worst_difference(snellen_session_logits(session), last, n_vocab) : 0;
-    print_message("chunk %d: mean nll off by %.2e, last logits by at most %.2e\n", (int)chunk, off, worst);
+    print_message("cache %d, chunk %d: mean nll off by %.2e, last logits by at most %.2e\n", (int)cache, (int)chunk, off, worst);
     assert_true(fabs(off) < mean_tolerance);
     assert_true(worst < logit_tolerance);
     snellen_session_free(session);
@@ -58,8 +59,10 @@ static void check_nll(int64_t chunk, size_t limit, double mean_tolerance, double
 static void test_nll_of_a_text(void **state)
 {
     (void)state;
-    check_nll(0, 1024, 1e-4, 5e-3);
-    check_nll(1, 48, 1e-3, 5e-2);
+    check_nll(SNELLEN_F32, 0, 1024, 1e-4, 5e-3);
+    check_nll(SNELLEN_F32, 1, 48, 1e-3, 5e-2);
+    check_nll(SNELLEN_Q8_0, 0, 1024, 1e-2, 0.5);
+    check_nll(SNELLEN_Q8_0, 1, 48, 2e-2, 0.5);
 }
 
 static void test_greedy_continuation(void **state)
