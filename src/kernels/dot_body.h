@@ -11,6 +11,7 @@
 #ifndef KERNELS_DOT_BODY_H
 #define KERNELS_DOT_BODY_H
 
+#include "kernels/eight_body.h"
 #include "kernels/formats_body.h"
 
 #include <math.h>
@@ -164,8 +165,15 @@ INLINE void dot_tile(enum dtype type, int X, float *y, int64_t y_stride, const s
 INLINE void dot_any(enum dtype type, float *y, int64_t y_stride, const struct dot_rows *rows, const char *w,
                     int64_t row_bytes, int64_t n_w)
 {
-    int64_t i = 0;
-    for (; i + MAX_X <= rows->n_rows; i += MAX_X)
+    int64_t i = 0, eights = kind_of(type) == KIND_BLOCK ? n_w / EIGHT * EIGHT : 0;
+    for (; eights && i + EIGHT_X <= rows->n_rows; i += EIGHT_X)
+        for (int64_t j = 0; j < eights; j += EIGHT)
+            dot_eight(type, EIGHT_X, y + j, y_stride, rows, i, w + j * row_bytes, row_bytes);
+    for (; eights && i < rows->n_rows; i++)
+        for (int64_t j = 0; j < eights; j += EIGHT)
+            dot_eight(type, 1, y + j, y_stride, rows, i, w + j * row_bytes, row_bytes);
+    y += eights, w += eights * row_bytes, n_w -= eights;
+    for (i = 0; i + MAX_X <= rows->n_rows; i += MAX_X)
         for (int64_t j = 0; j < n_w; j++) dot_tile(type, MAX_X, y + j, y_stride, rows, i, w + j * row_bytes);
     for (; i < rows->n_rows; i++)
         for (int64_t j = 0; j < n_w; j++) dot_tile(type, 1, y + j, y_stride, rows, i, w + j * row_bytes);

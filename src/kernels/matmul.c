@@ -84,7 +84,7 @@ static void few_rows(float *y, const float *x, int64_t n_rows, const struct weig
     int64_t chunk = MAX(round_up(CHUNK_BYTES / row_bytes, 16), 16); /* 16 floats: no shared cache lines in y */
     struct dot_rows rows = { .x = x, .n_rows = n_rows, .n = w->n_in };
     if (dtype_infos[w->type].block > 1) rows = round_rows(x, n_rows, w->n_in, scratch);
-#pragma omp parallel for schedule(dynamic) if (w->n_out > chunk)
+#pragma omp parallel for schedule(static) if (w->n_out > chunk)
     for (int64_t j = 0; j < w->n_out; j += chunk)
         dot->dot[w->type](y + j, w->n_out, &rows, (const char *)w->data + j * row_bytes, row_bytes,
                           MIN(chunk, w->n_out - j));
