@@ -32,12 +32,35 @@ static void lora_forward(const struct linear *linear, float *y, const float *x, 
     gemm(y, true, low, false, lora->b, true, n_rows, linear->weight.n_out, lora->rank);
 }
 
-void linear_forward(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w)
+/* What comes after the product with the weights. */
+static void linear_rest(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w)
 {
-    (w->exact ? matmul_exact : matmul)(y, x, n_rows, &linear->weight, w->scratch, w->scratch_bytes);
     if (linear->lora) lora_forward(linear, y, x, n_rows, w->low);
     if (linear->bias) add_bias(y, linear->bias, n_rows, linear->weight.n_out);
     round_to(y, w->rounding, n_rows * linear->weight.n_out);
+}
+
+void linear_forward(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w)
+{
+    (w->exact ? matmul_exact : matmul)(y, x, n_rows, &linear->weight, w->scratch, w->scratch_bytes);
+    linear_rest(linear, y, x, n_rows, w);
+}
+
+/* Several maps of the same rows. */
+enum { MOST_MAPS = 3 };
+struct map_to {
+    const struct linear *linear;
+    float *y;
+};
+static void linears_forward(const struct map_to *maps, int n_maps, const float *x, int64_t n_rows, const struct workspace *w)
+{
+    struct product products[MOST_MAPS];
+    for (int i = 0; i < n_maps; i++) products[i] = (struct product){maps[i].y, &maps[i].linear->weight};
+    if (!w->exact) matmul_several(products, n_maps, x, n_rows, w->scratch, w->scratch_bytes);
+    for (int i = 0; i < n_maps; i++) {
+        if (w->exact) linear_forward(maps[i].linear, maps[i].y, x, n_rows, w);
+        else linear_rest(maps[i].linear, maps[i].y, x, n_rows, w);
+    }
 }
 
 /* x += y, the residual stream */
@@ -61,9 +84,7 @@ static void project_qkv(const struct snellen_model *model, int64_t layer, struct
 {
     const struct model_desc *d = &model->desc;
     const struct layer_weights *lw = &model->layers[layer];
-    linear_forward(&lw->q, w->q, w->h, n, w);
-    linear_forward(&lw->k, w->k, w->h, n, w);
-    linear_forward(&lw->v, w->v, w->h, n, w);
+    linears_forward((const struct map_to[]){{&lw->q, w->q}, {&lw->k, w->k}, {&lw->v, w->v}}, 3, w->h, n, w);
     if (lw->q_norm.weight) norm_forward(model, &lw->q_norm, w->q, w->q, n * d->n_heads, d->head_dim, w);
     if (lw->k_norm.weight) norm_forward(model, &lw->k_norm, w->k, w->k, n * d->n_kv_heads, d->head_dim, w);
 }
@@ -140,10 +161,9 @@ static void feed_forward(const struct snellen_model *model, int64_t layer, struc
 {
     const struct layer_weights *lw = &model->layers[layer];
     int64_t n_ff = n * model->desc.d_ff;
-    linear_forward(&lw->up, w->up, w->h, n, w);
+    linears_forward((const struct map_to[]){{&lw->up, w->up}, {&lw->gate, w->gate}}, model->arch->gated ? 2 : 1, w->h, n, w);
     float *mixed = w->up;
     if (model->arch->gated) {
-        linear_forward(&lw->gate, w->gate, w->h, n, w);
         activate_gated(w->gate, w->up, model->desc.activation, n_ff);
         mixed = w->gate;
     } else {
