@@ -7,7 +7,7 @@
 enum { MAX_REPETITIONS = 100 };
 
 struct measure {
-    const char *test;         /* "prompt" or "decode" */
+    const char *test;         /* "prompt", "decode"; of training "train", "small" */
     int64_t n_tokens, depth;  /* tokens timed; tokens in the session before */
     int64_t reps;
     double rate[MAX_REPETITIONS];   /* tokens a second, of each repetition; sorted at the end */
@@ -17,6 +17,32 @@ struct measure {
 uint64_t resident_bytes(void);
 void measure_sort(struct measure *m);
 double measure_median(const struct measure *m);
+
+/* A line of the table: what was measured, and what came out in tokens a second. */
+struct bench_row {
+    const char *test;
+    int64_t tokens, depth, reps;
+    double median, least, most;
+};
+
+/* bench_compare.c: an earlier run, as --json printed it. Its rows are checked: sizes from 0 up, rates from 1e-6 to
+ * 1e12, least <= median <= most. What is wrong with the file is told with the line and column, or with the key. */
+struct earlier {
+    json_t *run;              /* owns the texts of the rows */
+    struct bench_row *rows;   /* [n_rows]; reps are not read */
+    size_t n_rows;
+};
+/* earlier_free() after success. */
+snellen_status earlier_read(const char *path, struct earlier *e, snellen_error *err);
+/* The same of n bytes; `name` is what messages call them. */
+snellen_status earlier_parse(const char *text, size_t n, const char *name, struct earlier *e, snellen_error *err);
+void earlier_free(struct earlier *e);
+/* The row of the same test, tokens and depth, the first of several; NULL = none. */
+const struct bench_row *earlier_find(const struct earlier *e, const struct bench_row *row);
+/* What makes a comparison unfair, as "threads 2, now 1; isa ..": model (the last name of its path), memory, cache, cpu,
+ * threads, isa, as far as both runs say them. `now` is this run in the form of --json. Nothing is put where all is
+ * the same. */
+void earlier_differences(const struct earlier *e, const json_t *now, struct strbuf *out);
 
 /* bench_memories.c: every memory side by side, in one table: reading a prompt, making tokens near the start and far from
  * it, what is resident. `common` has the sizes of the memories; a model without a prompt of its own gets one. */
