@@ -44,6 +44,47 @@ const struct bench_row *earlier_find(const struct earlier *e, const struct bench
  * the same. */
 void earlier_differences(const struct earlier *e, const json_t *now, struct strbuf *out);
 
+/* bench_draw.c: two figures, each where the rows have two points of it at least: bench-prompt over the sizes of
+ * prompts, bench-decode over depths. An earlier run is drawn beside it: its prompts of all sizes, its decoding of as
+ * many tokens at all depths, whether or not this run has them too. */
+struct bench_figures {
+    const struct bench_row *rows;
+    size_t n_rows;
+    const struct earlier *earlier;   /* NULL = none */
+    const char *caption, *folder;    /* the folder exists */
+};
+/* Will there be any? Asks tests, tokens and depths, no rates: to know before it is measured. */
+bool bench_has_figures(const struct bench_row *rows, size_t n);
+snellen_status bench_draw(const struct bench_figures *f, snellen_error *err);
+
+/* What is asked for. */
+struct bench_args {
+    struct common_opts common;
+    struct int_list prompts, depths;
+    int64_t n_decode, reps, n_stream;
+    bool train, memories;
+    const char *folder, *compare;    /* NULL = none */
+    struct earlier earlier;          /* empty without compare */
+};
+
+/* bench_table.c: the rows of sessions and of --train: printed one by one as they are measured, or together as JSON;
+ * beside those of an earlier run, and drawn, where that is asked for. */
+struct bench_table {
+    const struct bench_args *args;
+    json_t *about;                   /* the run as --json prints it, rows last */
+    struct bench_row *rows;          /* one a test; n_rows of them have their rates */
+    size_t n_rows;
+    bool draws;
+};
+/* The head, and what is to be known before hours of measuring: an unfair comparison, a line of a single point, a folder
+ * that cannot be made. No more than n tests are added. table_free() after failure too. */
+snellen_status table_begin(struct bench_table *t, const struct bench_args *a, const snellen_model_info *info,
+                           const struct measure *tests, size_t n, snellen_error *err);
+/* A test is done. */
+void table_add(struct bench_table *t, const struct measure *m);
+snellen_status table_finish(struct bench_table *t, snellen_error *err);
+void table_free(struct bench_table *t);
+
 /* bench_memories.c: every memory side by side, in one table: reading a prompt, making tokens near the start and far from
  * it, what is resident. `common` has the sizes of the memories; a model without a prompt of its own gets one. */
 struct memories_options {
