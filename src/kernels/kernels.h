@@ -68,8 +68,8 @@ void matmul(float *y, const float *x, int64_t n_rows, const struct weight *w, vo
 void matmul_exact(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch, size_t scratch_bytes);
 size_t matmul_exact_scratch_bytes(int n_threads);
 
-/* matmul_exact() with every weight rounded first, panel by panel: w stays as it is and is not copied. The same bytes as of
- * matmul_exact() with a matrix that holds the rounded weights as DT_BF16 or DT_F16. */
+/* matmul_exact() with every weight rounded first, panel by panel: w stays as it is and is not copied. The same bytes as
+ * of matmul_exact() with a matrix that holds the rounded weights as DT_BF16 or DT_F16. */
 void matmul_rounded(float *y, const float *x, int64_t n_rows, const struct weight *w, enum rounding to, void *scratch,
                     size_t scratch_bytes);
 

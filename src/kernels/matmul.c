@@ -120,8 +120,8 @@ static void many_rounded_rows(float *y, const float *x, int64_t n_rows, const st
 /* ---- many rows in f32 -------------------------------------------------------------------------------------------------- */
 
 /* y [n_rows, n] (+)= x [n_rows, n_in] times n weight rows from out0 on, rounded; `y` points to column out0. */
-static void multiply_panel(float *y, const float *x, int64_t n_rows, const struct weight *w, enum rounding to, int64_t out0,
-                           int64_t n, float *panel)
+static void multiply_panel(float *y, const float *x, int64_t n_rows, const struct weight *w, enum rounding to,
+                           int64_t out0, int64_t n, float *panel)
 {
     const struct dot_kernels *dot = kernels()->dot;
     int64_t row_bytes = dtype_row_bytes(w->type, w->n_in);

@@ -12,8 +12,8 @@
 
 /* ---- pieces --------------------------------------------------------------------------------------------------------- */
 
-static void norm_rows(const struct snellen_model *model, const struct norm *norm, float *y, const float *x, int64_t n_rows,
-                      int64_t n)
+static void norm_rows(const struct snellen_model *model, const struct norm *norm, float *y, const float *x,
+                      int64_t n_rows, int64_t n)
 {
     float eps = (float)model->desc.norm_eps;
     if (model->arch->norm == NORM_RMS)
@@ -61,15 +61,15 @@ static void residual(struct workspace *w, const float *y, int64_t n)
     round_to(w->x, w->round.activations, n);
 }
 
-static void turn_queries(const struct snellen_model *model, const struct rope *rope, const struct workspace *w, float *rows,
-                         const float *turns, int64_t n_rows)
+static void turn_queries(const struct snellen_model *model, const struct rope *rope, const struct workspace *w,
+                         float *rows, const float *turns, int64_t n_rows)
 {
     const struct model_desc *d = &model->desc;
     rope_apply(rows, turns, n_rows, d->n_heads, d->head_dim, rope->half, d->rope_interleaved);
     round_to(rows, w->round.activations, n_rows * d->n_heads * d->head_dim);
 }
 
-/* Keys are activations until they are what is kept: each step rounds what it takes, the last one's result is the cache's. */
+/* Keys are activations until they are what is kept: each step rounds what it takes, the last result is the cache's. */
 static void turn_keys(const struct snellen_model *model, const struct rope *rope, const struct workspace *w,
                       const float *turns, int64_t n_rows)
 {

@@ -1,4 +1,4 @@
-/* A session's options: defaults, what is left to the model, what is refused; and the sizes and roundings that follow. */
+/* A session's options: defaults, what is left to the model, what is refused; the sizes and roundings that follow. */
 #include "model/session.h"
 
 #include <math.h>
@@ -120,8 +120,8 @@ static snellen_status resolve_numbers(const snellen_model *model, snellen_sessio
 {
     const unsigned every = SNELLEN_ROUND_COMPUTED | SNELLEN_ROUND_WEIGHTS;
     FAIL_IF((unsigned)o->precision > SNELLEN_Q8_0, SNELLEN_E_USAGE, "precision is f32, bf16, f16 or q8_0");
-    FAIL_IF(o->round_parts & ~every, SNELLEN_E_USAGE, "round_parts %#x: SNELLEN_ROUND_WEIGHTS, _ACTIVATIONS, _CACHE and _LOGITS "
-            "expected", o->round_parts);
+    FAIL_IF(o->round_parts & ~every, SNELLEN_E_USAGE,
+            "round_parts %#x: SNELLEN_ROUND_WEIGHTS, _ACTIVATIONS, _CACHE and _LOGITS expected", o->round_parts);
     if (o->precision == SNELLEN_Q8_0) {
         FAIL_IF(o->round_parts & ~(unsigned)SNELLEN_ROUND_CACHE, SNELLEN_E_USAGE,
                 "q8_0 is a format of the cache: weights, activations and logits are rounded to bf16 or f16");

@@ -18,7 +18,8 @@ static void same_model(const snellen_model *model, struct state *state)
     state_same_text(state, hash, "memory prompt");
 }
 
-static const char *const types[] = {[SNELLEN_F32] = "f32", [SNELLEN_BF16] = "bf16", [SNELLEN_F16] = "f16", [SNELLEN_Q8_0] = "q8_0"};
+static const char *const types[] = {[SNELLEN_F32] = "f32", [SNELLEN_BF16] = "bf16", [SNELLEN_F16] = "f16",
+                                    [SNELLEN_Q8_0] = "q8_0"};
 
 /* "bf16", and what it rounds where that is not all that is computed: "bf16 of weights, cache". */
 static const char *precision_text(const snellen_session_options *o, char text[64])

@@ -53,11 +53,11 @@ static snellen_status collapse_table(struct checkup *c, struct report_table *tab
     size_t rows = 0;
     for (size_t i = 0; i < plan->n_collapses; i++) {
         const struct checkup_collapse *k = &plan->collapses[i];
-        struct collapse_finding f = checkup_judge_collapse(plan, k->sequence, k->precision, c->info);
+        struct collapse_finding f = checkup_judge_part(plan, k, c->info);
         if (!f.known) continue;
         const char **row = cells + COUNT_OF(header) * rows++;
         row[0] = k->sequence;
-        row[1] = checkup_precision_name(k->precision);
+        row[1] = checkup_type_name(k);
         row[2] = reach_cell(&c->arena, &f.tells);
         row[3] = reach_cell(&c->arena, &f.line);
         row[4] = f.has_noise ? reach_cell(&c->arena, &f.noise) : "-";

@@ -313,7 +313,8 @@ static void check_rounded(enum dtype type, enum rounding to, int64_t n_rows, int
     assert_non_null(halves);
     for (int64_t j = 0; j < n_out; j++) {
         weight_row(row, &w, j);
-        for (int64_t i = 0; i < n_in; i++) halves[j * n_in + i] = to == ROUND_BF16 ? f32_to_bf16(row[i]) : f32_to_f16(row[i]);
+        for (int64_t i = 0; i < n_in; i++)
+            halves[j * n_in + i] = to == ROUND_BF16 ? f32_to_bf16(row[i]) : f32_to_f16(row[i]);
     }
     const struct weight held = {to == ROUND_BF16 ? DT_BF16 : DT_F16, halves, n_out, n_in};
     matmul_rounded(y, x, n_rows, &w, to, scratch, scratch_bytes);

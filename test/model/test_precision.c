@@ -117,7 +117,7 @@ static void test_logits_alone_leave_the_vectors(void **state)
         }
 }
 
-/* The vectors differ, by more than nothing and by less than all that is rounded in the whole; none of them is rounded itself. */
+/* The vectors differ, by little; none of them is rounded itself. */
 static void test_the_cache_alone(void **state)
 {
     (void)state;
@@ -173,7 +173,7 @@ static snellen_model *written_as(const char *arch, const char *type)
     return written;
 }
 
-/* A matrix that holds the format already is not changed by rounding it to it; another one is as if it had been written so. */
+/* A matrix that holds the format already is not changed by rounding it; another one is as if it had been written so. */
 static void test_weights_alone(void **state)
 {
     (void)state;
