@@ -10,8 +10,8 @@
 static const char COLLAPSE_LEAD[] =
     "y_n is the vector of the prompt's last token after the final norm, the prompt ending in n items; y*_n the same with the last "
     "item once more. \"Tells n from n+1 up to N\": the largest difference in each head's slice, mean over heads, is at "
-    "least 2^-7 (the spacing of bf16 at 1, the paper's line) at every length tried up to N; in bf16 and f16 one more item (in "
-    "f32) also moves the vector further than rounding to that format does. \"Equal bit for bit\" is the direct test: no use of the "
+    "least 2^-7 (the spacing of bf16 at 1, the paper's line) at every length tried up to N; in other formats one more item "
+    "(in f32) also moves the vector further than rounding to that format does; q8_0 rounds the cache alone. \"Equal bit for bit\" is the direct test: no use of the "
     "vector can tell the two prompts apart.";
 static const char COPYING_LEAD[] =
     "The margin is log p(right digit) - log p(best wrong digit) with the answer's frame already written. The model is right at "
