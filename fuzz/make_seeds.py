@@ -182,11 +182,48 @@ def jsonl_seeds():
     yield "empty", b""
 
 
+def bench_seeds():
+    row = {"test": "prompt", "tokens": 512, "depth": 0, "repetitions": 5, "median": 367.4, "min": 349.5, "max": 373.2}
+    machine = {"cpu": "AMD EPYC", "cores": 2, "threads": 2, "isa": "avx512"}
+    run = {"version": "0.1.0", "model": "models/smollm2.gguf", "arch": "llama", "memory": "full", "cache": "f32",
+           "machine": machine, "results": [row, {**row, "test": "decode", "depth": 2048}, row]}
+    plain = {k: v for k, v in run.items() if k not in ("memory", "cache")}
+    forms = {
+        "sessions": run,
+        "train": {**plain, "results": [{**row, "test": "train"}, {**row, "test": "small"}]},
+        "compared": {**run, "results": [{**row, "before": None, "ratio": None}]},
+        "no-rows": {**run, "results": []},
+        "odd-texts": {**run, "model": "/gr\u00fc\u00dfe\u001b[2J//",
+                      "machine": {**machine, "cpu": "\u007f" * 200, "isa": "\n"}},
+        "stream": {"version": "0.1.0", "memory": "fam", "decoded": 2, "results": [{"tokens": 1024, "prompt": 9.5}]},
+        "no-machine": {k: v for k, v in run.items() if k != "machine"},
+        "no-threads": {**run, "machine": {"cpu": "C", "isa": "avx2"}},
+        "memory-null": {**run, "memory": None},
+        "row-list": {**run, "results": [[]]},
+        "no-depth": {**run, "results": [{k: v for k, v in row.items() if k != "depth"}]},
+        "tokens-real": {**run, "results": [{**row, "tokens": 1.5}]},
+        "tokens-negative": {**run, "results": [{**row, "tokens": -1}]},
+        "rate-zero": {**run, "results": [{**row, "min": 0}]},
+        "rate-huge": {**run, "results": [{**row, "max": 1e300}]},
+        "out-of-order": {**run, "results": [{**row, "min": 370}]},
+    }
+    for name, form in forms.items():
+        yield name, json.dumps(form).encode()
+    yield "cut", json.dumps(run).encode()[:150]
+    yield "twice", b'{"model": "a", "model": "b"}'
+    yield "brackets", b"[" * 1000
+    yield "list", b"[1, 2]"
+    yield "integer-huge", b'{"results": [{"tokens": 99999999999999999999}]}'
+    yield "invalid-utf8", b'{"model": "\xff\xfe"}'
+    yield "nul", b'{"model": "a\0b"}'
+    yield "empty", b""
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     golden = os.path.join(here, "..", "test", "golden")
     for target, seeds in (("gguf", gguf_seeds()), ("safetensors", safetensors_seeds()), ("config", config_seeds(golden)),
-                          ("jsonl", jsonl_seeds()), ("settings", settings_seeds())):
+                          ("jsonl", jsonl_seeds()), ("settings", settings_seeds()), ("bench", bench_seeds())):
         folder = os.path.join(here, "seeds", target)
         os.makedirs(folder, exist_ok=True)
         for name, content in seeds:

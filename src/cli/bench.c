@@ -1,7 +1,6 @@
 /* bench: speed of reading prompts and of making tokens at given depths, with its spread. */
 #include "cli/bench.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +11,7 @@ struct bench {
     int32_t *tokens;          /* [n_tokens] */
     int64_t n_tokens;
     uint64_t done, total;     /* tokens of all tests, for the progress bar */
+    struct bench_table table;
 };
 
 static int compare_doubles(const void *a, const void *b)
@@ -64,34 +64,9 @@ static snellen_status measure(struct bench *b, struct measure *m, snellen_error 
     return SNELLEN_OK;
 }
 
-/* ---- telling ----------------------------------------------------------------------------------------------------- */
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
 
-static void print_row(const struct measure *m)
-{
-    printf("%-8s %8lld %8lld %10.1f   %.1f .. %.1f\n", m->test, (long long)m->n_tokens, (long long)m->depth,
-           measure_median(m), m->rate[0], m->rate[m->reps - 1]);
-    ui_flush();   /* each row appears when it is measured */
-}
-
-static json_t *row_json(const struct measure *m)
-{
-    return json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:f}", "test", m->test, "tokens", (json_int_t)m->n_tokens,
-                     "depth", (json_int_t)m->depth, "repetitions", (json_int_t)m->reps, "median", measure_median(m), "min",
-                     m->rate[0], "max", m->rate[m->reps - 1]);
-}
-
-static void print_head(const struct bench *b, const struct common_opts *c, const json_t *machine)
-{
-    char size[32];
-    int threads = c->threads ? (int)c->threads : snellen_default_threads();
-    printf("%s, %s, %.1f M weights in %s; memory %s, cache %s\n", b->info->path, b->info->arch,
-           (double)b->info->n_params / 1e6, ui_bytes(b->info->weight_bytes, size), c->memory, c->cache);
-    printf("snellen %s, %s, %d thread%s, %s\n\n", snellen_version(), snellen_isa(), threads, threads == 1 ? "" : "s",
-           json_string_value(json_object_get(machine, "cpu")));
-    printf("%-8s %8s %8s %10s   %s\n", "test", "tokens", "depth", "tokens/s", "min .. max");
-}
-
-static snellen_status run_tests(struct bench *b, struct measure *tests, size_t n, json_t *rows, snellen_error *err)
+static snellen_status run_tests(struct bench *b, struct measure *tests, size_t n, snellen_error *err)
 {
     for (size_t i = 0; i < n; i++) {
         const struct measure *t = &tests[i];
@@ -100,8 +75,7 @@ static snellen_status run_tests(struct bench *b, struct measure *tests, size_t n
     ui_step("tokens", 0, b->total);   /* the bar's clock starts here */
     for (size_t i = 0; i < n; i++) {
         TRY(measure(b, &tests[i], err));
-        if (ui.json) json_array_append_new(rows, row_json(&tests[i]));
-        else ui_clear(), print_row(&tests[i]);
+        table_add(&b->table, &tests[i]);
     }
     return SNELLEN_OK;
 }
@@ -116,7 +90,7 @@ static snellen_status make_tokens(struct bench *b, snellen_error *err)
     return SNELLEN_OK;
 }
 
-static snellen_status bench(struct bench *b, struct measure *tests, size_t n, const struct common_opts *c,
+static snellen_status bench(struct bench *b, const struct bench_args *a, struct measure *tests, size_t n,
                             snellen_session_options *options, snellen_error *err)
 {
     for (size_t i = 0; i < n; i++) b->n_tokens = MAX(b->n_tokens, tests[i].n_tokens + tests[i].depth);
@@ -124,19 +98,10 @@ static snellen_status bench(struct bench *b, struct measure *tests, size_t n, co
     TRY(make_tokens(b, err));
     TRY(snellen_session_new(b->model, options, &b->session, err));
     snellen_session_set_progress(b->session, ui_interruptible());
-    json_t *machine = cli_machine(c->threads), *rows = json_array();
-    if (!ui.json) print_head(b, c, machine);
-    snellen_status status = run_tests(b, tests, n, rows, err);
-    if (!status && ui.json)
-        ui_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:O, s:O}", "version", snellen_version(), "model",
-                          b->info->path, "arch", b->info->arch, "memory", c->memory, "cache", c->cache,
-                          "weight_bytes", (json_int_t)b->info->weight_bytes, "machine", machine, "results", rows));
-    json_decref(machine);
-    json_decref(rows);
-    return status;
+    TRY(table_begin(&b->table, a, b->info, tests, n, err));
+    TRY(run_tests(b, tests, n, err));
+    return table_finish(&b->table, err);
 }
-
-/* ---- which tests ------------------------------------------------------------------------------------------------- */
 
 /* All tests of the lists, one measure each: prompts first, then decoding by depth. */
 static snellen_status list_tests(const struct int_list *prompts, int64_t n_decode, const struct int_list *depths,
@@ -176,32 +141,31 @@ static snellen_status small_model(snellen_model **model, snellen_error *err)
 }
 
 /* Two rows: the model given, all its weights, and the small one. */
-static snellen_status bench_training(snellen_model *model, const struct common_opts *c, int64_t reps, snellen_error *err)
+static snellen_status train_both(struct bench_table *t, const struct bench_args *a, snellen_model *model,
+                                 snellen_model *small, snellen_error *err)
 {
+    const snellen_model_info *info = snellen_model_get_info(model);
+    const int threads = (int)a->common.threads;
     const snellen_train_shape shapes[] = {
-        { .n_seqs = 2, .n_tokens = MIN(512, snellen_model_get_info(model)->n_context), .optimizer = "adamw",
-          .n_threads = (int)c->threads },
-        { .n_seqs = 64, .n_tokens = 60, .optimizer = "adamw", .n_threads = (int)c->threads },
+        { .n_seqs = 2, .n_tokens = MIN(512, info->n_context), .optimizer = "adamw", .n_threads = threads },
+        { .n_seqs = 64, .n_tokens = 60, .optimizer = "adamw", .n_threads = threads },
     };
-    struct measure m[] = { { .test = "train", .reps = reps }, { .test = "small", .reps = reps } };
+    struct measure m[] = { { .test = "train", .reps = a->reps }, { .test = "small", .reps = a->reps } };
+    TRY(table_begin(t, a, info, m, COUNT_OF(m), err));
+    for (size_t i = 0; i < COUNT_OF(m); i++) {
+        TRY(measure_training(i ? small : model, &shapes[i], &m[i], err));
+        table_add(t, &m[i]);
+    }
+    return table_finish(t, err);
+}
+
+static snellen_status bench_training(const struct bench_args *a, snellen_model *model, snellen_error *err)
+{
+    struct bench_table table = { 0 };
     snellen_model *small;
     TRY(small_model(&small, err));
-    json_t *machine = cli_machine(c->threads), *rows = json_array();
-    struct bench b = { .model = model, .info = snellen_model_get_info(model) };
-    if (!ui.json) print_head(&b, c, machine);
-    snellen_status status = SNELLEN_OK;
-    for (size_t i = 0; i < COUNT_OF(m) && !status; i++) {
-        status = measure_training(i ? small : model, &shapes[i], &m[i], err);
-        if (status) break;
-        if (ui.json) json_array_append_new(rows, row_json(&m[i]));
-        else ui_clear(), print_row(&m[i]);
-    }
-    if (!status && ui.json)
-        ui_json(json_pack("{s:s, s:s, s:s, s:I, s:O, s:O}", "version", snellen_version(), "model", b.info->path, "arch",
-                          b.info->arch, "weight_bytes", (json_int_t)b.info->weight_bytes, "machine", machine, "results",
-                          rows));
-    json_decref(machine);
-    json_decref(rows);
+    snellen_status status = train_both(&table, a, model, small, err);
+    table_free(&table);
     snellen_model_free(small);
     return status;
 }
@@ -210,14 +174,6 @@ static snellen_status bench_training(snellen_model *model, const struct common_o
 
 /* Unless -n and -r say: tokens made at each depth, and how often each is measured. */
 enum { DECODED = 64, REPETITIONS = 5 };
-
-struct bench_args {
-    struct common_opts common;
-    struct int_list prompts, depths;
-    int64_t n_decode, reps, n_stream;
-    bool train, memories;
-    const char *folder;
-};
 
 /* Is anything given that means nothing in training? */
 static bool of_sessions(const struct bench_args *a)
@@ -238,7 +194,10 @@ static int check_args(const struct bench_args *a)
         return ui_wrong("bench: --train takes -r and --threads; prompts, depths, memory and numbers are those of sessions");
     if (a->n_stream && (a->train || a->memories || prompts->n || depths->n || a->reps != REPETITIONS || !a->n_decode))
         return ui_wrong("bench: --stream takes -n, -o and the options of sessions: it goes by no -p, -d or -r");
-    if (a->folder && !a->n_stream) return ui_wrong("bench: -o is where --stream draws");
+    if (a->folder && (a->train || a->memories))
+        return ui_wrong("bench: -o draws sizes and depths of sessions, and --stream: not --train and --memories");
+    if (a->compare && (a->n_stream || a->memories))
+        return ui_wrong("bench: --compare takes sessions and --train: not --stream and --memories");
     if (a->memories && (a->train || prompts->n > 1 || (depths->n && depths->n != 2) ||
                         c->memory != common_opts_default().memory))
         return ui_wrong("bench: --memories takes one -p, two depths of -d and sizes, but no --memory and no --train");
@@ -283,10 +242,11 @@ static snellen_status bench_sessions(const struct bench_args *a, const snellen_m
     size_t n = 0;
     snellen_status status = list_tests(&p, a->n_decode, &d, a->reps, &tests, &n, err);
     if (!status)
-        status = n ? bench(&b, tests, n, &a->common, session, err)
+        status = n ? bench(&b, a, tests, n, session, err)
                    : error_set(err, SNELLEN_E_USAGE, "bench: -p 0 and -n 0 leave nothing to measure");
     mem_free(tests);
     mem_free(b.tokens);
+    table_free(&b.table);
     snellen_session_free(b.session);
     return status;
 }
@@ -298,10 +258,11 @@ static int bench_model(struct bench_args *a, const char *path)
     int status = check_args(a);
     if (status) return status;
     if (!a->memories && common_session(&a->common, &session, &err)) return ui_fail(&err);
+    if (a->compare && earlier_read(a->compare, &a->earlier, &err)) return ui_fail(&err);
     snellen_model *model = a->memories ? cli_load(path, &status) : common_load(path, &a->common, &status);
     if (!model) return status;
     if (!a->memories) common_own_memory(&a->common, model, &session);
-    snellen_status failed = a->train      ? bench_training(model, &a->common, a->reps, &err)
+    snellen_status failed = a->train      ? bench_training(a, model, &err)
                             : a->memories ? bench_side_by_side(a, model, &err)
                             : a->n_stream ? bench_one_stream(a, model, &session, &err)
                                           : bench_sessions(a, model, &session, &err);
@@ -323,7 +284,6 @@ static int run(int argc, char **argv)
                  "--fam as given, else such that each sees 512 tokens"),
         OPT_INT(0, "stream", "N", &a.n_stream, 25000, INT64_MAX / 4, "one session reads N tokens: its speed, that of -n "
                 "tokens one by one, and what the process takes, at 25 places on the way", .shown = "not"),
-        OPT_TEXT('o', "figures", "DIR", &a.folder, "--stream: folder for its figures as PNG, SVG and CSV"),
         OPT_INTS('p', "prompt", "N,..", &a.prompts, 0, CLI_MAX_TOKENS, "sizes of prompts to read; 0 = none",
                  .shown = "512"),
         OPT_INT('n', "predict", "N", &a.n_decode, 0, CLI_MAX_TOKENS,
@@ -331,6 +291,10 @@ static int run(int argc, char **argv)
         OPT_INTS('d', "depth", "N,..", &a.depths, 0, CLI_MAX_TOKENS, "tokens in the session before that", .shown = "0"),
         OPT_INT('r', "repeat", "N", &a.reps, 1, MAX_REPETITIONS,
                 "times each is measured, after a dry start; the median is told, with the least and the most"),
+        OPT_TEXT(0, "compare", "FILE", &a.compare, "what an earlier run printed with --json, of sessions or --train: "
+                 "each row shows its median too, and the ratio now / before", .shown = "none"),
+        OPT_TEXT('o', "figures", "DIR", &a.folder, "folder for figures as PNG, SVG and CSV: speed over the sizes of "
+                 "prompts, over depths (of each two at least), or of --stream", .shown = "none"),
         OPTS_LORA(&a.common),
         OPTS_MEMORY(&a.common),
         OPTS_ATTENTION(&a.common),
@@ -342,6 +306,7 @@ static int run(int argc, char **argv)
     if (status < 0) status = bench_model(&a, args[0]);
     int_list_free(&a.prompts);
     int_list_free(&a.depths);
+    earlier_free(&a.earlier);
     return status;
 }
 

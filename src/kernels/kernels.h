@@ -63,6 +63,15 @@ size_t matmul_scratch_bytes(int64_t max_rows, int64_t max_in, int n_threads);
  * weights meet x in f32, many rows by SGEMM: f32 as it lies, others as matmul_exact(). Parallel. */
 void matmul(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch, size_t scratch_bytes);
 
+/* Several products of the same x, all of one n_in: equal to matmul() one by one. Few rows meet all weights in one parallel
+ * loop, so that threads wait for each other once. */
+struct product {
+    float *y;
+    const struct weight *w;
+};
+void matmul_several(const struct product *products, int n_products, const float *x, int64_t n_rows, void *scratch,
+                    size_t scratch_bytes);
+
 /* The same in f32 whatever the weights are: panels of them are widened and go through SGEMM, f32 as it lies. For who compares rows
  * that differ by less than that rounding. */
 void matmul_exact(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch, size_t scratch_bytes);

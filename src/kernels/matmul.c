@@ -77,17 +77,34 @@ static struct dot_rows some_rows(const struct dot_rows *rows, int64_t i, int64_t
 
 /* ---- few rows -------------------------------------------------------------------------------------------------------- */
 
-static void few_rows(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch)
+/* Rows of a weight matrix that are taken at a time: with 16 floats in y no cache lines are shared. */
+static int64_t rows_at_a_time(const struct weight *w)
+{
+    return MAX(round_up(CHUNK_BYTES / dtype_row_bytes(w->type, w->n_in), 16), 16);
+}
+
+/* The pieces of all products one after the other. Each thread takes one stretch of them: the processor's prefetching
+ * goes on from piece to piece (1.3 times the speed of pieces handed out in turns, decoding SmolLM2 on two cores of Zen 3). */
+static void few_rows(const struct product *products, int n_products, const float *x, int64_t n_rows, void *scratch)
 {
     const struct dot_kernels *dot = kernels()->dot;
-    int64_t row_bytes = dtype_row_bytes(w->type, w->n_in);
-    int64_t chunk = MAX(round_up(CHUNK_BYTES / row_bytes, 16), 16); /* 16 floats: no shared cache lines in y */
-    struct dot_rows rows = { .x = x, .n_rows = n_rows, .n = w->n_in };
-    if (dtype_infos[w->type].block > 1) rows = round_rows(x, n_rows, w->n_in, scratch);
-#pragma omp parallel for schedule(static) if (w->n_out > chunk)
-    for (int64_t j = 0; j < w->n_out; j += chunk)
-        dot->dot[w->type](y + j, w->n_out, &rows, (const char *)w->data + j * row_bytes, row_bytes,
-                          MIN(chunk, w->n_out - j));
+    struct dot_rows rows = { .x = x, .n_rows = n_rows, .n = products[0].w->n_in };
+    int64_t n_pieces = 0;
+    bool rounded = false;
+    for (int i = 0; i < n_products; i++) {
+        n_pieces += pieces_of(products[i].w->n_out, rows_at_a_time(products[i].w));
+        rounded |= dtype_infos[products[i].w->type].block > 1;
+    }
+    if (rounded) rows = round_rows(x, n_rows, rows.n, scratch);
+#pragma omp parallel for schedule(static) if (n_pieces > 1)
+    for (int64_t piece = 0; piece < n_pieces; piece++) {
+        const struct product *p = products;
+        int64_t at = piece, n;
+        for (; at >= (n = pieces_of(p->w->n_out, rows_at_a_time(p->w))); p++) at -= n;
+        int64_t chunk = rows_at_a_time(p->w), j = at * chunk, row_bytes = dtype_row_bytes(p->w->type, p->w->n_in);
+        dot->dot[p->w->type](p->y + j, p->w->n_out, &rows, (const char *)p->w->data + j * row_bytes, row_bytes,
+                             MIN(chunk, p->w->n_out - j));
+    }
 }
 
 /* ---- many rows, quantised weights ------------------------------------------------------------------------------------ */
@@ -180,9 +197,20 @@ void matmul(float *y, const float *x, int64_t n_rows, const struct weight *w, vo
     if (n_rows <= 0) return;
     size_t skip = (size_t)(-(uintptr_t)scratch % ALIGNMENT);
     char *aligned = (char *)scratch + skip;
-    if (n_rows <= FEW_ROWS) few_rows(y, x, n_rows, w, aligned);
+    const struct product one = { y, w };
+    if (n_rows <= FEW_ROWS) few_rows(&one, 1, x, n_rows, aligned);
     else if (in_whole_numbers(w->type)) many_rounded_rows(y, x, n_rows, w, aligned, scratch_bytes - skip);
     else matmul_exact(y, x, n_rows, w, scratch, scratch_bytes);
+}
+
+void matmul_several(const struct product *products, int n_products, const float *x, int64_t n_rows, void *scratch,
+                    size_t scratch_bytes)
+{
+    if (n_rows <= 0 || n_products <= 0) return;
+    size_t skip = (size_t)(-(uintptr_t)scratch % ALIGNMENT);
+    if (n_rows <= FEW_ROWS) few_rows(products, n_products, x, n_rows, (char *)scratch + skip);
+    else
+        for (int i = 0; i < n_products; i++) matmul(products[i].y, x, n_rows, products[i].w, scratch, scratch_bytes);
 }
 
 void matmul_exact(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch, size_t scratch_bytes)

@@ -38,20 +38,43 @@ static void lora_forward(const struct linear *linear, float *y, const float *x, 
     gemm(y, true, low, false, lora->b, true, n_rows, linear->weight.n_out, lora->rank);
 }
 
+/* What comes after the product with the weights. */
+static void linear_rest(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w)
+{
+    if (linear->lora) lora_forward(linear, y, x, n_rows, w->low);
+    if (linear->bias) add_bias(y, linear->bias, n_rows, linear->weight.n_out);
+}
+
 void linear_product(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w)
 {
     if (w->exact)
         matmul_rounded(y, x, n_rows, &linear->weight, w->round.weights, w->scratch, w->scratch_bytes);
     else
         matmul(y, x, n_rows, &linear->weight, w->scratch, w->scratch_bytes);
-    if (linear->lora) lora_forward(linear, y, x, n_rows, w->low);
-    if (linear->bias) add_bias(y, linear->bias, n_rows, linear->weight.n_out);
+    linear_rest(linear, y, x, n_rows, w);
 }
 
 void linear_forward(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w)
 {
     linear_product(linear, y, x, n_rows, w);
     round_to(y, w->round.activations, n_rows * linear->weight.n_out);
+}
+
+/* Several maps of the same rows, not rounded. */
+enum { MOST_MAPS = 3 };
+struct map_to {
+    const struct linear *linear;
+    float *y;
+};
+static void linear_products(const struct map_to *maps, int n_maps, const float *x, int64_t n_rows, const struct workspace *w)
+{
+    struct product products[MOST_MAPS];
+    for (int i = 0; i < n_maps; i++) products[i] = (struct product){maps[i].y, &maps[i].linear->weight};
+    if (!w->exact) matmul_several(products, n_maps, x, n_rows, w->scratch, w->scratch_bytes);
+    for (int i = 0; i < n_maps; i++) {
+        if (w->exact) linear_product(maps[i].linear, maps[i].y, x, n_rows, w);
+        else linear_rest(maps[i].linear, maps[i].y, x, n_rows, w);
+    }
 }
 
 /* x += y, the residual stream */
@@ -85,9 +108,8 @@ static void project_qkv(const struct snellen_model *model, int64_t layer, struct
 {
     const struct model_desc *d = &model->desc;
     const struct layer_weights *lw = &model->layers[layer];
-    linear_forward(&lw->q, w->q, w->h, n, w);
-    linear_product(&lw->k, w->k, w->h, n, w);
-    linear_product(&lw->v, w->v, w->h, n, w);
+    linear_products((const struct map_to[]){{&lw->q, w->q}, {&lw->k, w->k}, {&lw->v, w->v}}, 3, w->h, n, w);
+    round_to(w->q, w->round.activations, n * d->n_heads * d->head_dim);
     if (lw->q_norm.weight) norm_forward(model, &lw->q_norm, w->q, w->q, n * d->n_heads, d->head_dim, w);
     if (!lw->k_norm.weight) return;
     round_to(w->k, w->round.activations, n * d->n_kv_heads * d->head_dim);
@@ -173,10 +195,11 @@ static void feed_forward(const struct snellen_model *model, int64_t layer, struc
 {
     const struct layer_weights *lw = &model->layers[layer];
     int64_t n_ff = n * model->desc.d_ff;
-    linear_forward(&lw->up, w->up, w->h, n, w);
+    linear_products((const struct map_to[]){{&lw->up, w->up}, {&lw->gate, w->gate}}, model->arch->gated ? 2 : 1, w->h, n, w);
+    round_to(w->up, w->round.activations, n_ff);
     float *mixed = w->up;
     if (model->arch->gated) {
-        linear_forward(&lw->gate, w->gate, w->h, n, w);
+        round_to(w->gate, w->round.activations, n_ff);
         activate_gated(w->gate, w->up, model->desc.activation, n_ff);
         mixed = w->gate;
     } else {

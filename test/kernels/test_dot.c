@@ -528,6 +528,42 @@ static void threads_give_equal_bytes(void **state)
     omp_set_num_threads(threads);
 }
 
+/* Products of unlike formats and sizes together are those products one by one, whatever the number of threads. */
+static void several_are_one_by_one(void **state)
+{
+    (void)state;
+    static const enum dtype types[] = { DT_Q4_1, DT_F32, DT_Q6_K, DT_Q8_0 };
+    static const int64_t n_out[] = { 333, 64, 1, 1000 };
+    enum { N = 512, PRODUCTS = 4 };
+    int threads = omp_get_max_threads();
+    for (int64_t n_rows = 1; n_rows <= 20; n_rows += n_rows < 3 ? 1 : 17) {
+        struct weight w[PRODUCTS];
+        struct product products[PRODUCTS];
+        float *x = random_x(n_rows * N), *alone[PRODUCTS];
+        size_t scratch_bytes = matmul_scratch_bytes(n_rows, N, 3);
+        void *scratch = malloc(scratch_bytes);
+        assert_non_null(scratch);
+        for (int i = 0; i < PRODUCTS; i++) {
+            w[i] = random_weight(types[i], n_out[i], N, 0);
+            products[i] = (struct product){ fenced_new(n_rows * n_out[i]), &w[i] };
+            matmul(alone[i] = fenced_new(n_rows * n_out[i]), x, n_rows, &w[i], scratch, scratch_bytes);
+        }
+        for (int k = 1; k <= 3; k++) {
+            omp_set_num_threads(k);
+            for (int i = 0; i < PRODUCTS; i++) memset(products[i].y, 0, (size_t)(n_rows * n_out[i]) * sizeof(float));
+            matmul_several(products, PRODUCTS, x, n_rows, scratch, scratch_bytes);
+            for (int i = 0; i < PRODUCTS; i++)
+                assert_memory_equal(alone[i], products[i].y, (size_t)(n_rows * n_out[i]) * sizeof(float));
+        }
+        for (int i = 0; i < PRODUCTS; i++) {
+            fenced_free(products[i].y, n_rows * n_out[i]), fenced_free(alone[i], n_rows * n_out[i]);
+            weight_free(&w[i], 0);
+        }
+        free(x), free(scratch);
+    }
+    omp_set_num_threads(threads);
+}
+
 /* ---- numbers that are none ------------------------------------------------------------------------------------------- */
 
 static void check_bad_numbers(void)
@@ -620,6 +656,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(rows_do_not_depend_on_neighbours),
         cmocka_unit_test(whole_number_products_agree),
         cmocka_unit_test(threads_give_equal_bytes),
+        cmocka_unit_test(several_are_one_by_one),
         cmocka_unit_test(bad_numbers_do_no_harm),
         cmocka_unit_test(any_bytes_do_no_harm),
         cmocka_unit_test(instruction_sets_are_chosen_by_name),
