@@ -48,6 +48,9 @@ static bool print_json(const struct checkup *c)
     json_t *all = json_array();
     for (size_t i = 0; all && i < c->plan.n_collapses; i++) {
         const struct checkup_collapse *k = &c->plan.collapses[i];
+        if (k->overflow)
+            json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:s}", "sequence", k->sequence, "precision",
+                checkup_precision_name(k->precision), "part", checkup_part_name(k->part), "overflow", k->overflow));
         if (!k->result) continue;
         json_t *rows = json_array(), *points = points_json(c, k);
         for (size_t j = 0; rows && j < k->result->n_rows; j++) json_array_append_new(rows, row_json(&k->result->rows[j]));
@@ -107,7 +110,10 @@ static void print_parts(const struct checkup *c)
         const struct checkup_collapse *k = &c->plan.collapses[i];
         struct collapse_finding f = checkup_judge_part(&c->plan, k, c->info);
         char text[4][32];
-        if (!f.known) continue;
+        if (!f.known) {
+            if (k->overflow) printf("%-20s %-18s %14s\n", k->sequence, checkup_type_name(k), "overflows");
+            continue;
+        }
         printf("%-20s %-18s %14s %14s %14s %14s\n", k->sequence, checkup_type_name(k), reach_text(&f.noise, text[0]),
                reach_text(&f.kept, text[1]), reach_text(&f.bits, text[2]), reach_text(&f.logits, text[3]));
     }
@@ -117,8 +123,11 @@ static bool print_results(const struct checkup *c)
 {
     if (ui.json) return print_json(c);
     ui_clear();
-    for (size_t i = 0; i < c->plan.n_collapses; i++)
-        if (c->plan.collapses[i].result) print_table(c, &c->plan.collapses[i]);
+    for (size_t i = 0; i < c->plan.n_collapses; i++) {
+        const struct checkup_collapse *k = &c->plan.collapses[i];
+        if (k->result) print_table(c, k);
+        else if (k->overflow) printf("%s, %s: cannot be read: %s\n\n", k->sequence, checkup_type_name(k), k->overflow);
+    }
     for (size_t i = 0; i < c->plan.n_collapses; i++)
         if (c->plan.collapses[i].part) {
             print_parts(c);

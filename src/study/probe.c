@@ -116,9 +116,12 @@ static snellen_status write_numbers(struct checkup *c, const char *path, snellen
     int64_t n_layers = c->info->n_layers + 2, d = c->info->d_model;
     struct safetensors_spec *specs = arena_alloc(&c->arena, plan->n_collapses * TENSORS * sizeof *specs);
     FAIL_IF(!specs, SNELLEN_E_MEMORY, "numbers: memory ran out");
+    size_t n = 0;
     for (size_t i = 0; i < plan->n_collapses; i++) {
         const struct checkup_collapse *k = &plan->collapses[i];
-        struct safetensors_spec *s = specs + i * TENSORS;
+        struct safetensors_spec *s = specs + n * TENSORS;
+        if (!k->result) continue;
+        n++;
         int64_t prompts = k->n_prompts, lengths = (int64_t)k->n_lengths;
         for (size_t m = 0; m < TENSORS; m++) {
             const char *name = m < COUNT_OF(METRICS) ? METRICS[m].name : m == COUNT_OF(METRICS) ? "n" : "vectors";
@@ -132,9 +135,11 @@ static snellen_status write_numbers(struct checkup *c, const char *path, snellen
         s[TENSORS - 1] = (struct safetensors_spec){s[TENSORS - 1].name, "F32", 4, {prompts, lengths, 2, d}};
     }
     struct safetensors_writer *w;
-    TRY(safetensors_writer_new(path, specs, plan->n_collapses * TENSORS, &w, err));
+    TRY(safetensors_writer_new(path, specs, n * TENSORS, &w, err));
+    n = 0;
     for (size_t i = 0; i < plan->n_collapses; i++) {
-        snellen_status status = put_probe(w, i * TENSORS, &plan->collapses[i], d, err);
+        if (!plan->collapses[i].result) continue;
+        snellen_status status = put_probe(w, n++ * TENSORS, &plan->collapses[i], d, err);
         if (status) {
             safetensors_writer_abort(w);
             return status;
@@ -145,9 +150,18 @@ static snellen_status write_numbers(struct checkup *c, const char *path, snellen
 
 /* ---- the probe ------------------------------------------------------------------------------------------------------------------------ */
 
+/* What could not be read is a finding beside what could; alone it is why the probe failed. */
+static snellen_status any_result(const struct checkup *c, snellen_error *err)
+{
+    for (size_t i = 0; i < c->plan.n_collapses; i++)
+        if (c->plan.collapses[i].result) return SNELLEN_OK;
+    FAIL(SNELLEN_E_OVERFLOW, "%s", c->plan.collapses[0].overflow);
+}
+
 static snellen_status probe_and_write(struct checkup *c, const struct probe_request *r, snellen_error *err)
 {
     TRY(checkup_work(c, err));
+    TRY(any_result(c, err));
     if (r->numbers) TRY(write_numbers(c, r->numbers, err));
     struct plot_figure *figures;
     size_t n_figures;

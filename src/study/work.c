@@ -199,7 +199,7 @@ static snellen_status work_collapse(struct checkup *c, struct checkup_collapse *
     const snellen_progress progress = {part_step, &part};
     snellen_error why = {0};
     snellen_status status = snellen_probe_collapse(c->model, &o, &progress, &k->result, &why);
-    if (status == SNELLEN_E_OVERFLOW && !c->probe) { /* a finding, not a failure: the exam goes on */
+    if (status == SNELLEN_E_OVERFLOW) { /* a finding, not a failure: the others go on */
         k->overflow = arena_text(&c->arena, why.message, strlen(why.message));
         FAIL_IF(!k->overflow, SNELLEN_E_MEMORY, "exam: memory ran out");
         status = SNELLEN_OK;
