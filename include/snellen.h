@@ -262,6 +262,16 @@ typedef struct snellen_session snellen_session;
 /* SNELLEN_Q8_0: of a cache only, blocks of 32 signed bytes with a scale in f16. */
 typedef enum snellen_precision { SNELLEN_F32, SNELLEN_BF16, SNELLEN_F16, SNELLEN_Q8_0 } snellen_precision;
 
+/* What a session's precision rounds. */
+enum {
+    SNELLEN_ROUND_WEIGHTS = 1,     /* matrices and embeddings, as they are used: no copy is made, products are `exact`;
+                                      norms, biases and low-rank factors stay */
+    SNELLEN_ROUND_ACTIVATIONS = 2, /* each result of each step of each layer but those below */
+    SNELLEN_ROUND_CACHE = 4,       /* keys and values as they are kept, so that a token sees its own rounded, too */
+    SNELLEN_ROUND_LOGITS = 8,      /* of the end: what is told of the next token, no vector */
+    SNELLEN_ROUND_COMPUTED = SNELLEN_ROUND_ACTIVATIONS | SNELLEN_ROUND_CACHE | SNELLEN_ROUND_LOGITS,
+};
+
 typedef struct snellen_session_options {
     snellen_memory_kind memory;  /* default: full */
     int64_t window;              /* swa, sink: tokens; 0 = the model's own window, or 1024 for sink */
@@ -273,10 +283,13 @@ typedef struct snellen_session_options {
     int64_t n_context;           /* full: most tokens the session can hold; 0 = the model's n_context */
     int64_t chunk;               /* tokens processed at a time; 0 = 512; 1 = token by token */
     int n_threads;               /* 0 = snellen_default_threads() */
-    snellen_precision precision; /* rounds every activation and every cached key and value; default f32 */
+    snellen_precision precision; /* rounds what round_parts says; default f32. q8_0: the cache alone, as cache = q8_0 */
+    unsigned round_parts;        /* SNELLEN_ROUND_*, one or several; 0 (default) = all that is computed:
+                                    SNELLEN_ROUND_COMPUTED, of q8_0 SNELLEN_ROUND_CACHE */
     snellen_precision cache;     /* how keys and values are stored: f32 (default), f16 (half the memory, faster at depth) or
                                     q8_0 (a bit more than a quarter; needs heads of a multiple of 32; errors of 0.4 % of a block's
-                                    largest value). bf16 precision stores f32 instead of f16, which holds its values exactly */
+                                    largest value). One rounded to bf16 is stored as f32 instead of f16, which holds its
+                                    values exactly */
     double attn_temp;            /* attention's scores are divided by this before the softmax: below 1 sharper; default 1 */
     int64_t attn_log;            /* n > 1: a token at place t > n also has them times log(t) / log(n), so that attention
                                     over more tokens stays as sharp as over n; 0 (default) = not */
@@ -749,7 +762,7 @@ typedef struct snellen_collapse_options {
     uint32_t n_prompts;          /* default 1; prompt 0 is the paper's, further ones are other wordings, other digits */
     bool chat;                   /* open a user's turn of the model's chat template; the sequence still ends the input */
     uint64_t seed;               /* of the random digits; default 1 */
-    snellen_session_options session; /* precision decides f32, bf16 or f16; the cache follows it exactly */
+    snellen_session_options session; /* precision and round_parts say what is rounded; the cache follows them exactly */
 } snellen_collapse_options;
 
 /* v of length n against v* = v with its last token once more, at one layer. */

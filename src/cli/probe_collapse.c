@@ -30,19 +30,35 @@ static json_t *row_json(const snellen_collapse_row *r)
                      "shift", number_or_null(r->shift));
 }
 
+/* What rounding does at each length; null without f32 to compare with. */
+static json_t *points_json(const struct checkup *c, const struct checkup_collapse *k)
+{
+    const struct checkup_collapse *f32 = checkup_find_collapse(&c->plan, k->sequence, SNELLEN_F32);
+    if (!f32 || k->precision == SNELLEN_F32) return json_null();
+    json_t *points = json_array();
+    for (size_t i = 0; points && i < k->n_lengths; i++)
+        json_array_append_new(points, json_pack("{s:I, s:o, s:o}", "n", (json_int_t)k->lengths[i], "rounding",
+                                                number_or_null(checkup_rounding_at(k, f32, i, c->info)), "loss",
+                                                number_or_null(checkup_loss_at(k, f32, i, c->info))));
+    return points;
+}
+
 static bool print_json(const struct checkup *c)
 {
     json_t *all = json_array();
     for (size_t i = 0; all && i < c->plan.n_collapses; i++) {
         const struct checkup_collapse *k = &c->plan.collapses[i];
+        if (k->overflow)
+            json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:s}", "sequence", k->sequence, "precision",
+                checkup_precision_name(k->precision), "part", checkup_part_name(k->part), "overflow", k->overflow));
         if (!k->result) continue;
-        json_t *rows = json_array();
+        json_t *rows = json_array(), *points = points_json(c, k);
         for (size_t j = 0; rows && j < k->result->n_rows; j++) json_array_append_new(rows, row_json(&k->result->rows[j]));
-        json_array_append_new(all, json_pack("{s:s, s:s, s:o, s:o, s:I, s:o}", "sequence", k->sequence, "precision",
-            checkup_precision_name(k->precision), "blind_at",
+        json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o}", "sequence", k->sequence,
+            "precision", checkup_precision_name(k->precision), "part", checkup_part_name(k->part), "blind_at",
             k->result->blind_at < 0 ? json_null() : json_integer(k->result->blind_at), "faint_at",
             k->result->faint_at < 0 ? json_null() : json_integer(k->result->faint_at), "tokens",
-            (json_int_t)k->result->n_tokens, "rows", rows));
+            (json_int_t)k->result->n_tokens, "rows", rows, "points", points));
     }
     return ui_json(all ? json_pack("{s:o}", "collapse", all) : NULL);
 }
@@ -51,7 +67,7 @@ static bool print_json(const struct checkup *c)
 static void print_table(const struct checkup *c, const struct checkup_collapse *k)
 {
     int64_t last = c->info->n_layers + 1;
-    printf("%s, %s: y_n against y*_n after the final norm\n", k->sequence, checkup_precision_name(k->precision));
+    printf("%s, %s: y_n against y*_n after the final norm\n", k->sequence, checkup_type_name(k));
     printf("%7s %6s %10s %10s %10s %10s %10s %10s  %s\n", "n", "prompt", "linf", "min head", "max head", "l1", "relative",
            "shift", "equal");
     for (size_t i = 0; i < k->result->n_rows; i++) {
@@ -61,7 +77,7 @@ static void print_table(const struct checkup *c, const struct checkup_collapse *
                r->linf_min, r->linf_max, r->l1, r->relative, r->shift,
                r->bit_equal ? "vectors" : r->same_logits ? "logits" : r->same_top ? "top" : "-");
     }
-    struct collapse_finding f = checkup_judge_collapse(&c->plan, k->sequence, k->precision, c->info);
+    struct collapse_finding f = checkup_judge_part(&c->plan, k, c->info);
     struct strbuf b = {0};
     strbuf_puts(&b, "tells n from n+1 ");
     checkup_put_reach(&b, &f.tells);
@@ -73,12 +89,50 @@ static void print_table(const struct checkup *c, const struct checkup_collapse *
     putchar('\n');
 }
 
+/* "161", "161 .. 512": and at some longer ones up to 512, "all tried", "none". */
+static const char *reach_text(const struct reach *r, char text[32])
+{
+    if (!r->any) return "-";
+    if (r->fails_at < 0) return "all tried";
+    if (!r->last) return "none";
+    if (r->again) snprintf(text, 32, "%lld .. %lld", (long long)r->up_to, (long long)r->last);
+    else snprintf(text, 32, "%lld", (long long)r->up_to);
+    return text;
+}
+
+/* How far one more item is told, by what is rounded. */
+static void print_parts(const struct checkup *c)
+{
+    printf("how far one more item outdoes rounding, by what is rounded\n");
+    printf("%-20s %-18s %14s %14s %14s %14s\n", "sequence", "rounded", "vector", "difference", "vectors differ",
+           "logits differ");
+    for (size_t i = 0; i < c->plan.n_collapses; i++) {
+        const struct checkup_collapse *k = &c->plan.collapses[i];
+        struct collapse_finding f = checkup_judge_part(&c->plan, k, c->info);
+        char text[4][32];
+        if (!f.known) {
+            if (k->overflow) printf("%-20s %-18s %14s\n", k->sequence, checkup_type_name(k), "overflows");
+            continue;
+        }
+        printf("%-20s %-18s %14s %14s %14s %14s\n", k->sequence, checkup_type_name(k), reach_text(&f.noise, text[0]),
+               reach_text(&f.kept, text[1]), reach_text(&f.bits, text[2]), reach_text(&f.logits, text[3]));
+    }
+}
+
 static bool print_results(const struct checkup *c)
 {
     if (ui.json) return print_json(c);
     ui_clear();
+    for (size_t i = 0; i < c->plan.n_collapses; i++) {
+        const struct checkup_collapse *k = &c->plan.collapses[i];
+        if (k->result) print_table(c, k);
+        else if (k->overflow) printf("%s, %s: cannot be read: %s\n\n", k->sequence, checkup_type_name(k), k->overflow);
+    }
     for (size_t i = 0; i < c->plan.n_collapses; i++)
-        if (c->plan.collapses[i].result) print_table(c, &c->plan.collapses[i]);
+        if (c->plan.collapses[i].part) {
+            print_parts(c);
+            break;
+        }
     return ui_flush();
 }
 
@@ -129,7 +183,8 @@ static int measure(struct probe_args *a, const char *path)
 static int run(int argc, char **argv)
 {
     struct probe_args a = {.common = common_opts_default(), .prompts = 1,
-                           .request = {.sequence = "ones", .collapse = snellen_collapse_options_default(), .up_to = 2001}};
+                           .request = {.sequence = "ones", .part = "all", .up_to = 2001,
+                                       .collapse = snellen_collapse_options_default()}};
     const char *args[1];
     a.request.precision = a.common.precision;
     const struct opt table[] = {
@@ -147,8 +202,11 @@ static int run(int argc, char **argv)
         OPT_INT(0, "up-to", "N", &a.request.up_to, 1, 2001, "longest sequence; about five lengths an octave"),
         OPT_INTS(0, "lengths", "LIST", &a.lengths, 1, 1 << 24, "lengths: 1,2,4 or 1..64:1; at most 96 of them",
                  .shown = "as --up-to says"),
-        OPT_CHOICE(0, "precision", "TYPE", &a.request.precision, "f32 bf16 f16 all",
-                   "rounds every activation and every cached key and value"),
+        OPT_CHOICE(0, "precision", "TYPE", &a.request.precision, "f32 bf16 f16 q8_0 all",
+                   "rounds every activation, every cached key and value, and the logits; q8_0: the cache alone"),
+        OPT_CHOICE(0, "part", "PART", &a.request.part, "all each weights activations cache logits",
+                   "what --precision rounds: all that is computed, or one part of the model alone, beside f32. each: "
+                   "one after the other, which tells the part that makes n and n + 1 one"),
         OPT_SEED(0, "seed", "N", &a.common.seed, "decides the random digits"),
         OPT_GROUP("what comes out"),
         OPT_TEXT('o', "figures", "DIR", &a.folder, "folder for PNG, SVG and CSV of each figure"),

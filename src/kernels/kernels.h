@@ -35,6 +35,9 @@ uint16_t f32_to_f16(float f);   /* round to nearest even */
 float bf16_to_f32(uint16_t h);
 uint16_t f32_to_bf16(float f);  /* round to nearest even, NaN stays NaN */
 
+/* What numbers may be rounded to, see round_to(). */
+enum rounding { ROUND_NONE, ROUND_BF16, ROUND_F16 };
+
 /* A weight matrix as it lies in the file: n_out rows of n_in elements, y = W x. */
 struct weight {
     enum dtype type;
@@ -73,6 +76,11 @@ void matmul_several(const struct product *products, int n_products, const float 
  * that differ by less than that rounding. */
 void matmul_exact(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch, size_t scratch_bytes);
 size_t matmul_exact_scratch_bytes(int n_threads);
+
+/* matmul_exact() with every weight rounded first, panel by panel: w stays as it is and is not copied. The same bytes as
+ * of matmul_exact() with a matrix that holds the rounded weights as DT_BF16 or DT_F16. */
+void matmul_rounded(float *y, const float *x, int64_t n_rows, const struct weight *w, enum rounding to, void *scratch,
+                    size_t scratch_bytes);
 
 /* y [n] = row `row` of w as f32. */
 void weight_row(float *y, const struct weight *w, int64_t row);
@@ -127,7 +135,6 @@ void soft_cap(float *x, float cap, int64_t n);
 /* -log softmax(logits)[target] in double accumulation. */
 float cross_entropy(const float *logits, int64_t n, int64_t target);
 
-enum rounding { ROUND_NONE, ROUND_BF16, ROUND_F16 };
 /* Rounds every element to the nearest value of the format (ties to even) and keeps it as f32. f16 overflow -> inf. */
 void round_to(float *x, enum rounding to, int64_t n);
 /* f32 <-> f16 arrays. */

@@ -136,9 +136,9 @@ static void many_rounded_rows(float *y, const float *x, int64_t n_rows, const st
 
 /* ---- many rows in f32 -------------------------------------------------------------------------------------------------- */
 
-/* y [n_rows, n] (+)= x [n_rows, n_in] times n weight rows from out0 on; `y` points to column out0. */
-static void multiply_panel(float *y, const float *x, int64_t n_rows, const struct weight *w, int64_t out0, int64_t n,
-                           float *panel)
+/* y [n_rows, n] (+)= x [n_rows, n_in] times n weight rows from out0 on, rounded; `y` points to column out0. */
+static void multiply_panel(float *y, const float *x, int64_t n_rows, const struct weight *w, enum rounding to,
+                           int64_t out0, int64_t n, float *panel)
 {
     const struct dot_kernels *dot = kernels()->dot;
     int64_t row_bytes = dtype_row_bytes(w->type, w->n_in);
@@ -146,13 +146,15 @@ static void multiply_panel(float *y, const float *x, int64_t n_rows, const struc
         int64_t n_k = MIN(PANEL_IN, w->n_in - k);
         const char *from = (const char *)w->data + out0 * row_bytes + dtype_row_bytes(w->type, k);
         for (int64_t j = 0; j < n; j++) dot->widen[w->type](panel + j * n_k, from + j * row_bytes, n_k);
+        if (to != ROUND_NONE) kernels()->row->round_to(panel, to, n * n_k);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n_rows, (int)n, (int)n_k, 1.0f, x + k, (int)w->n_in,
                     panel, (int)n_k, k ? 1.0f : 0.0f, y, (int)w->n_out);
     }
 }
 
 /* Each piece is a panel of weights times a tile of rows of x. BLAS runs on one thread inside a parallel region. */
-static void many_rows(float *y, const float *x, int64_t n_rows, const struct weight *w, float *panels, int n_panels)
+static void many_rows(float *y, const float *x, int64_t n_rows, const struct weight *w, enum rounding to, float *panels,
+                      int n_panels)
 {
     int64_t width = CLAMP(round_up(pieces_of(w->n_out, ENOUGH_PANELS), 16), MIN_PANEL, MAX_PANEL);
     int64_t across = pieces_of(w->n_out, width), tiles = pieces_of(ENOUGH_PIECES, across);
@@ -162,7 +164,7 @@ static void many_rows(float *y, const float *x, int64_t n_rows, const struct wei
     for (int64_t p = 0; p < pieces; p++) {
         int64_t out0 = p % across * width, row0 = p / across * tile;
         float *panel = panels + (size_t)omp_get_thread_num() * (PANEL_BYTES / sizeof(float));
-        multiply_panel(y + row0 * w->n_out + out0, x + row0 * w->n_in, MIN(tile, n_rows - row0), w, out0,
+        multiply_panel(y + row0 * w->n_out + out0, x + row0 * w->n_in, MIN(tile, n_rows - row0), w, to, out0,
                        MIN(width, w->n_out - out0), panel);
     }
 }
@@ -213,10 +215,16 @@ void matmul_several(const struct product *products, int n_products, const float 
 
 void matmul_exact(float *y, const float *x, int64_t n_rows, const struct weight *w, void *scratch, size_t scratch_bytes)
 {
+    matmul_rounded(y, x, n_rows, w, ROUND_NONE, scratch, scratch_bytes);
+}
+
+void matmul_rounded(float *y, const float *x, int64_t n_rows, const struct weight *w, enum rounding to, void *scratch,
+                    size_t scratch_bytes)
+{
     if (n_rows <= 0) return;
     size_t skip = (size_t)(-(uintptr_t)scratch % ALIGNMENT);
     int n_panels = (int)MIN((size_t)omp_get_max_threads(), (scratch_bytes - skip) / PANEL_BYTES);
     float *panels = (void *)((char *)scratch + skip);
-    if (w->type == DT_F32) many_rows_f32(y, x, n_rows, w, panels);
-    else many_rows(y, x, n_rows, w, panels, n_panels);
+    if (w->type == DT_F32 && to == ROUND_NONE) many_rows_f32(y, x, n_rows, w, panels);
+    else many_rows(y, x, n_rows, w, to, panels, n_panels);
 }

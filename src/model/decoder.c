@@ -10,19 +10,21 @@ void decoder_embed(const struct snellen_model *model, struct workspace *w, const
 {
     int64_t d = model->desc.d_model, n = batch->n_rows;
     for (int64_t i = 0; i < n; i++) weight_row(w->x + i * d, &model->embedding.weight, batch->tokens[i]);
+    round_to(w->x, w->round.weights, n * d);
     if (model->desc.embedding_scale != 1) {
         /* The scale has the precision of the activations, as it has in the models' own code. */
         float scale = (float)model->desc.embedding_scale;
-        round_to(&scale, w->rounding, 1);
-        round_to(w->x, w->rounding, n * d);
+        round_to(&scale, w->round.activations, 1);
+        round_to(w->x, w->round.activations, n * d);
         scale_by(w->x, scale, n * d);
     }
     if (positions_added(model))
         for (int64_t i = 0; i < n; i++) {
             position_vector(model, w->h, batch->positions[i]);
+            if (model->desc.positions == POSITION_LEARNED) round_to(w->h, w->round.weights, d);
             add_to(w->x + i * d, w->h, d);
         }
-    round_to(w->x, w->rounding, n * d);
+    round_to(w->x, w->round.activations, n * d);
     if (model->embedding_norm.weight) norm_forward(model, &model->embedding_norm, w->x, w->x, n, d, w);
 }
 
@@ -68,7 +70,8 @@ static bool all_finite(const float *x, int64_t n)
 static snellen_status not_finite(const struct snellen_model *model, const struct workspace *w, int64_t layer,
                                  snellen_error *err)
 {
-    bool f16 = w->rounding == ROUND_F16;
+    const struct roundings *r = &w->round;
+    bool f16 = r->weights == ROUND_F16 || r->activations == ROUND_F16 || r->cache == ROUND_F16;
     FAIL(f16 ? SNELLEN_E_OVERFLOW : SNELLEN_E_FORMAT, "%s: %s %lld: values are no longer finite (%s)", model->file->path,
          layer ? "after layer" : "embedding", (long long)layer,
          f16 ? "f16 overflows above 65504; bf16 and f32 do not" : "NaN in the weights?");
@@ -108,9 +111,10 @@ void decoder_logits(const struct snellen_model *model, struct workspace *w, cons
 {
     int64_t d = model->desc.d_model;
     for (int64_t i = 0; i < n; i++) memcpy(w->picked + i * d, w->h + rows[i] * d, (size_t)d * sizeof(float));
-    linear_forward(&model->output, logits, w->picked, n, w);
+    linear_product(&model->output, logits, w->picked, n, w);
     if (model->desc.logit_soft_cap > 0) {
+        round_to(logits, w->round.activations, n * model->desc.n_vocab);
         soft_cap(logits, (float)model->desc.logit_soft_cap, n * model->desc.n_vocab);
-        round_to(logits, w->rounding, n * model->desc.n_vocab);
     }
+    round_to(logits, w->round.logits, n * model->desc.n_vocab);
 }

@@ -78,7 +78,7 @@ static void lay_out_scratch(struct grad *g, struct layout *l)
     s->attention = layout_place(l, attention_backward_scratch_bytes(&shape, rows, most_keys, g->options.n_threads), 1);
     s->panel = layout_place(l, matmul_backward_scratch_bytes(widest), 1);
     g->w.low = s->low;
-    g->w.rounding = ROUND_NONE;
+    g->w.round = (struct roundings){0};
     g->w.exact = true; /* the backward is that of f32 products */
     g->w.scratch_bytes = matmul_exact_scratch_bytes(g->options.n_threads);
     g->w.scratch = layout_place(l, g->w.scratch_bytes, 1);

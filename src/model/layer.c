@@ -5,22 +5,28 @@
  *     x = x + a + ffn(norm'(x))                                             parallel residual (GPT-NeoX)
  *
  * What a model does not have (q and k norms, post norms, biases, turns) is absent from its weights and skipped. Every
- * result is rounded to the session's precision, which is no operation in f32. */
+ * result is rounded as an activation, keys and values at last as the cache is; which is no operation in f32. */
 #include "model/model.h"
 
 #include <string.h>
 
 /* ---- pieces --------------------------------------------------------------------------------------------------------- */
 
-void norm_forward(const struct snellen_model *model, const struct norm *norm, float *y, const float *x, int64_t n_rows,
-                  int64_t n, const struct workspace *w)
+static void norm_rows(const struct snellen_model *model, const struct norm *norm, float *y, const float *x,
+                      int64_t n_rows, int64_t n)
 {
     float eps = (float)model->desc.norm_eps;
     if (model->arch->norm == NORM_RMS)
         rms_norm(y, x, norm->weight, eps, n_rows, n);
     else
         layer_norm(y, x, norm->weight, norm->bias, eps, n_rows, n);
-    round_to(y, w->rounding, n_rows * n);
+}
+
+void norm_forward(const struct snellen_model *model, const struct norm *norm, float *y, const float *x, int64_t n_rows,
+                  int64_t n, const struct workspace *w)
+{
+    norm_rows(model, norm, y, x, n_rows, n);
+    round_to(y, w->round.activations, n_rows * n);
 }
 
 /* y += scale (x A^T) B^T */
@@ -37,28 +43,36 @@ static void linear_rest(const struct linear *linear, float *y, const float *x, i
 {
     if (linear->lora) lora_forward(linear, y, x, n_rows, w->low);
     if (linear->bias) add_bias(y, linear->bias, n_rows, linear->weight.n_out);
-    round_to(y, w->rounding, n_rows * linear->weight.n_out);
+}
+
+void linear_product(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w)
+{
+    if (w->exact)
+        matmul_rounded(y, x, n_rows, &linear->weight, w->round.weights, w->scratch, w->scratch_bytes);
+    else
+        matmul(y, x, n_rows, &linear->weight, w->scratch, w->scratch_bytes);
+    linear_rest(linear, y, x, n_rows, w);
 }
 
 void linear_forward(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w)
 {
-    (w->exact ? matmul_exact : matmul)(y, x, n_rows, &linear->weight, w->scratch, w->scratch_bytes);
-    linear_rest(linear, y, x, n_rows, w);
+    linear_product(linear, y, x, n_rows, w);
+    round_to(y, w->round.activations, n_rows * linear->weight.n_out);
 }
 
-/* Several maps of the same rows. */
+/* Several maps of the same rows, not rounded. */
 enum { MOST_MAPS = 3 };
 struct map_to {
     const struct linear *linear;
     float *y;
 };
-static void linears_forward(const struct map_to *maps, int n_maps, const float *x, int64_t n_rows, const struct workspace *w)
+static void linear_products(const struct map_to *maps, int n_maps, const float *x, int64_t n_rows, const struct workspace *w)
 {
     struct product products[MOST_MAPS];
     for (int i = 0; i < n_maps; i++) products[i] = (struct product){maps[i].y, &maps[i].linear->weight};
     if (!w->exact) matmul_several(products, n_maps, x, n_rows, w->scratch, w->scratch_bytes);
     for (int i = 0; i < n_maps; i++) {
-        if (w->exact) linear_forward(maps[i].linear, maps[i].y, x, n_rows, w);
+        if (w->exact) linear_product(maps[i].linear, maps[i].y, x, n_rows, w);
         else linear_rest(maps[i].linear, maps[i].y, x, n_rows, w);
     }
 }
@@ -67,50 +81,70 @@ static void linears_forward(const struct map_to *maps, int n_maps, const float *
 static void residual(struct workspace *w, const float *y, int64_t n)
 {
     add_to(w->x, y, n);
-    round_to(w->x, w->rounding, n);
+    round_to(w->x, w->round.activations, n);
 }
 
-static void turn(const struct snellen_model *model, const struct rope *rope, const struct workspace *w, float *rows,
-                 const float *turns, int64_t n_rows, int64_t n_heads)
+static void turn_queries(const struct snellen_model *model, const struct rope *rope, const struct workspace *w,
+                         float *rows, const float *turns, int64_t n_rows)
 {
-    rope_apply(rows, turns, n_rows, n_heads, model->desc.head_dim, rope->half, model->desc.rope_interleaved);
-    round_to(rows, w->rounding, n_rows * n_heads * model->desc.head_dim);
+    const struct model_desc *d = &model->desc;
+    rope_apply(rows, turns, n_rows, d->n_heads, d->head_dim, rope->half, d->rope_interleaved);
+    round_to(rows, w->round.activations, n_rows * d->n_heads * d->head_dim);
+}
+
+/* Keys are activations until they are what is kept: each step rounds what it takes, the last result is the cache's. */
+static void turn_keys(const struct snellen_model *model, const struct rope *rope, const struct workspace *w,
+                      const float *turns, int64_t n_rows)
+{
+    const struct model_desc *d = &model->desc;
+    round_to(w->k, w->round.activations, n_rows * d->n_kv_heads * d->head_dim);
+    rope_apply(w->k, turns, n_rows, d->n_kv_heads, d->head_dim, rope->half, d->rope_interleaved);
 }
 
 /* ---- attention ------------------------------------------------------------------------------------------------------- */
 
-/* q, k and v of the normed rows in w->h, not turned yet. */
+/* q, k and v of the normed rows in w->h, not turned yet; k and v not rounded. */
 static void project_qkv(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n)
 {
     const struct model_desc *d = &model->desc;
     const struct layer_weights *lw = &model->layers[layer];
-    linears_forward((const struct map_to[]){{&lw->q, w->q}, {&lw->k, w->k}, {&lw->v, w->v}}, 3, w->h, n, w);
+    linear_products((const struct map_to[]){{&lw->q, w->q}, {&lw->k, w->k}, {&lw->v, w->v}}, 3, w->h, n, w);
+    round_to(w->q, w->round.activations, n * d->n_heads * d->head_dim);
     if (lw->q_norm.weight) norm_forward(model, &lw->q_norm, w->q, w->q, n * d->n_heads, d->head_dim, w);
-    if (lw->k_norm.weight) norm_forward(model, &lw->k_norm, w->k, w->k, n * d->n_kv_heads, d->head_dim, w);
+    if (!lw->k_norm.weight) return;
+    round_to(w->k, w->round.activations, n * d->n_kv_heads * d->head_dim);
+    norm_rows(model, &lw->k_norm, w->k, w->k, n * d->n_kv_heads, d->head_dim);
 }
 
-/* To the rows' positions. Queries for spans whose positions have shifted (sink) are turned a second time, into
- * w->q_shifted. */
+/* Queries for spans whose positions have shifted (sink) are turned a second time, into w->q_shifted. */
 static void turn_qk(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, bool shifted)
 {
     const struct model_desc *d = &model->desc;
-    if (d->positions != POSITION_ROTARY) return;
     bool local = model_layer_windowed(model, layer);
     const struct rope *rope = local ? &model->rope_local : &model->rope;
     if (shifted) {
         memcpy(w->q_shifted, w->q, (size_t)(n * d->n_heads * d->head_dim) * sizeof(float));
-        turn(model, rope, w, w->q_shifted, local ? w->turns_shifted_local : w->turns_shifted, n, d->n_heads);
+        turn_queries(model, rope, w, w->q_shifted, local ? w->turns_shifted_local : w->turns_shifted, n);
     }
     const float *turns = local ? w->turns_local : w->turns;
-    turn(model, rope, w, w->q, turns, n, d->n_heads);
-    turn(model, rope, w, w->k, turns, n, d->n_kv_heads);
+    turn_queries(model, rope, w, w->q, turns, n);
+    turn_keys(model, rope, w, turns, n);
+}
+
+/* q and k to the rows' positions, where they turn at all; then k and v are as they are kept. */
+static void place_qkv(const struct snellen_model *model, int64_t layer, struct workspace *w, int64_t n, bool shifted)
+{
+    int64_t n_kept = n * model->desc.n_kv_heads * model->desc.head_dim;
+    if (model->desc.positions == POSITION_ROTARY) turn_qk(model, layer, w, n, shifted);
+    round_to(w->k, w->round.cache, n_kept);
+    round_to(w->v, w->round.cache, n_kept);
 }
 
 /* Scores are linear in the query, so that its factor is theirs; ALiBi's slopes get it in attention. */
 static void sharpen_queries(const struct workspace *w, float *q, int64_t n_rows, int64_t width)
 {
     for (int64_t i = 0; i < n_rows; i++) scale_by(q + i * width, w->sharpness[i], width);
-    round_to(q, w->rounding, n_rows * width);
+    round_to(q, w->round.activations, n_rows * width);
 }
 
 /* w->mix = what n rows' queries in w->q get from the first n_spans of w->spans; n_tokens of them are a batch's. */
@@ -129,7 +163,7 @@ static void mix_spans(const struct snellen_model *model, int64_t layer, struct w
                                      .spans = w->spans, .n_spans = n_spans, .shape = &shape};
     if (w->watch) w->watch->see(w->watch, layer, &shown);
     attention(w->mix, w->q, positions, n, w->spans, n_spans, &shape, w->scratch, w->scratch_bytes);
-    round_to(w->mix, w->rounding, n * d->n_heads * d->head_dim);
+    round_to(w->mix, w->round.activations, n * d->n_heads * d->head_dim);
 }
 
 /* What the batch's rows may see; queries that were turned a second time go with their spans. */
@@ -149,7 +183,7 @@ static void attend(const struct snellen_model *model, int64_t layer, struct work
 {
     int64_t n = batch->n_rows;
     project_qkv(model, layer, w, n);
-    turn_qk(model, layer, w, n, memory->ops->query_positions(memory) != NULL);
+    place_qkv(model, layer, w, n, memory->ops->query_positions(memory) != NULL);
     memory->ops->store(memory, layer, w->k, w->v);
     mix_spans(model, layer, w, batch->positions, n, n, batch_spans(model, layer, w, n, memory));
 }
@@ -161,15 +195,17 @@ static void feed_forward(const struct snellen_model *model, int64_t layer, struc
 {
     const struct layer_weights *lw = &model->layers[layer];
     int64_t n_ff = n * model->desc.d_ff;
-    linears_forward((const struct map_to[]){{&lw->up, w->up}, {&lw->gate, w->gate}}, model->arch->gated ? 2 : 1, w->h, n, w);
+    linear_products((const struct map_to[]){{&lw->up, w->up}, {&lw->gate, w->gate}}, model->arch->gated ? 2 : 1, w->h, n, w);
+    round_to(w->up, w->round.activations, n_ff);
     float *mixed = w->up;
     if (model->arch->gated) {
+        round_to(w->gate, w->round.activations, n_ff);
         activate_gated(w->gate, w->up, model->desc.activation, n_ff);
         mixed = w->gate;
     } else {
         activate(w->up, model->desc.activation, n_ff);
     }
-    round_to(mixed, w->rounding, n_ff);
+    round_to(mixed, w->round.activations, n_ff);
     linear_forward(&lw->down, w->h, mixed, n, w);
 }
 
@@ -204,7 +240,7 @@ void layer_pass(const struct snellen_model *model, int64_t layer, struct workspa
     const struct memory_passes *p = memory->ops->passes;
     norm_in(model, layer, w, n);
     project_qkv(model, layer, w, n);
-    turn_qk(model, layer, w, n, false);
+    place_qkv(model, layer, w, n, false);
     p->keep(memory, layer, w->k, w->v);
     mix_spans(model, layer, w, w->row_positions, n, 0, p->spans(memory, layer, w->spans));
     finish(model, layer, w, n, n);
@@ -226,7 +262,7 @@ static size_t seat_riders(const struct snellen_model *model, int64_t layer, stru
     float *q = w->q + n * width;
     memcpy(q, r->queries(memory, layer), (size_t)(n_riders * width) * sizeof *q);
     if (d->positions == POSITION_ROTARY)
-        turn(model, rope, w, q, turns + (n + n_riders) * rope->half * 2, n_riders, d->n_heads);
+        turn_queries(model, rope, w, q, turns + (n + n_riders) * rope->half * 2, n_riders);
     for (size_t i = 0; i < n_spans; i++) w->spans[i].row0 = 0, w->spans[i].rows = n;
     size_t n_more = r->spans(memory, layer, w->spans + n_spans);
     for (size_t i = n_spans; i < n_spans + n_more; i++) w->spans[i].row0 = n, w->spans[i].rows = n_riders;
@@ -246,7 +282,7 @@ static void forward_with_riders(const struct snellen_model *model, int64_t layer
     norm_in(model, layer, w, n_in);
     project_qkv(model, layer, w, n_in);
     if (project) memcpy(r->queries(memory, layer), w->q + n * width, (size_t)(n_riders * width) * sizeof(float));
-    turn_qk(model, layer, w, n_in, false);
+    place_qkv(model, layer, w, n_in, false);
     memory->ops->store(memory, layer, w->k, w->v);
     int64_t kv = n * d->n_kv_heads * d->head_dim;
     if (project) r->keep(memory, layer, w->k + kv, w->v + kv);

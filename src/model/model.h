@@ -133,7 +133,7 @@ void position_vector(const struct snellen_model *model, float *y, int64_t positi
 /* ALiBi slopes of n_heads heads (arXiv 2108.12409): 2^(-max_bias i / n) for a power of two, interleaved otherwise. */
 void alibi_slopes(float *slopes, int64_t n_heads, double max_bias);
 
-/* ---- what sessions and lanes have in common (session.c) ----------------------------------------------------------- */
+/* ---- what sessions and lanes have in common (session_options.c) -------------------------------------------------------- */
 
 struct workspace_shape;
 /* Fills in what was left to defaults and checks the rest. */
@@ -162,7 +162,6 @@ void session_watch(snellen_session *s, struct attn_watch *watch);
 
 /* ---- one layer (workspace.c, layer.c) ------------------------------------------------------------------------------------------------------ */
 
-/* Working memory for a batch of at most `rows` rows. */
 /* Temperature of attention at inference: scores are multiplied by 1 / temp, and at place t > log_from by
  * log(t) / log(log_from) as well. */
 struct temper {
@@ -171,6 +170,12 @@ struct temper {
     int64_t log_from;           /* 0 = not by length */
 };
 
+/* What each part of a forward pass is rounded to. */
+struct roundings {
+    enum rounding weights, activations, cache, logits;
+};
+
+/* Working memory for a batch of at most `rows` rows. */
 struct workspace {
     int64_t rows;
     float *x, *h, *a;           /* [rows, d] residual stream, normed or mixed rows, attention's share */
@@ -190,7 +195,7 @@ struct workspace {
     int64_t logit_rows;
     void *scratch;
     size_t scratch_bytes;
-    enum rounding rounding;
+    struct roundings round;
     enum dtype kv_type;         /* how the memory holds keys and values */
     bool exact;                 /* products by matmul_exact() */
     struct temper temper;
@@ -204,7 +209,7 @@ struct workspace_shape {
     int64_t lanes;              /* > 0: batches have a group for each of so many lanes */
     bool shifts;                /* the memory shifts positions */
     int n_threads;
-    enum rounding rounding;
+    struct roundings round;
     enum dtype kv_type;
     bool exact;
     struct temper temper;
@@ -242,8 +247,10 @@ void riders_place(const struct snellen_model *model, struct workspace *w, const 
 /* y = norm(x); the model's kind of norm. In place allowed. */
 void norm_forward(const struct snellen_model *model, const struct norm *norm, float *y, const float *x, int64_t n_rows,
                   int64_t n, const struct workspace *w);
-/* y [n_rows, n_out] = x W^T + scale (x A^T) B^T + b, rounded. */
+/* y [n_rows, n_out] = x W^T + scale (x A^T) B^T + b, as an activation rounded. */
 void linear_forward(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w);
+/* The same for what is no activation: y is not rounded, which the caller does. */
+void linear_product(const struct linear *linear, float *y, const float *x, int64_t n_rows, const struct workspace *w);
 
 /* ---- the decoder (decoder.c) ------------------------------------------------------------------------------------------------------ */
 
@@ -258,7 +265,7 @@ void decoder_embed(const struct snellen_model *model, struct workspace *w, const
  * SNELLEN_E_FORMAT (in f16 SNELLEN_E_OVERFLOW) when a value is not finite: the message names the layer. */
 snellen_status decoder_forward(const struct snellen_model *model, struct workspace *w, const struct batch *batch,
                                struct memory *memory, const struct batch_outputs *out, snellen_error *err);
-/* logits [n, n_vocab] of n rows of w->h (rows ascending indices). */
+/* logits [n, n_vocab] of n rows of w->h (rows ascending indices), rounded. */
 void decoder_logits(const struct snellen_model *model, struct workspace *w, const int64_t *rows, int64_t n, float *logits);
 
 #endif

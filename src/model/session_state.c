@@ -18,15 +18,32 @@ static void same_model(const snellen_model *model, struct state *state)
     state_same_text(state, hash, "memory prompt");
 }
 
+static const char *const types[] = {[SNELLEN_F32] = "f32", [SNELLEN_BF16] = "bf16", [SNELLEN_F16] = "f16",
+                                    [SNELLEN_Q8_0] = "q8_0"};
+
+/* "bf16", and what it rounds where that is not all that is computed: "bf16 of weights, cache". */
+static const char *precision_text(const snellen_session_options *o, char text[64])
+{
+    static const char *const parts[] = {"weights", "activations", "cache", "logits"};   /* by bit */
+    int n = snprintf(text, 64, "%s", types[o->precision]);
+    bool some = false;
+    for (unsigned i = 0; i < COUNT_OF(parts) && o->round_parts != SNELLEN_ROUND_COMPUTED; i++) {
+        if (!(o->round_parts & 1u << i)) continue;
+        n += snprintf(text + n, 64 - (size_t)n, "%s%s", some ? ", " : " of ", parts[i]);
+        some = true;
+    }
+    return text;
+}
+
 /* Options that say what a token sees and how it is rounded. Threads do not matter, nor does room for a longer text. */
 static void same_options(const snellen_session *s, struct state *state)
 {
-    static const char *const types[] = {[SNELLEN_F32] = "f32", [SNELLEN_BF16] = "bf16", [SNELLEN_F16] = "f16", [SNELLEN_Q8_0] = "q8_0"};
     const snellen_session_options *o = &s->options;
     const struct memory_ops *ops = s->memory->ops;
     int64_t temp;
+    char text[64];
     state_same_text(state, ops->name, "memory");
-    state_same_text(state, types[o->precision], "precision");
+    state_same_text(state, precision_text(o, text), "precision");
     state_same_text(state, types[o->cache], "cache");
     state_same(state, o->window, "window");
     if (o->memory == SNELLEN_MEMORY_SINK) state_same(state, o->sinks, "sinks");

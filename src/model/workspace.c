@@ -21,7 +21,7 @@ static void lay_out(struct workspace *w, struct layout *l, const struct snellen_
                               .kv_type = shape->kv_type};
 
     w->rows = rows;
-    w->rounding = shape->rounding;
+    w->round = shape->round;
     w->kv_type = shape->kv_type;
     w->exact = shape->exact;
     w->temper = shape->temper;

@@ -70,7 +70,8 @@ static snellen_status check_options(struct probing *p, snellen_error *err)
     FAIL_IF(o->repeat && p->kind->items != ITEMS_REPEATED, SNELLEN_E_USAGE,
             "sequence %s has digits of its own: another item can be repeated with ones, copy or commas", name);
     /* The cache must hold what the precision leaves of a key, no less. */
-    o->session.cache = o->session.precision == SNELLEN_F16 ? SNELLEN_F16 : SNELLEN_F32;
+    bool rounded = !o->session.round_parts || o->session.round_parts & SNELLEN_ROUND_CACHE;
+    o->session.cache = o->session.precision == SNELLEN_F16 && rounded ? SNELLEN_F16 : SNELLEN_F32;
     o->session.exact = true; /* vectors are compared that differ by less than what rounding activations moves */
     return SNELLEN_OK;
 }

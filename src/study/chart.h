@@ -4,7 +4,7 @@
 
 #include "study/checkup.h"
 
-enum { CHART_MAX_LINES = 8, CHART_MAX = 32 };
+enum { CHART_MAX_LINES = 8, CHART_MAX = 48 };
 
 /* What is said about a chart. */
 struct chart_text {

@@ -75,6 +75,20 @@ static struct chart *new_chart(struct chart *charts, size_t *n, const char *name
     return chart;
 }
 
+/* Shift of the prediction, mean over prompts. */
+static snellen_status add_shift(struct checkup *c, struct chart *chart, const struct checkup_collapse *k,
+                                const char *label, snellen_error *err)
+{
+    struct chart_line *l;
+    TRY(chart_add_line(&c->arena, chart, label, k->n_lengths, false, &l, err));
+    for (; l->n < k->n_lengths; l->n++) {
+        l->x[l->n] = (double)k->lengths[l->n];
+        for (uint32_t p = 0; p < k->n_prompts; p++)
+            l->y[l->n] += checkup_collapse_row(k, p, l->n, c->info->n_layers + 1)->shift / k->n_prompts;
+    }
+    return SNELLEN_OK;
+}
+
 /* A chart with nothing of ours in it is not one. */
 static void keep_chart(const struct chart *chart, size_t *n)
 {
@@ -138,6 +152,25 @@ static snellen_status by_precision(struct checkup *c, const char *sequence, stru
     return SNELLEN_OK;
 }
 
+/* What rounding does at the i-th length: checkup_rounding_at(), checkup_loss_at(). */
+typedef double moved_fn(const struct checkup_collapse *k, const struct checkup_collapse *f32, size_t i,
+                        const snellen_model_info *info);
+
+static snellen_status add_moved(struct checkup *c, struct chart *chart, const struct checkup_collapse *k,
+                                const struct checkup_collapse *f32, moved_fn *moved, const char *label,
+                                snellen_error *err)
+{
+    struct chart_line *l;
+    TRY(chart_add_line(&c->arena, chart, label, k->n_lengths, false, &l, err));
+    for (size_t i = 0; i < k->n_lengths; i++) {
+        double y = moved(k, f32, i, c->info);
+        if (!isfinite(y)) continue;
+        l->x[l->n] = (double)k->lengths[i];
+        l->y[l->n++] = y;
+    }
+    return SNELLEN_OK;
+}
+
 static snellen_status by_rounding(struct checkup *c, struct chart *charts, size_t *n, snellen_error *err)
 {
     struct chart *chart = new_chart(charts, n, "collapse-rounding", "One more 1 against the format's own rounding error");
@@ -146,22 +179,87 @@ static snellen_status by_rounding(struct checkup *c, struct chart *charts, size_
     size_t before = chart->n_lines;
     for (int p = SNELLEN_BF16; p < CHECKUP_PRECISIONS; p++) {
         const struct checkup_collapse *k = checkup_find_collapse(&c->plan, "ones", (snellen_precision)p);
-        struct chart_line *l;
         if (!f32 || !k) continue;
-        const char *label = arena_printf(&c->arena, "rounding to %s", checkup_precision_name((snellen_precision)p));
-        TRY(chart_add_line(&c->arena, chart, label, k->n_lengths, false, &l, err));
-        for (size_t i = 0; i < k->n_lengths; i++) {
-            double rounding = checkup_rounding_at(k, f32, i, c->info);
-            if (!isfinite(rounding)) continue;
-            l->x[l->n] = (double)k->lengths[i];
-            l->y[l->n++] = rounding;
-        }
+        TRY(add_moved(c, chart, k, f32, checkup_rounding_at, checkup_rounding_name((snellen_precision)p), err));
     }
     chart->text.caption = "Where the line of a format lies above that of one more 1, rounding alone moves the vector further than the "
                           "1 does: the model cannot rely on the difference (ours).";
     chart->text.command = probe_command(c, "ones", "all");
     chart->text.alt = "Distance made by one more 1 beside the distance made by rounding, over n";
     if (chart->n_lines > before) keep_chart(chart, n);
+    return SNELLEN_OK;
+}
+
+static const char ALL_PARTS[] = "all that is computed";
+
+/* One more item beside what each rounded part does, by `moved`. Logits move no vector. */
+static snellen_status parts_moved(struct checkup *c, const char *sequence, snellen_precision precision,
+                                  struct chart *chart, moved_fn *moved, snellen_error *err)
+{
+    const struct checkup_collapse *f32 = checkup_find_collapse(&c->plan, sequence, SNELLEN_F32);
+    TRY(add_linf(c, chart, f32, "one more item (f32)", false, err));
+    for (unsigned part = 0; part < SNELLEN_ROUND_LOGITS; part = part ? part * 2 : 1) {
+        const struct checkup_collapse *k = checkup_find_part(&c->plan, sequence, precision, part);
+        const char *label = arena_printf(&c->arena, "rounding %s", part ? checkup_part_name(part) : ALL_PARTS);
+        if (k && f32) TRY(add_moved(c, chart, k, f32, moved, label, err));
+    }
+    return SNELLEN_OK;
+}
+
+/* The shift of the prediction by one more item, where each part is rounded. */
+static snellen_status parts_shift(struct checkup *c, const char *sequence, snellen_precision precision,
+                                  struct chart *chart, snellen_error *err)
+{
+    const struct checkup_collapse *f32 = checkup_find_collapse(&c->plan, sequence, SNELLEN_F32);
+    if (f32) TRY(add_shift(c, chart, f32, "f32", err));
+    for (unsigned part = 0; part <= SNELLEN_ROUND_LOGITS; part = part ? part * 2 : 1) {
+        const struct checkup_collapse *k = checkup_find_part(&c->plan, sequence, precision, part);
+        if (k) TRY(add_shift(c, chart, k, part ? checkup_part_name(part) : ALL_PARTS, err));
+    }
+    return SNELLEN_OK;
+}
+
+/* Which part of a precision makes two prompts one: three charts where parts were measured. */
+static snellen_status by_part(struct checkup *c, const char *sequence, snellen_precision precision,
+                              struct chart *charts, size_t *n, snellen_error *err)
+{
+    static const char moved_label[] = "distance, mean over heads";
+    bool any = false;
+    for (unsigned part = 1; part <= SNELLEN_ROUND_LOGITS; part *= 2)
+        any |= checkup_find_part(&c->plan, sequence, precision, part) != NULL;
+    if (!any) return SNELLEN_OK;
+    const char *type = checkup_precision_name(precision);
+    struct arena *a = &c->arena;
+    struct chart *chart = new_chart(charts, n, arena_printf(a, "collapse-parts-%s", sequence),
+                                    arena_printf(a, "One more item against rounding a part to %s: %s", type, sequence));
+    chart->text.caption = "What rounding a part alone moves y_n by, beside what one more item does (measure (a), mean "
+                          "over heads). Where a part's line is the higher one, the model cannot rely on the "
+                          "difference (ours).";
+    chart->text.alt = "Distance made by one more item beside the distance made by rounding each part, over n";
+    chart->y_label = moved_label;
+    TRY(parts_moved(c, sequence, precision, chart, checkup_rounding_at, err));
+    chart->text.command = c->options.command;
+    ++*n;
+    chart = new_chart(charts, n, arena_printf(a, "collapse-parts-loss-%s", sequence),
+                      arena_printf(a, "What rounding a part to %s does to the difference: %s", type, sequence));
+    chart->text.caption = "Rounding moves y_n and y*_n partly alike, which loses nothing. Here is what it does to "
+                          "y*_n - y_n (measure (a), mean over heads): where a part's line is the higher one, the "
+                          "difference is less than its own error (ours).";
+    chart->text.alt = "One more item's difference beside the error of that difference by each rounded part, over n";
+    chart->y_label = moved_label;
+    TRY(parts_moved(c, sequence, precision, chart, checkup_loss_at, err));
+    chart->text.command = c->options.command;
+    ++*n;
+    chart = new_chart(charts, n, arena_printf(a, "collapse-parts-shift-%s", sequence),
+                      arena_printf(a, "How far one more item shifts the prediction, a part in %s: %s", type, sequence));
+    chart->y_label = "total variation distance of the two predictions";
+    chart->has_rule = false;
+    chart->text.caption = "Total variation distance, 0 to 1, of the next-token distributions after n and n+1 items. "
+                          "Where a line leaves that of f32, rounding decides; logits act here alone (ours).";
+    chart->text.alt = "Shift of the prediction by one more item, a line for each rounded part, over n";
+    TRY(parts_shift(c, sequence, precision, chart, err));
+    chart->text.command = c->options.command;
+    ++*n;
     return SNELLEN_OK;
 }
 
@@ -263,6 +361,9 @@ snellen_status chart_collapse(struct checkup *c, struct chart *charts, size_t *n
     static const char *const sequences[] = {"ones", "commas", "copy", "digits", "alternate"};
     TRY(by_precision(c, "ones", charts, n, err));
     TRY(by_rounding(c, charts, n, err));
+    for (size_t i = 0; i < COUNT_OF(sequences); i++)
+        for (int p = 0; p < CHECKUP_PRECISIONS; p++)
+            TRY(by_part(c, sequences[i], (snellen_precision)p, charts, n, err));
     TRY(by_comma(c, charts, n, err));
     TRY(by_sequence(c, charts, n, err));
     for (size_t i = 1; i < COUNT_OF(sequences); i++) TRY(by_precision(c, sequences[i], charts, n, err));

@@ -21,12 +21,13 @@
 
 /* ---- the plan --------------------------------------------------------------------------------------------------------- */
 
-enum { CHECKUP_PRECISIONS = 3, CHECKUP_MAX_GRID = 96 };
+enum { CHECKUP_PRECISIONS = 4, CHECKUP_MAX_GRID = 96 };
 
 /* One run of the collapse probe. */
 struct checkup_collapse {
     const char *sequence;
     snellen_precision precision;
+    unsigned part;               /* one of SNELLEN_ROUND_*: what the precision rounds; 0 = all that is computed */
     const int64_t *lengths;
     size_t n_lengths;
     uint32_t n_prompts;
@@ -61,7 +62,7 @@ struct checkup_retrieval {
     const char *refused;                /* why nothing could be asked: a length too short for the model's tokens; NULL = it could */
 };
 
-enum { CHECKUP_MAX_COLLAPSES = 24, CHECKUP_MAX_TASKS = 72, CHECKUP_MAX_BATCHES = 16 };
+enum { CHECKUP_MAX_COLLAPSES = 32, CHECKUP_MAX_TASKS = 72, CHECKUP_MAX_BATCHES = 16 };
 
 struct checkup_plan {
     int64_t grid[CHECKUP_MAX_GRID];  /* lengths of the collapse probe */
@@ -98,6 +99,8 @@ struct checkup {
 };
 
 snellen_status checkup_plan(struct checkup *c, snellen_error *err);
+/* True when the model can be read in this precision: a q8_0 cache needs heads of a multiple of 32. */
+bool checkup_can_read(const snellen_model *model, snellen_precision precision);
 /* True when options.only leaves this part in. */
 bool checkup_wants(const struct checkup *c, const char *part);
 void checkup_plan_free(struct checkup_plan *plan);
@@ -135,6 +138,7 @@ struct reach {
     int64_t fails_at;            /* the first length where it does not; -1 = none */
     int64_t longest;             /* of the grid */
     bool again;                  /* it holds again at some length after fails_at: not monotone */
+    int64_t last;                /* the last length at which it holds; 0 = none */
 };
 struct reach checkup_reach(const int64_t *lengths, const bool *holds, size_t n);
 
@@ -143,16 +147,24 @@ struct collapse_finding {
     bool known;
     struct reach bits;           /* the two vectors differ in at least one bit, for every prompt */
     struct reach line;           /* measure (a) at y_n, mean over prompts, is at least 2^-7 */
+    struct reach logits;         /* the same of all logits */
     struct reach top;            /* the likeliest next token: not a test of sight, told for completeness */
-    struct reach noise;          /* bf16, f16: measure (a) in f32 is larger than the same measure of y_n in this precision
-                                    against y_n in f32 */
-    bool has_noise;
+    struct reach noise;          /* all but f32: measure (a) in f32 is larger than the same measure of y_n in this
+                                    precision against y_n in f32 */
+    struct reach kept;           /* it is larger than the same measure of what rounding does to y*_n - y_n: what
+                                    rounding moves both vectors by is no loss */
+    bool has_noise;              /* noise and kept are known */
     struct reach tells;          /* line and, where there is one, noise: the headline */
     double first, last;          /* measure (a) at the first and the last length */
 };
-/* The collapse of this sequence and precision, or NULL while it is not done. */
+/* The collapse of this sequence and precision, or NULL while it is not done; of a part of it. */
 const struct checkup_collapse *checkup_find_collapse(const struct checkup_plan *plan, const char *sequence,
                                                      snellen_precision precision);
+const struct checkup_collapse *checkup_find_part(const struct checkup_plan *plan, const char *sequence,
+                                                 snellen_precision precision, unsigned part);
+/* Of one that was found, or NULL. */
+struct collapse_finding checkup_judge_part(const struct checkup_plan *plan, const struct checkup_collapse *k,
+                                           const snellen_model_info *info);
 struct collapse_finding checkup_judge_collapse(const struct checkup_plan *plan, const char *sequence,
                                                snellen_precision precision, const snellen_model_info *info);
 /* The row of a prompt, the i-th length and a layer. */
@@ -163,6 +175,9 @@ void checkup_collapse_at(const struct checkup_collapse *k, int64_t layer, size_t
 /* Mean over prompts and heads of the largest |y_n - y_n of f32| of a head's slice; NAN without the f32 run. */
 double checkup_rounding_at(const struct checkup_collapse *k, const struct checkup_collapse *f32, size_t i,
                            const snellen_model_info *info);
+/* The same of the difference y*_n - y_n against that of f32: what one more item loses. */
+double checkup_loss_at(const struct checkup_collapse *k, const struct checkup_collapse *f32, size_t i,
+                       const snellen_model_info *info);
 
 struct task_finding {
     bool known;
@@ -228,12 +243,19 @@ snellen_status checkup_page(struct checkup *c, bool complete, const struct check
 snellen_status checkup_json(struct checkup *c, bool complete, const char *summary, char **json, snellen_error *err);
 
 const char *checkup_precision_name(snellen_precision precision);
+/* "weights", ..; 0: "all". "bf16-weights"; "bf16" where all that is computed is rounded. */
+const char *checkup_part_name(unsigned part);
+const char *checkup_type_name(const struct checkup_collapse *k);
+/* "rounding to bf16", "rounding the cache to q8_0". */
+const char *checkup_rounding_name(snellen_precision precision);
 
 /* ---- a probe alone (probe.c) --------------------------------------------------------------------------------------------------- */
 
 struct probe_request {
     const char *sequence;             /* one, or "all" */
     const char *precision;            /* one, or "all" */
+    const char *part;                 /* of one precision: what it rounds, as checkup_part_name(); "each" = all, and
+                                         each part alone. A part is measured beside f32 */
     snellen_collapse_options collapse;/* everything else; lengths NULL = checkup_grid(up_to) */
     int64_t up_to;
     const char *numbers;              /* safetensors file; NULL = none */

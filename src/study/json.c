@@ -40,12 +40,13 @@ static json_t *collapse_points(const struct checkup *c, const struct checkup_col
         double mean, low, high;
         checkup_collapse_at(k, c->info->n_layers + 1, i, &mean, &low, &high);
         const snellen_collapse_row *row = checkup_collapse_row(k, 0, i, c->info->n_layers + 1);
-        json_array_append_new(points, json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o}",
+        json_array_append_new(points, json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o}",
             "n", (json_int_t)k->lengths[i], "linf_mean", real(mean), "linf_min", real(low), "linf_max", real(high),
             "l1", real(row->l1), "relative", real(row->relative), "mean_abs", real(row->mean_abs),
             "shift", real(row->shift), "bit_equal", row->bit_equal, "same_logits", row->same_logits,
             "same_top", row->same_top, "rounding",
-            k->precision == SNELLEN_F32 ? json_null() : real(checkup_rounding_at(k, f32, i, c->info))));
+            k->precision == SNELLEN_F32 ? json_null() : real(checkup_rounding_at(k, f32, i, c->info)), "loss",
+            k->precision == SNELLEN_F32 ? json_null() : real(checkup_loss_at(k, f32, i, c->info))));
     }
     return points;
 }
@@ -56,11 +57,13 @@ static json_t *collapse_json(const struct checkup *c)
     for (size_t i = 0; i < c->plan.n_collapses; i++) {
         const struct checkup_collapse *k = &c->plan.collapses[i];
         if (!k->result) continue;
-        struct collapse_finding f = checkup_judge_collapse(&c->plan, k->sequence, k->precision, c->info);
-        json_array_append_new(all, json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        struct collapse_finding f = checkup_judge_part(&c->plan, k, c->info);
+        json_array_append_new(all, json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
             "sequence", k->sequence, "precision", checkup_precision_name(k->precision),
             "n_prompts", (json_int_t)k->n_prompts, "tells", reach_json(&f.tells), "above_line", reach_json(&f.line),
-            "above_rounding", f.has_noise ? reach_json(&f.noise) : json_null(), "bits_differ", reach_json(&f.bits),
+            "above_rounding", f.has_noise ? reach_json(&f.noise) : json_null(), "kept",
+            f.has_noise ? reach_json(&f.kept) : json_null(), "bits_differ", reach_json(&f.bits),
+            "logits_differ", reach_json(&f.logits),
             "blind_at", length_or_null(k->result->blind_at), "faint_at", length_or_null(k->result->faint_at),
             "points", collapse_points(c, k)));
     }

@@ -14,20 +14,27 @@ struct reach checkup_reach(const int64_t *lengths, const bool *holds, size_t n)
         if (r.fails_at >= 0) r.again |= holds[i];
         else if (holds[i]) r.up_to = lengths[i];
         else r.fails_at = lengths[i];
+        if (holds[i]) r.last = lengths[i];
     }
     return r;
 }
 
 /* ---- collapse ------------------------------------------------------------------------------------------------------------ */
 
-const struct checkup_collapse *checkup_find_collapse(const struct checkup_plan *plan, const char *sequence,
-                                                     snellen_precision precision)
+const struct checkup_collapse *checkup_find_part(const struct checkup_plan *plan, const char *sequence,
+                                                 snellen_precision precision, unsigned part)
 {
     for (size_t i = 0; i < plan->n_collapses; i++) {
         const struct checkup_collapse *k = &plan->collapses[i];
-        if (k->result && k->precision == precision && !strcmp(k->sequence, sequence)) return k;
+        if (k->result && k->precision == precision && k->part == part && !strcmp(k->sequence, sequence)) return k;
     }
     return NULL;
+}
+
+const struct checkup_collapse *checkup_find_collapse(const struct checkup_plan *plan, const char *sequence,
+                                                     snellen_precision precision)
+{
+    return checkup_find_part(plan, sequence, precision, 0);
 }
 
 const snellen_collapse_row *checkup_collapse_row(const struct checkup_collapse *k, uint32_t prompt, size_t i,
@@ -49,8 +56,9 @@ void checkup_collapse_at(const struct checkup_collapse *k, int64_t layer, size_t
     }
 }
 
-double checkup_rounding_at(const struct checkup_collapse *k, const struct checkup_collapse *f32, size_t i,
-                           const snellen_model_info *info)
+/* Of y_n, or of y*_n - y_n. */
+static double moved_at(const struct checkup_collapse *k, const struct checkup_collapse *f32, size_t i,
+                       const snellen_model_info *info, bool difference)
 {
     if (!f32 || i >= f32->n_lengths || f32->lengths[i] != k->lengths[i]) return (double)NAN;
     int64_t d = info->d_model, heads = info->n_heads;
@@ -62,32 +70,51 @@ double checkup_rounding_at(const struct checkup_collapse *k, const struct checku
         for (int64_t h = 0; h < heads; h++) {
             double linf = 0;
             for (int64_t e = h * d / heads; e < (h + 1) * d / heads; e++)
-                linf = fmax(linf, fabs((double)a[e] - (double)b[e]));
+                linf = fmax(linf, fabs(difference ? (double)a[d + e] - (double)a[e] - ((double)b[d + e] - (double)b[e])
+                                                  : (double)a[e] - (double)b[e]));
             sum += linf;
         }
     }
     return sum / ((double)heads * n_prompts);
 }
 
+double checkup_rounding_at(const struct checkup_collapse *k, const struct checkup_collapse *f32, size_t i,
+                           const snellen_model_info *info)
+{
+    return moved_at(k, f32, i, info, false);
+}
+
+double checkup_loss_at(const struct checkup_collapse *k, const struct checkup_collapse *f32, size_t i,
+                       const snellen_model_info *info)
+{
+    return moved_at(k, f32, i, info, true);
+}
+
 struct collapse_finding checkup_judge_collapse(const struct checkup_plan *plan, const char *sequence,
                                                snellen_precision precision, const snellen_model_info *info)
 {
+    return checkup_judge_part(plan, checkup_find_collapse(plan, sequence, precision), info);
+}
+
+struct collapse_finding checkup_judge_part(const struct checkup_plan *plan, const struct checkup_collapse *k,
+                                           const snellen_model_info *info)
+{
     struct collapse_finding f = {0};
-    const struct checkup_collapse *k = checkup_find_collapse(plan, sequence, precision);
-    if (!k || !k->n_lengths) return f;
-    const struct checkup_collapse *f32 = checkup_find_collapse(plan, sequence, SNELLEN_F32);
+    if (!k || !k->result || !k->n_lengths) return f;
+    const struct checkup_collapse *f32 = checkup_find_collapse(plan, k->sequence, SNELLEN_F32);
     bool bits[CHECKUP_MAX_GRID], line[CHECKUP_MAX_GRID], top[CHECKUP_MAX_GRID], noise[CHECKUP_MAX_GRID];
-    bool tells[CHECKUP_MAX_GRID];
+    bool tells[CHECKUP_MAX_GRID], kept[CHECKUP_MAX_GRID], logits[CHECKUP_MAX_GRID];
     f.known = true;
-    f.has_noise = precision != SNELLEN_F32 && f32;
+    f.has_noise = k->precision != SNELLEN_F32 && f32;
     size_t n_noise = 0;
     for (size_t i = 0; i < k->n_lengths; i++) {
         double mean, low, high;
         checkup_collapse_at(k, info->n_layers + 1, i, &mean, &low, &high);
-        bits[i] = top[i] = true;
+        bits[i] = logits[i] = top[i] = true;
         for (uint32_t p = 0; p < k->n_prompts; p++) {
             const snellen_collapse_row *row = checkup_collapse_row(k, p, i, info->n_layers + 1);
             bits[i] = bits[i] && !row->bit_equal;
+            logits[i] = logits[i] && !row->same_logits;
             top[i] = top[i] && !row->same_top;
         }
         line[i] = mean >= paper_line;
@@ -96,6 +123,7 @@ struct collapse_finding checkup_judge_collapse(const struct checkup_plan *plan, 
         double exact = (double)NAN, exact_low, exact_high;
         if (!isnan(rounding)) checkup_collapse_at(f32, info->n_layers + 1, i, &exact, &exact_low, &exact_high);
         noise[i] = exact > rounding;
+        kept[i] = f.has_noise && exact > checkup_loss_at(k, f32, i, info);
         if (!isnan(rounding)) n_noise = i + 1;
         tells[i] = line[i] && (isnan(rounding) || noise[i]);
         if (i == 0) f.first = mean;
@@ -104,8 +132,10 @@ struct collapse_finding checkup_judge_collapse(const struct checkup_plan *plan, 
     f.has_noise = n_noise > 0;
     f.bits = checkup_reach(k->lengths, bits, k->n_lengths);
     f.line = checkup_reach(k->lengths, line, k->n_lengths);
+    f.logits = checkup_reach(k->lengths, logits, k->n_lengths);
     f.top = checkup_reach(k->lengths, top, k->n_lengths);
     f.noise = checkup_reach(k->lengths, noise, n_noise);
+    f.kept = checkup_reach(k->lengths, kept, n_noise);
     f.tells = checkup_reach(k->lengths, tells, k->n_lengths);
     return f;
 }

@@ -10,8 +10,8 @@
 static const char COLLAPSE_LEAD[] =
     "y_n is the vector of the prompt's last token after the final norm, the prompt ending in n items; y*_n the same with the last "
     "item once more. \"Tells n from n+1 up to N\": the largest difference in each head's slice, mean over heads, is at "
-    "least 2^-7 (the spacing of bf16 at 1, the paper's line) at every length tried up to N; in bf16 and f16 one more item (in "
-    "f32) also moves the vector further than rounding to that format does. \"Equal bit for bit\" is the direct test: no use of the "
+    "least 2^-7 (the spacing of bf16 at 1, the paper's line) at every length tried up to N; in other formats one more item "
+    "(in f32) also moves the vector further than rounding to that format does; q8_0 rounds the cache alone. \"Equal bit for bit\" is the direct test: no use of the "
     "vector can tell the two prompts apart.";
 static const char COPYING_LEAD[] =
     "The margin is log p(right digit) - log p(best wrong digit) with the answer's frame already written. The model is right at "
@@ -53,11 +53,11 @@ static snellen_status collapse_table(struct checkup *c, struct report_table *tab
     size_t rows = 0;
     for (size_t i = 0; i < plan->n_collapses; i++) {
         const struct checkup_collapse *k = &plan->collapses[i];
-        struct collapse_finding f = checkup_judge_collapse(plan, k->sequence, k->precision, c->info);
+        struct collapse_finding f = checkup_judge_part(plan, k, c->info);
         if (!f.known) continue;
         const char **row = cells + COUNT_OF(header) * rows++;
         row[0] = k->sequence;
-        row[1] = checkup_precision_name(k->precision);
+        row[1] = checkup_type_name(k);
         row[2] = reach_cell(&c->arena, &f.tells);
         row[3] = reach_cell(&c->arena, &f.line);
         row[4] = f.has_noise ? reach_cell(&c->arena, &f.noise) : "-";

@@ -21,6 +21,7 @@ static const struct {
     {"commas", SNELLEN_BF16, 130},  {"copy", SNELLEN_BF16, 130},    {"digits", SNELLEN_BF16, 130},
     {"alternate", SNELLEN_BF16, 0}, {"ones", SNELLEN_F16, 260},     {"commas", SNELLEN_F16, 130},
     {"copy", SNELLEN_F16, 130},     {"digits", SNELLEN_F16, 130},   {"alternate", SNELLEN_F16, 0},
+    {"ones", SNELLEN_Q8_0, 0},
 };
 _Static_assert(COUNT_OF(COLLAPSES) <= CHECKUP_MAX_COLLAPSES, "room for every collapse");
 static const int64_t LONGEST = 2001; /* paper, Fig 5 */
@@ -103,6 +104,14 @@ uint64_t checkup_work_of(const struct task_cost *cost)
 
 /* ---- collapse ------------------------------------------------------------------------------------------------------------------ */
 
+bool checkup_can_read(const snellen_model *model, snellen_precision precision)
+{
+    snellen_session_options o = snellen_session_options_default();
+    snellen_session_cost cost;
+    o.precision = precision;
+    return !snellen_session_cost_of(model, &o, &cost, NULL);
+}
+
 static void plan_collapses(struct checkup *c)
 {
     struct checkup_plan *plan = &c->plan;
@@ -117,6 +126,7 @@ static void plan_collapses(struct checkup *c)
                                        .lengths = plan->grid};
         while (k->n_lengths < plan->n_grid && plan->grid[k->n_lengths] <= MIN(max, room)) k->n_lengths++;
         if (!k->n_lengths) continue; /* not in a quick exam, or a model with hardly any context */
+        if (!checkup_can_read(c->model, k->precision)) continue;
         k->n_prompts = 1;
         bool ours = !strcmp(k->sequence, "alternate");
         if (full) k->n_prompts = k->precision == SNELLEN_F32 && !ours ? FULL_PROMPTS : FULL_OTHER_PROMPTS;

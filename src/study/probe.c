@@ -1,5 +1,5 @@
-/* A collapse probe on its own: one sequence or all, one precision or all; numbers to a file, figures to a folder. The
- * work and the pictures are those of the exam. */
+/* A collapse probe on its own: one sequence or all, one precision or all, or the parts of one; numbers to a file,
+ * figures to a folder. The work and the pictures are those of the exam. */
 #include "study/checkup.h"
 #include "format/format.h"
 
@@ -26,22 +26,50 @@ static snellen_status request_lengths(struct checkup *c, const struct probe_requ
     return SNELLEN_OK;
 }
 
+/* The sequences that are wanted, in a precision of a part; n lengths. */
+static void add_collapses(struct checkup *c, const struct probe_request *r, snellen_precision precision, unsigned part,
+                          const int64_t *lengths, size_t n)
+{
+    snellen_collapse_sequence sequence;
+    for (size_t i = 0; snellen_collapse_list(i, &sequence); i++) {
+        if (strcmp(r->sequence, "all") && strcmp(r->sequence, sequence.name)) continue;
+        struct checkup_collapse *k = &c->plan.collapses[c->plan.n_collapses++];
+        *k = (struct checkup_collapse){.sequence = sequence.name, .precision = precision, .part = part,
+                                       .lengths = lengths, .n_lengths = n, .n_prompts = r->collapse.n_prompts,
+                                       .tokens = r->collapse.n_prompts * (uint64_t)lengths[n - 1]};
+        c->plan.work += k->tokens;
+    }
+}
+
+/* What is asked of a precision: f32 to compare with, where parts are, all that is computed, each part. */
+static void add_parts(struct checkup *c, const struct probe_request *r, snellen_precision precision,
+                      const int64_t *lengths, size_t n)
+{
+    bool all = !strcmp(r->part, "all"), each = !strcmp(r->part, "each");
+    if (!all) add_collapses(c, r, SNELLEN_F32, 0, lengths, n);
+    /* q8_0 has one part. */
+    if (all || each || precision == SNELLEN_Q8_0) add_collapses(c, r, precision, 0, lengths, n);
+    for (unsigned part = 1; part <= SNELLEN_ROUND_LOGITS && precision != SNELLEN_Q8_0; part *= 2)
+        if (each || !strcmp(r->part, checkup_part_name(part))) add_collapses(c, r, precision, part, lengths, n);
+}
+
 static snellen_status request_plan(struct checkup *c, const struct probe_request *r, snellen_error *err)
 {
     const int64_t *lengths = NULL;
     size_t n = 0;
+    bool every = !strcmp(r->precision, "all"), rounds = !every && strcmp(r->precision, "f32");
+    FAIL_IF(strcmp(r->part, "all") && !rounds, SNELLEN_E_USAGE, "part '%s' of what? One precision that rounds is "
+            "expected: --precision bf16 or f16, or q8_0 for the cache", r->part);
+    FAIL_IF(!strcmp(r->precision, "q8_0") && strcmp(r->part, "all") && strcmp(r->part, "cache"), SNELLEN_E_USAGE,
+            "part '%s': q8_0 is a format of the cache alone; weights, activations and logits have bf16 or f16",
+            r->part);
     TRY(request_lengths(c, r, &lengths, &n, err));
-    snellen_collapse_sequence sequence;
-    for (int p = 0; p < CHECKUP_PRECISIONS; p++)
-        for (size_t i = 0; snellen_collapse_list(i, &sequence); i++) {
-            if (strcmp(r->precision, "all") && strcmp(r->precision, checkup_precision_name((snellen_precision)p))) continue;
-            if (strcmp(r->sequence, "all") && strcmp(r->sequence, sequence.name)) continue;
-            c->plan.collapses[c->plan.n_collapses++] = (struct checkup_collapse){
-                .sequence = sequence.name, .precision = (snellen_precision)p, .lengths = lengths, .n_lengths = n,
-                .n_prompts = r->collapse.n_prompts,
-                .tokens = r->collapse.n_prompts * (uint64_t)lengths[n - 1]};
-            c->plan.work += c->plan.collapses[c->plan.n_collapses - 1].tokens;
-        }
+    for (int p = 0; p < CHECKUP_PRECISIONS; p++) {
+        snellen_precision precision = (snellen_precision)p;
+        /* One that is asked for by name tells why it cannot be had. */
+        if (every ? checkup_can_read(c->model, precision) : !strcmp(r->precision, checkup_precision_name(precision)))
+            add_parts(c, r, precision, lengths, n);
+    }
     FAIL_IF(!c->plan.n_collapses, SNELLEN_E_USAGE, "sequence '%s', precision '%s' are not known", r->sequence, r->precision);
     return SNELLEN_OK;
 }
@@ -88,13 +116,16 @@ static snellen_status write_numbers(struct checkup *c, const char *path, snellen
     int64_t n_layers = c->info->n_layers + 2, d = c->info->d_model;
     struct safetensors_spec *specs = arena_alloc(&c->arena, plan->n_collapses * TENSORS * sizeof *specs);
     FAIL_IF(!specs, SNELLEN_E_MEMORY, "numbers: memory ran out");
+    size_t n = 0;
     for (size_t i = 0; i < plan->n_collapses; i++) {
         const struct checkup_collapse *k = &plan->collapses[i];
-        struct safetensors_spec *s = specs + i * TENSORS;
+        struct safetensors_spec *s = specs + n * TENSORS;
+        if (!k->result) continue;
+        n++;
         int64_t prompts = k->n_prompts, lengths = (int64_t)k->n_lengths;
         for (size_t m = 0; m < TENSORS; m++) {
             const char *name = m < COUNT_OF(METRICS) ? METRICS[m].name : m == COUNT_OF(METRICS) ? "n" : "vectors";
-            s[m].name = arena_printf(&c->arena, "%s.%s.%s", k->sequence, checkup_precision_name(k->precision), name);
+            s[m].name = arena_printf(&c->arena, "%s.%s.%s", k->sequence, checkup_type_name(k), name);
             FAIL_IF(!s[m].name, SNELLEN_E_MEMORY, "numbers: memory ran out");
             s[m].type = "F64";
             s[m].n_dims = 3;
@@ -104,9 +135,11 @@ static snellen_status write_numbers(struct checkup *c, const char *path, snellen
         s[TENSORS - 1] = (struct safetensors_spec){s[TENSORS - 1].name, "F32", 4, {prompts, lengths, 2, d}};
     }
     struct safetensors_writer *w;
-    TRY(safetensors_writer_new(path, specs, plan->n_collapses * TENSORS, &w, err));
+    TRY(safetensors_writer_new(path, specs, n * TENSORS, &w, err));
+    n = 0;
     for (size_t i = 0; i < plan->n_collapses; i++) {
-        snellen_status status = put_probe(w, i * TENSORS, &plan->collapses[i], d, err);
+        if (!plan->collapses[i].result) continue;
+        snellen_status status = put_probe(w, n++ * TENSORS, &plan->collapses[i], d, err);
         if (status) {
             safetensors_writer_abort(w);
             return status;
@@ -117,9 +150,18 @@ static snellen_status write_numbers(struct checkup *c, const char *path, snellen
 
 /* ---- the probe ------------------------------------------------------------------------------------------------------------------------ */
 
+/* What could not be read is a finding beside what could; alone it is why the probe failed. */
+static snellen_status any_result(const struct checkup *c, snellen_error *err)
+{
+    for (size_t i = 0; i < c->plan.n_collapses; i++)
+        if (c->plan.collapses[i].result) return SNELLEN_OK;
+    FAIL(SNELLEN_E_OVERFLOW, "%s", c->plan.collapses[0].overflow);
+}
+
 static snellen_status probe_and_write(struct checkup *c, const struct probe_request *r, snellen_error *err)
 {
     TRY(checkup_work(c, err));
+    TRY(any_result(c, err));
     if (r->numbers) TRY(write_numbers(c, r->numbers, err));
     struct plot_figure *figures;
     size_t n_figures;

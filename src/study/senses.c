@@ -62,7 +62,8 @@ bool senses_hurts(const struct cure_finding *g)
 
 static size_t gather_collapse(const struct checkup *c, struct sense_line *lines)
 {
-    static const char *const names[] = {[SNELLEN_F32] = "in f32", [SNELLEN_BF16] = "in bf16", [SNELLEN_F16] = "in f16"};
+    static const char *const names[] = {[SNELLEN_F32] = "in f32", [SNELLEN_BF16] = "in bf16", [SNELLEN_F16] = "in f16",
+                                        [SNELLEN_Q8_0] = "with a cache in q8_0"};
     size_t n = 0;
     for (int p = 0; p < CHECKUP_PRECISIONS; p++) {
         struct collapse_finding f = checkup_judge_collapse(&c->plan, "ones", (snellen_precision)p, c->info);

@@ -66,7 +66,8 @@ static void put_precisions(struct checkup_words *w, const struct checkup *c)
         if (!f.known) continue;
         strbuf_puts(b, said++ ? "; " : "Tells n from n+1 ones ");
         checkup_put_reach(b, &f.tells);
-        strbuf_printf(b, " in %s", checkup_precision_name((snellen_precision)p));
+        const char *how = p == SNELLEN_Q8_0 ? "with a cache in" : "in";
+        strbuf_printf(b, " %s %s", how, checkup_precision_name((snellen_precision)p));
         blind += f.tells.fails_at >= 0;
     }
     if (!said) return;
@@ -115,13 +116,13 @@ static void put_noise(struct checkup_words *w, const struct checkup *c)
     for (int p = SNELLEN_BF16; p < CHECKUP_PRECISIONS; p++) {
         struct collapse_finding f = checkup_judge_collapse(&c->plan, "ones", (snellen_precision)p, c->info);
         if (!f.known || !f.has_noise) continue;
-        const char *name = checkup_precision_name((snellen_precision)p);
+        const char *name = checkup_rounding_name((snellen_precision)p);
         if (f.noise.fails_at < 0) {
-            strbuf_printf(b, "One more 1 moves the vector further than rounding to %s does, at every length tried.", name);
+            strbuf_printf(b, "One more 1 moves the vector further than %s does, at every length tried.", name);
             end_line(w, REPORT_GOOD, "collapse-rounding");
             continue;
         }
-        strbuf_printf(b, "One more 1 moves the vector further than rounding to %s does ", name);
+        strbuf_printf(b, "One more 1 moves the vector further than %s does ", name);
         checkup_put_reach(b, &f.noise);
         strbuf_puts(b, "; from there on the difference drowns in the format's own error.");
         end_line(w, REPORT_WARN, "collapse-rounding");

@@ -8,7 +8,37 @@
 
 const char *checkup_precision_name(snellen_precision precision)
 {
-    static const char *const names[] = {[SNELLEN_F32] = "f32", [SNELLEN_BF16] = "bf16", [SNELLEN_F16] = "f16"};
+    static const char *const names[] = {[SNELLEN_F32] = "f32", [SNELLEN_BF16] = "bf16", [SNELLEN_F16] = "f16",
+                                        [SNELLEN_Q8_0] = "q8_0"};
+    return (unsigned)precision < COUNT_OF(names) ? names[precision] : "?";
+}
+
+/* 0 = all that is computed, then by bit. */
+static size_t part_index(unsigned part)
+{
+    size_t i = 0;
+    for (; part; part /= 2) i++;
+    return i;
+}
+
+const char *checkup_part_name(unsigned part)
+{
+    static const char *const names[] = {"all", "weights", "activations", "cache", "logits"};
+    return part_index(part) < COUNT_OF(names) ? names[part_index(part)] : "?";
+}
+
+#define TYPES(type) {type, type "-weights", type "-activations", type "-cache", type "-logits"}
+
+const char *checkup_type_name(const struct checkup_collapse *k)
+{
+    static const char *const names[][5] = {TYPES("f32"), TYPES("bf16"), TYPES("f16"), TYPES("q8_0")};
+    bool known = (unsigned)k->precision < COUNT_OF(names) && part_index(k->part) < COUNT_OF(names[0]);
+    return known ? names[k->precision][part_index(k->part)] : "?";
+}
+
+const char *checkup_rounding_name(snellen_precision precision)
+{
+    static const char *const names[] = {"", "rounding to bf16", "rounding to f16", "rounding the cache to q8_0"};
     return (unsigned)precision < COUNT_OF(names) ? names[precision] : "?";
 }
 
@@ -70,8 +100,7 @@ static bool is_paper_length(int64_t n)
 static void put_collapse(struct numbers *n, const struct checkup_collapse *k, int64_t last_layer)
 {
     snprintf(n->subject, sizeof n->subject, "collapse-%s", k->sequence);
-    n->key = (snellen_number){.subject = n->subject, .cure = "", .style = "",
-                              .precision = checkup_precision_name(k->precision)};
+    n->key = (snellen_number){.subject = n->subject, .cure = "", .style = "", .precision = checkup_type_name(k)};
     for (size_t i = 0; i < k->result->n_rows; i++) {
         const snellen_collapse_row *row = &k->result->rows[i];
         if (row->layer != last_layer && !is_paper_length(row->n)) continue;
@@ -164,12 +193,13 @@ static snellen_status work_collapse(struct checkup *c, struct checkup_collapse *
     o.seed = c->options.seed;
     o.session = c->options.session;
     o.session.precision = k->precision;
+    o.session.round_parts = k->part;
     if (!c->probe) o.session.n_context = 0; /* what the questions need is not what the longest sequence does */
     struct part part = {c, k->tokens};
     const snellen_progress progress = {part_step, &part};
     snellen_error why = {0};
     snellen_status status = snellen_probe_collapse(c->model, &o, &progress, &k->result, &why);
-    if (status == SNELLEN_E_OVERFLOW && !c->probe) { /* a finding, not a failure: the exam goes on */
+    if (status == SNELLEN_E_OVERFLOW) { /* a finding, not a failure: the others go on */
         k->overflow = arena_text(&c->arena, why.message, strlen(why.message));
         FAIL_IF(!k->overflow, SNELLEN_E_MEMORY, "exam: memory ran out");
         status = SNELLEN_OK;

@@ -301,6 +301,50 @@ static void check_product_of(product_fn *product, double share, enum dtype type,
     weight_free(&w, skip);
 }
 
+/* The weights rounded on the way: the same bytes as of a matrix that holds them so. */
+static void check_rounded(enum dtype type, enum rounding to, int64_t n_rows, int64_t n_out, int64_t n_in)
+{
+    struct weight w = random_weight(type, n_out, n_in, 0);
+    float *x = random_x(n_rows * n_in), *y = fenced_new(n_rows * n_out), *want = fenced_new(n_rows * n_out);
+    float *row = fenced_new(n_in);
+    uint16_t *halves = malloc((size_t)(n_out * n_in) * sizeof *halves);
+    size_t scratch_bytes = matmul_exact_scratch_bytes(omp_get_max_threads());
+    void *scratch = malloc(scratch_bytes);
+    assert_non_null(halves);
+    for (int64_t j = 0; j < n_out; j++) {
+        weight_row(row, &w, j);
+        for (int64_t i = 0; i < n_in; i++)
+            halves[j * n_in + i] = to == ROUND_BF16 ? f32_to_bf16(row[i]) : f32_to_f16(row[i]);
+    }
+    const struct weight held = {to == ROUND_BF16 ? DT_BF16 : DT_F16, halves, n_out, n_in};
+    matmul_rounded(y, x, n_rows, &w, to, scratch, scratch_bytes);
+    matmul_exact(want, x, n_rows, &held, scratch, scratch_bytes);
+    assert_memory_equal(y, want, (size_t)(n_rows * n_out) * sizeof *y);
+    matmul_rounded(y, x, n_rows, &w, ROUND_NONE, scratch, scratch_bytes);
+    matmul_exact(want, x, n_rows, &w, scratch, scratch_bytes);
+    assert_memory_equal(y, want, (size_t)(n_rows * n_out) * sizeof *y);
+    fenced_free(y, n_rows * n_out), fenced_free(want, n_rows * n_out), fenced_free(row, n_in);
+    free(x), free(halves), free(scratch);
+    weight_free(&w, 0);
+}
+
+static void check_all_rounded(void)
+{
+    for (int t = 0; t < DT_COUNT; t++)
+        for (enum rounding to = ROUND_BF16; to <= ROUND_F16; to++) {
+            int64_t block = dtype_infos[t].block;
+            check_rounded((enum dtype)t, to, 1, 7, 2 * block);
+            check_rounded((enum dtype)t, to, 40, 200, block == 1 ? 67 : block);
+            check_rounded((enum dtype)t, to, 3, 5, block == 1 ? 2051 : block == 32 ? 2080 : 2304);
+        }
+}
+
+static void rounded_products_are_those_of_the_format(void **state)
+{
+    (void)state;
+    with_each_isa(check_all_rounded);
+}
+
 static void check_product(enum dtype type, int64_t n_rows, int64_t n_out, int64_t n_in, size_t skip)
 {
     check_product_of(matmul, dtype_infos[type].block > 1 ? 0x1p-15 : 0, type, n_rows, n_out, n_in, skip);
@@ -607,6 +651,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(half_floats_round_to_even),
         cmocka_unit_test(half_rows_match_single_values),
         cmocka_unit_test(products_match_sums_in_double),
+        cmocka_unit_test(rounded_products_are_those_of_the_format),
         cmocka_unit_test(isas_agree),
         cmocka_unit_test(rows_do_not_depend_on_neighbours),
         cmocka_unit_test(whole_number_products_agree),

@@ -440,6 +440,8 @@ static void test_states_that_do_not_fit_are_told(void **state)
     o = fam;
     o.precision = SNELLEN_BF16;
     refused(model, &o, SNELLEN_E_USAGE, "precision is f32, this session's bf16");
+    o.round_parts = SNELLEN_ROUND_CACHE | SNELLEN_ROUND_LOGITS;
+    refused(model, &o, SNELLEN_E_USAGE, "precision is f32, this session's bf16 of cache, logits");
     o = options_of(SNELLEN_MEMORY_BSWA, 1);
     refused(model, &o, SNELLEN_E_USAGE, "memory is fam, this session's bswa");
     snellen_model_memory memory = *snellen_model_get_memory(model);

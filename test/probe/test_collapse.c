@@ -233,6 +233,12 @@ static void test_ones(void **state)
     o.session.precision = SNELLEN_F16;
     check_repeated(&o, "<user>Can you copy the following number? ", 3);
     assert_int_equal(last_options.cache, SNELLEN_F16);
+    o.session.round_parts = SNELLEN_ROUND_ACTIVATIONS; /* what is not rounded is kept whole */
+    check_repeated(&o, "<user>Can you copy the following number? ", 3);
+    assert_int_equal(last_options.cache, SNELLEN_F32);
+    o.session.round_parts = SNELLEN_ROUND_CACHE | SNELLEN_ROUND_LOGITS;
+    check_repeated(&o, "<user>Can you copy the following number? ", 3);
+    assert_int_equal(last_options.cache, SNELLEN_F16);
     with_bos = true; /* the template spells it, the tokenizer adds it: one stays */
     check_repeated(&o, "\x02<user>Can you copy the following number? ", 3);
     with_bos = false;

@@ -70,6 +70,32 @@ static void test_consistency(void **state)
     snellen_collapse_free(rounded);
 }
 
+/* One part of bf16 at a time, and the cache in q8_0, against f32. */
+static void test_parts(void **state)
+{
+    (void)state;
+    enum { D = 576, N_VECTORS = 4 * 2 * D };
+    const int64_t lengths[] = {1, 2, 4, 16};
+    snellen_collapse_options o = measured(lengths);
+    snellen_collapse *f32, *part;
+    MUST(snellen_probe_collapse(model, &o, NULL, &f32, err));
+    for (unsigned parts = 0; parts <= SNELLEN_ROUND_LOGITS; parts = parts ? parts * 2 : 1) {
+        o.session.precision = parts ? SNELLEN_BF16 : SNELLEN_Q8_0;
+        o.session.round_parts = parts;
+        MUST(snellen_probe_collapse(model, &o, NULL, &part, err));
+        double off = worst_difference(f32->vectors, part->vectors, N_VECTORS);
+        assert_true(parts == SNELLEN_ROUND_LOGITS ? off == 0 : off > 0 && off < 2);
+        for (size_t i = 0; i < 4; i++) /* a bit-equal embedding, whose table is rounded alike */
+            assert_true(part->rows[i * part->n_rows / 4].bit_equal);
+        if (parts == SNELLEN_ROUND_LOGITS) assert_true(last_row(f32, 3)->shift != last_row(part, 3)->shift);
+        snellen_collapse_free(part);
+    }
+    o.session.precision = SNELLEN_Q8_0;
+    o.session.round_parts = SNELLEN_ROUND_WEIGHTS;
+    MUST_FAIL(SNELLEN_E_USAGE, snellen_probe_collapse(model, &o, NULL, &part, err));
+    snellen_collapse_free(f32);
+}
+
 int main(void)
 {
     snellen_error err;
@@ -77,7 +103,8 @@ int main(void)
         fprintf(stderr, "skipped: %s\n", err.message);
         return 77;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_measured_values), cmocka_unit_test(test_consistency)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_measured_values), cmocka_unit_test(test_consistency),
+                                       cmocka_unit_test(test_parts)};
     int failed = cmocka_run_group_tests_name("collapse of smollm2", tests, NULL, NULL);
     snellen_model_free(model);
     return failed;

@@ -98,6 +98,9 @@ static void test_reach(void **state)
         assert_string_equal(b.text, cases[i].words);
         strbuf_free(&b);
     }
+    assert_int_equal(checkup_reach(lengths, cases[0].holds, 3).last, 1500);
+    assert_int_equal(checkup_reach(lengths, cases[1].holds, 3).last, 10);
+    assert_int_equal(checkup_reach(lengths, cases[3].holds, 3).last, 0);
     struct reach none = checkup_reach(lengths, cases[0].holds, 0);
     assert_false(none.any);
     struct strbuf b = {0};
@@ -128,6 +131,9 @@ static void test_collapse_findings(void **state)
     assert_int_equal(f.tells.up_to, 64);
     assert_int_equal(f.tells.fails_at, 512);
     assert_int_equal(f.bits.fails_at, 1024);
+    /* Both vectors are moved alike: nothing of the difference is lost. */
+    assert_true(fabs(checkup_loss_at(&plan.collapses[1], &plan.collapses[0], 0, &INFO)) < 1e-12);
+    assert_true(f.kept.any && f.kept.fails_at == -1);
     f = checkup_judge_collapse(&plan, "ones", SNELLEN_F16, &INFO);
     assert_false(f.known);
 
@@ -138,6 +144,35 @@ static void test_collapse_findings(void **state)
     expect_summary(&c, true, "INCOMPLETE", false);
     expect_summary(&c, false, "INCOMPLETE", true);
     expect_summary(&c, true, "Copying", false); /* nothing is known of it */
+}
+
+/* A part of a precision is a collapse of its own, which no finding about the whole precision takes for that. */
+static void test_parts(void **state)
+{
+    (void)state;
+    static struct invented f32, cache, bf16;
+    struct checkup_plan plan = {0};
+    const double linf[] = {2, 0.5, 0.1, 0.05};
+    add_collapse(&plan, &f32, "ones", SNELLEN_F32, LENGTHS, linf, NULL, 1, 4);
+    add_collapse(&plan, &cache, "ones", SNELLEN_BF16, LENGTHS, linf, NULL, 1, 4);
+    plan.collapses[1].part = SNELLEN_ROUND_CACHE;
+    for (size_t i = 0; i < 4; i++) cache.vectors[(2 * i + 1) * D] = 1.5f; /* y*_n alone, in one of two heads */
+    assert_null(checkup_find_collapse(&plan, "ones", SNELLEN_BF16));
+    assert_null(checkup_find_part(&plan, "ones", SNELLEN_BF16, SNELLEN_ROUND_LOGITS));
+    const struct checkup_collapse *k = checkup_find_part(&plan, "ones", SNELLEN_BF16, SNELLEN_ROUND_CACHE);
+    assert_ptr_equal(k, &plan.collapses[1]);
+    assert_string_equal(checkup_type_name(k), "bf16-cache");
+    assert_string_equal(checkup_type_name(&plan.collapses[0]), "f32");
+    struct collapse_finding f = checkup_judge_part(&plan, k, &INFO);
+    assert_true(f.known && f.has_noise && f.noise.fails_at == -1);
+    assert_true(fabs(checkup_loss_at(k, &plan.collapses[0], 0, &INFO) - 0.25) < 1e-12);
+    assert_int_equal(f.kept.up_to, 64);
+    assert_false(checkup_judge_part(&plan, NULL, &INFO).known);
+    struct checkup c = {.info = &INFO, .plan = plan};
+    expect_summary(&c, true, "Tells n from n+1 ones up to 1,024, the longest tried in f32.\n", true);
+    add_collapse(&c.plan, &bf16, "ones", SNELLEN_Q8_0, LENGTHS, linf, NULL, 1.25f, 4);
+    expect_summary(&c, true, "in f32; up to 64 with a cache in q8_0.\n", true);
+    expect_summary(&c, true, "further than rounding the cache to q8_0 does up to 64; from", true);
 }
 
 static void test_line(void **state)
@@ -384,7 +419,8 @@ static void test_grid_and_budget(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reach), cmocka_unit_test(test_collapse_findings), cmocka_unit_test(test_line),
+        cmocka_unit_test(test_reach), cmocka_unit_test(test_collapse_findings), cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_line),
         cmocka_unit_test(test_tasks), cmocka_unit_test(test_pairs),             cmocka_unit_test(test_merge),
         cmocka_unit_test(test_retrieval), cmocka_unit_test(test_senses),       cmocka_unit_test(test_grid_and_budget),
     };
