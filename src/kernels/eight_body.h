@@ -103,7 +103,7 @@ INLINE __m256i eight_fifths(__m256i qh, int h, int i)
 {
     int byte = 2 * h + i / 2, shift = i % 2 * 4;
     const __m256i every = _mm256_set_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0, 0x0c0c0c0c, 0x08080808, 0x04040404, 0);
-    const __m256i bit_of = _mm256_set1_epi32(0x08040201 << shift);
+    const __m256i bit_of = _mm256_set1_epi32((int)(0x08040201u << shift));
     __m256i bits = _mm256_shuffle_epi8(qh, _mm256_add_epi8(every, _mm256_set1_epi8((char)byte)));
     bits = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit_of), bit_of);
     return _mm256_and_si256(bits, _mm256_set1_epi8(16));
