@@ -109,7 +109,7 @@ static snellen_status add_line(const struct jsonl *j, struct sample *s, const js
     bool text = json_object_get(line, "text"), tokens = json_object_get(line, "tokens");
     bool pair = json_object_get(line, "prompt") || json_object_get(line, "completion");
     FAIL_IF(text + tokens + pair != 1, SNELLEN_E_FORMAT, "%s found; %s",
-            text + tokens + pair ? "keys of several forms" : "no key of a known form", expected);
+            text || tokens || pair ? "keys of several forms" : "no key of a known form", expected);
     FAIL_IF(json_object_get(line, "weights") && !tokens, SNELLEN_E_FORMAT, "\"weights\" without \"tokens\"; %s",
             expected);
     if (tokens) return add_tokens(j, s, line, err);
