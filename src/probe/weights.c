@@ -3,29 +3,19 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-
-/* A block of Q8_0: a scale in f16 and 32 signed bytes. */
-static float block_element(const char *blocks, int64_t at)
-{
-    enum { BLOCK = 32, BLOCK_BYTES = 34 };
-    const char *block = blocks + at / BLOCK * BLOCK_BYTES;
-    uint16_t scale;
-    memcpy(&scale, block, sizeof scale);
-    return f16_to_f32(scale) * (float)(int8_t)block[sizeof scale + (size_t)(at % BLOCK)];
-}
-
-static float element_of(const void *k, enum dtype type, int64_t at)
-{
-    if (type == DT_F16) return f16_to_f32(((const uint16_t *)k)[at]);
-    return type == DT_Q8_0 ? block_element(k, at) : ((const float *)k)[at];
-}
 
 /* q.k of key j, in double */
 static double product_of(const struct attn_span *span, const struct attn_shape *shape, const float *q, int64_t element)
 {
+    enum { PIECE = 32 };   /* whole blocks of every type of keys */
+    float k[PIECE];
     double sum = 0;
-    for (int64_t e = 0; e < shape->head_dim; e++) sum += (double)(q[e] * element_of(span->k, shape->kv_type, element + e));
+    for (int64_t e = 0; e < shape->head_dim; e += PIECE) {
+        int64_t n = MIN(PIECE, shape->head_dim - e);
+        const char *at = (const char *)span->k + dtype_row_bytes(shape->kv_type, element + e);
+        weight_row(k, &(struct weight){shape->kv_type, at, 1, n}, 0);
+        for (int64_t i = 0; i < n; i++) sum += (double)(q[e + i] * k[i]);
+    }
     return sum;
 }
 
