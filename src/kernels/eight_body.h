@@ -114,7 +114,7 @@ INLINE void dot_block_of_eight(enum dtype type, int X, __m256i p[EIGHT_X], const
                                const int16_t *q, int64_t q_stride)
 {
     __m256i v[4], u[4], qh;
-    turn_16(v, w + block_bytes(type) - 16, row_bytes);   /* they come last in every format */
+    if (type != DT_Q8_0) turn_16(v, w + block_bytes(type) - 16, row_bytes);   /* nibbles come last */
     if (type == DT_Q4_0 || type == DT_Q4_1) {
         if (X == 1) p[0] = dot_nibbles_of_one(v, q);
         else dot_nibbles(X, p, v, q, q_stride);
