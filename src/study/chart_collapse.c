@@ -219,37 +219,41 @@ static snellen_status parts_shift(struct checkup *c, const char *sequence, snell
     return SNELLEN_OK;
 }
 
+/* What rounding moves, and what it does to the difference. */
+static const struct {
+    const char *id, *title, *title_end, *caption, *alt;
+    moved_fn *at;
+} MOVED[] = {
+    {"collapse-parts", "One more item against rounding a part to", "",
+     "What rounding a part alone moves y_n by, beside what one more item does (measure (a), mean over heads). Where a "
+     "part's line is the higher one, the model cannot rely on the difference (ours).",
+     "Distance made by one more item beside the distance made by rounding each part, over n", checkup_rounding_at},
+    {"collapse-parts-loss", "What rounding a part to", " does to the difference",
+     "Rounding moves y_n and y*_n partly alike, which loses nothing. Here is what it does to y*_n - y_n (measure (a), mean "
+     "over heads): where a part's line is the higher one, the difference is less than its own error (ours).",
+     "One more item's difference beside the error of that difference by each rounded part, over n", checkup_loss_at},
+};
+
 /* Which part of a precision makes two prompts one: three charts where parts were measured. */
 static snellen_status by_part(struct checkup *c, const char *sequence, snellen_precision precision,
                               struct chart *charts, size_t *n, snellen_error *err)
 {
-    static const char moved_label[] = "distance, mean over heads";
     bool any = false;
     for (unsigned part = 1; part <= SNELLEN_ROUND_LOGITS; part *= 2)
         any |= checkup_find_part(&c->plan, sequence, precision, part) != NULL;
     if (!any) return SNELLEN_OK;
     const char *type = checkup_precision_name(precision);
     struct arena *a = &c->arena;
-    struct chart *chart = new_chart(charts, n, arena_printf(a, "collapse-parts-%s", sequence),
-                                    arena_printf(a, "One more item against rounding a part to %s: %s", type, sequence));
-    chart->text.caption = "What rounding a part alone moves y_n by, beside what one more item does (measure (a), mean "
-                          "over heads). Where a part's line is the higher one, the model cannot rely on the "
-                          "difference (ours).";
-    chart->text.alt = "Distance made by one more item beside the distance made by rounding each part, over n";
-    chart->y_label = moved_label;
-    TRY(parts_moved(c, sequence, precision, chart, checkup_rounding_at, err));
-    chart->text.command = c->options.command;
-    ++*n;
-    chart = new_chart(charts, n, arena_printf(a, "collapse-parts-loss-%s", sequence),
-                      arena_printf(a, "What rounding a part to %s does to the difference: %s", type, sequence));
-    chart->text.caption = "Rounding moves y_n and y*_n partly alike, which loses nothing. Here is what it does to "
-                          "y*_n - y_n (measure (a), mean over heads): where a part's line is the higher one, the "
-                          "difference is less than its own error (ours).";
-    chart->text.alt = "One more item's difference beside the error of that difference by each rounded part, over n";
-    chart->y_label = moved_label;
-    TRY(parts_moved(c, sequence, precision, chart, checkup_loss_at, err));
-    chart->text.command = c->options.command;
-    ++*n;
+    struct chart *chart;
+    for (size_t i = 0; i < COUNT_OF(MOVED); i++, ++*n) {
+        chart = new_chart(charts, n, arena_printf(a, "%s-%s", MOVED[i].id, sequence),
+                          arena_printf(a, "%s %s%s: %s", MOVED[i].title, type, MOVED[i].title_end, sequence));
+        chart->text.caption = MOVED[i].caption;
+        chart->text.alt = MOVED[i].alt;
+        chart->y_label = "distance, mean over heads";
+        TRY(parts_moved(c, sequence, precision, chart, MOVED[i].at, err));
+        chart->text.command = c->options.command;
+    }
     chart = new_chart(charts, n, arena_printf(a, "collapse-parts-shift-%s", sequence),
                       arena_printf(a, "How far one more item shifts the prediction, a part in %s: %s", type, sequence));
     chart->y_label = "total variation distance of the two predictions";
