@@ -34,10 +34,10 @@ static const struct choice {
     bool (*available)(void);
 } choices[] = {
 #if defined(__x86_64__)
-    { { "avx512", &dot_kernels_avx512, &row_kernels_avx512, &igemm_kernels_avx512 }, has_avx512 },
-    { { "avx2", &dot_kernels_avx2, &row_kernels_avx2, &igemm_kernels_avx2 }, has_avx2 },
+    { { "avx512", &dot_kernels_avx512, &row_kernels_avx512, &igemm_kernels_avx512, NULL }, has_avx512 },
+    { { "avx2", &dot_kernels_avx2, &row_kernels_avx2, &igemm_kernels_avx2, gemm_avx2 }, has_avx2 },
 #endif
-    { { "scalar", &dot_kernels_scalar, &row_kernels_scalar, NULL }, has_scalar },
+    { { "scalar", &dot_kernels_scalar, &row_kernels_scalar, NULL, NULL }, has_scalar },
 };
 #define N_CHOICES (sizeof(choices) / sizeof(choices[0]))
 

@@ -1,5 +1,5 @@
 /* grad_attention: attention over spans for training, forward and backward, by tiles of TILE_ROWS rows and TILE_KEYS
- * keys (arXiv 2205.14135). The products of a tile are SGEMM calls on strided rows, heads are not gathered.
+ * keys (arXiv 2205.14135). The products of a tile are of strided rows, heads are not gathered.
  *
  *     forward    s = scale q k^T (cap, distance, mask);  p = e^(s - max);  out = p v / sum p;  lse = max + log sum p
  *     backward   p = e^(s - lse);  dv += p^T dout;  dp = dout v^T;  ds = p (dp - sum(dout out));
@@ -12,7 +12,6 @@
 #include "kernels/grad.h"
 #include "kernels/table.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -82,9 +81,9 @@ static bool scores(const struct head *h, const struct grad_span *span, int64_t r
     }
     if (!seen) return false;
     float *s = h->tile->s, cap = shape->soft_cap, slope = shape->alibi ? shape->alibi[h->head] : 0;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)shape->head_dim, shape->scale,
-                row_of(h, queries(h, span), row0), (int)h->stride,
-                span->k + key0 * span->stride + h->kv_head * shape->head_dim, (int)span->stride, 0, s, TILE_KEYS);
+    struct operand q = {row_of(h, queries(h, span), row0), h->stride, false};
+    struct operand k = {span->k + key0 * span->stride + h->kv_head * shape->head_dim, span->stride, true};
+    gemm_serial(s, TILE_KEYS, shape->scale, false, &q, &k, rows, n, shape->head_dim);
     for (int64_t i = 0; i < rows; i++) {
         float *row = s + i * TILE_KEYS;
         if (cap > 0) {
@@ -141,8 +140,9 @@ static void forward_rows(const struct head *h, int64_t row0, int64_t rows)
             int64_t n = MIN(TILE_KEYS, span->n_keys - key0);
             if (!scores(h, span, row0, rows, key0, n)) continue;
             take_scores(h, row0, rows, n);
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)e, (int)n, 1, t->s, TILE_KEYS,
-                        span->v + key0 * span->stride + h->kv_head * e, (int)span->stride, 1, out, (int)h->stride);
+            struct operand p = {t->s, TILE_KEYS, false};
+            struct operand v = {span->v + key0 * span->stride + h->kv_head * e, span->stride, false};
+            gemm_serial(out, h->stride, 1, true, &p, &v, rows, e, n);
         }
     }
     for (int64_t i = 0; i < rows; i++) {
@@ -178,19 +178,16 @@ static void backward_tile(const struct head *h, const struct grad_span *span, in
 {
     struct tile *t = h->tile;
     int64_t e = h->shape->head_dim, at = key0 * span->stride + h->kv_head * e;
-    int stride = (int)h->stride, key_stride = (int)span->stride;
-    const float *q = row_of(h, queries(h, span), row0), *dout = row_of(h, h->seq->dout, row0);
     float *dq = (span->near ? h->seq->dq_near : h->dq) + row0 * h->stride + h->head * e, scale = h->shape->scale;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)e, 1, dout, stride, span->v + at,
-                key_stride, 0, t->ds, TILE_KEYS);
+    struct operand q = {row_of(h, queries(h, span), row0), h->stride, false}, k = {span->k + at, span->stride, false};
+    struct operand dout = {row_of(h, h->seq->dout, row0), h->stride, false}, v_turned = {span->v + at, span->stride, true};
+    struct operand ds = {t->ds, TILE_KEYS, false}, ds_turned = {t->ds, TILE_KEYS, true}, p_turned = {t->s, TILE_KEYS, true};
+    gemm_serial(t->ds, TILE_KEYS, 1, false, &dout, &v_turned, rows, n, e);
     score_gradients(h, row0, rows, n);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)e, (int)n, scale, t->ds, TILE_KEYS,
-                span->k + at, key_stride, 1, dq, stride);
+    gemm_serial(dq, h->stride, scale, true, &ds, &k, rows, e, n);
     if (!span->dk) return;
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, (int)e, (int)rows, 1, t->s, TILE_KEYS, dout, stride, 1,
-                span->dv + at, key_stride);
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, (int)e, (int)rows, scale, t->ds, TILE_KEYS, q, stride,
-                1, span->dk + at, key_stride);
+    gemm_serial(span->dv + at, span->stride, 1, true, &p_turned, &dout, n, e, rows);
+    gemm_serial(span->dk + at, span->stride, scale, true, &ds_turned, &q, n, e, rows);
 }
 
 static void backward_rows(const struct head *h, int64_t row0, int64_t rows)

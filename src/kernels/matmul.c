@@ -5,7 +5,6 @@
  * and no sum is ever split between threads, so every number of threads gives the same bytes. */
 #include "kernels/table.h"
 
-#include <cblas.h>
 #include <omp.h>
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
@@ -147,8 +146,8 @@ static void multiply_panel(float *y, const float *x, int64_t n_rows, const struc
         const char *from = (const char *)w->data + out0 * row_bytes + dtype_row_bytes(w->type, k);
         for (int64_t j = 0; j < n; j++) dot->widen[w->type](panel + j * n_k, from + j * row_bytes, n_k);
         if (to != ROUND_NONE) kernels()->row->round_to(panel, to, n * n_k);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n_rows, (int)n, (int)n_k, 1.0f, x + k, (int)w->n_in,
-                    panel, (int)n_k, k ? 1.0f : 0.0f, y, (int)w->n_out);
+        struct operand rows = {x + k, w->n_in, false}, weights = {panel, n_k, true};
+        gemm_serial(y, w->n_out, 1, k, &rows, &weights, n_rows, n, n_k);
     }
 }
 

@@ -50,6 +50,20 @@ struct igemm_kernels {
                            int64_t n_w, void *panel);
 };
 
+/* A matrix in rows that lie `stride` elements apart; `transposed`: its transpose is meant. */
+struct operand {
+    const float *at;
+    int64_t stride;
+    bool transposed;
+};
+
+/* c [m, n] = scale a b (+ c where `add`), rows of c ldc apart, on the calling thread; m, n, k >= 1. */
+typedef void gemm_kernel(float *c, int64_t ldc, float scale, bool add, const struct operand *a, const struct operand *b,
+                         int64_t m, int64_t n, int64_t k);
+gemm_kernel gemm_avx2;
+/* The same by the kernel in use where that is faster, else by SGEMM (gemm.c). */
+gemm_kernel gemm_serial;
+
 extern const struct igemm_kernels igemm_kernels_avx2, igemm_kernels_avx512;
 extern const struct dot_kernels dot_kernels_scalar, dot_kernels_avx2, dot_kernels_avx512;
 
@@ -58,6 +72,7 @@ struct kernel_table {
     const struct dot_kernels *dot;
     const struct row_kernels *row;
     const struct igemm_kernels *igemm; /* NULL (scalar): SGEMM is faster than whole numbers one by one */
+    gemm_kernel *gemm;                 /* NULL: always SGEMM */
 };
 
 /* The table in use. */
