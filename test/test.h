@@ -32,6 +32,16 @@
         assert_true(err_.message[0]);                                                                                  \
     } while (0)
 
+/* The model `name` in a folder of models. */
+static inline snellen_model *load_model(const char *folder, const char *name)
+{
+    char path[4096];
+    snellen_model *model;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    MUST(snellen_model_load(path, &model, err));
+    return model;
+}
+
 /* Largest |a - b|; infinite when one of them is NaN. */
 static inline double worst_difference(const float *a, const float *b, size_t n)
 {

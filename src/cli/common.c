@@ -1,5 +1,6 @@
 /* The options that verbs share, and loading a model with its message. */
 #include "cli/cli.h"
+#include "study/checkup.h"
 
 #include <string.h>
 
@@ -21,9 +22,8 @@ struct common_opts common_opts_default(void)
 
 static snellen_precision precision_parse(const char *name)
 {
-    static const char *const names[] = {[SNELLEN_F32] = "f32", [SNELLEN_BF16] = "bf16", [SNELLEN_F16] = "f16", [SNELLEN_Q8_0] = "q8_0"};
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        if (!strcmp(names[i], name)) return (snellen_precision)i;
+    for (snellen_precision p = SNELLEN_F32; p <= SNELLEN_Q8_0; p++)
+        if (!strcmp(checkup_precision_name(p), name)) return p;
     return SNELLEN_F32;
 }
 

@@ -62,6 +62,26 @@ static snellen_status task_options(const struct task_args *a, const snellen_mode
     return SNELLEN_OK;
 }
 
+/* ---- samples ----------------------------------------------------------------------------------------------------- */
+
+int task_show(const struct task_args *a, const snellen_task_info *info, const char *format, task_samples *make,
+              const char *note)
+{
+    snellen_error err;
+    json_t *samples = ui.json ? json_array() : NULL;
+    if (make(a, info, samples, &err)) {
+        json_decref(samples);
+        return ui_fail(&err);
+    }
+    if (!ui.json) {
+        ui_note("%s", note);
+        return 0;
+    }
+    json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:o}", "task", info->name, "format", format, "set",
+                          a->train ? "train" : "test", "seed", (json_int_t)a->common.seed, "samples", samples);
+    return ui_json(o) ? 0 : 1;
+}
+
 /* ---- list -------------------------------------------------------------------------------------------------------- */
 
 static json_t *words_json(const char *words)

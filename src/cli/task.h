@@ -30,6 +30,13 @@ enum { TASK_SHOWN = 3 };   /* samples that `show` prints of a length */
 /* False, after a message, when an option of another kind of tasks was given. */
 bool task_options_fit(const struct task_args *a, const snellen_task_info *info);
 
+/* `show`: `make` prints samples, or gathers them where `samples` is not NULL (--json); `note` says how to read them.
+ * Returns the exit status. */
+typedef snellen_status task_samples(const struct task_args *a, const snellen_task_info *info, json_t *samples,
+                                    snellen_error *err);
+int task_show(const struct task_args *a, const snellen_task_info *info, const char *format, task_samples *make,
+              const char *note);
+
 /* The actions on a task of symbols; they return the exit status. */
 void lines_list(void);
 int lines_show(const struct task_args *a, const snellen_task_info *info);

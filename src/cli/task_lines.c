@@ -113,21 +113,10 @@ static snellen_status show_all(const struct task_args *a, const snellen_task_inf
 
 int lines_show(const struct task_args *a, const snellen_task_info *info)
 {
-    snellen_error err;
-    char buffer[32];
-    json_t *samples = ui.json ? json_array() : NULL;
-    if (show_all(a, info, samples, &err)) {
-        json_decref(samples);
-        return ui_fail(&err);
-    }
-    if (!ui.json) {
-        ui_note("under the output: = final answer, ^ other symbols that the model writes, a anchors (written by the "
-                "model, or for it with --forced), . given; loss on all but the given ones");
-        return 0;
-    }
-    json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:o}", "task", info->name, "format", format_of(a, info, buffer), "set",
-                          a->train ? "train" : "test", "seed", (json_int_t)a->common.seed, "samples", samples);
-    return ui_json(o) ? 0 : 1;
+    char format[32];
+    return task_show(a, info, format_of(a, info, format), show_all,
+                     "under the output: = final answer, ^ other symbols that the model writes, a anchors (written by the "
+                     "model, or for it with --forced), . given; loss on all but the given ones");
 }
 
 /* ---- eval -------------------------------------------------------------------------------------------------------- */

@@ -61,15 +61,6 @@ static struct prompt prompt_of(struct safetensors *file)
     return p;
 }
 
-static snellen_model *load(const char *folder)
-{
-    char path[4096];
-    snellen_model *model;
-    snprintf(path, sizeof path, "%s/%s", golden, folder);
-    MUST(snellen_model_load(path, &model, err));
-    return model;
-}
-
 /* A model whose weights are the expected gradients: the reader that knows names and layouts of the weights brings the
  * gradients into the canonical form too. */
 static snellen_model *load_gradients(const char *folder, const struct safetensors *expected)

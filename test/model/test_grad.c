@@ -9,7 +9,7 @@ static void test_all_architectures(void **state)
         for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
             struct safetensors *expected = open_expected(archs[i], "expected");
             struct prompt p = prompt_of(expected);
-            snellen_model *model = load(archs[i]);
+            snellen_model *model = load_model(golden, archs[i]);
             struct params *params;
             size_t bytes;
             MUST(params_full(model, &params, err));
@@ -37,7 +37,7 @@ static void test_blocks(void **state)
         struct safetensors *inputs = open_expected("fam", "inputs");
         struct safetensors *expected = open_expected("fam", cases[i / 2].file);
         struct prompt p = prompt_of(inputs);
-        snellen_model *model = load("fam");
+        snellen_model *model = load_model(golden, "fam");
         struct params *params;
         size_t bytes;
         MUST(params_full(model, &params, err));
@@ -59,7 +59,7 @@ static void test_blocks(void **state)
 static float *gradients_of(const char *folder, const struct prompt *p, const struct grad_options *o, int64_t position,
                            uint64_t *n)
 {
-    snellen_model *model = load(folder);
+    snellen_model *model = load_model(golden, folder);
     struct params *params;
     MUST(params_full(model, &params, err));
     step(model, p, o, position);
@@ -116,7 +116,7 @@ static void test_positions_shift(void **state)
 static double step_at(const char *folder, const struct prompt *p, const struct grad_options *o, const int64_t *places,
                       float *gradients)
 {
-    snellen_model *model = load(folder);
+    snellen_model *model = load_model(golden, folder);
     struct params *params;
     struct grad *g;
     double loss, weight;
@@ -143,7 +143,7 @@ static void test_places(void **state)
         int64_t places[64], jumped[64], block = 8;
         uint64_t n;
         for (int64_t t = 0; t < p.n; t++) places[t] = t + 5, jumped[t] = t + (t >= block ? 3 : 0) + (t >= 2 * block ? 4 : 0);
-        snellen_model *model = load(folders[i]);
+        snellen_model *model = load_model(golden, folders[i]);
         struct params *params;
         struct grad *g;
         double loss, weight;
@@ -207,7 +207,7 @@ static void test_window_is_that_of_sessions(void **state)
     for (size_t i = 0; i < COUNT_OF(folders) * COUNT_OF(windows); i++) {
         struct safetensors *file = open_expected(folders[i / 2], "expected");
         struct prompt p = prompt_of(file);
-        snellen_model *model = load(folders[i / 2]);
+        snellen_model *model = load_model(golden, folders[i / 2]);
         struct grad_options o = options_for(&p);
         o.window = windows[i % 2];
         double loss = step(model, &p, &o, 0), sum = 0;
@@ -233,7 +233,7 @@ static void test_batch_is_sum(void **state)
     (void)state;
     struct safetensors *file = open_expected("qwen3", "expected");
     struct prompt p = prompt_of(file);
-    snellen_model *model = load("qwen3");
+    snellen_model *model = load_model(golden, "qwen3");
     struct params *params;
     MUST(params_full(model, &params, err));
     float *sum = calloc(params->n_values, sizeof *sum);
@@ -289,7 +289,7 @@ static void test_gradient_times_input(void **state)
     for (size_t i = 0; i < 2 * COUNT_OF(folders); i++) {
         struct safetensors *file = open_expected(folders[i / 2], "expected");
         struct prompt p = prompt_of(file);
-        snellen_model *model = load(folders[i / 2]);
+        snellen_model *model = load_model(golden, folders[i / 2]);
         struct grad_options o = options_for(&p);
         o.inputs_only = true;
         o.checkpoint = i % 2;
@@ -329,7 +329,7 @@ static void test_low_rank_factors(void **state)
     for (size_t i = 0; i < COUNT_OF(folders); i++) {
         struct safetensors *file = open_expected(folders[i], "expected");
         struct prompt p = prompt_of(file);
-        snellen_model *model = load(folders[i]);
+        snellen_model *model = load_model(golden, folders[i]);
         struct lora_options lora = {.rank = 3, .alpha = 6, .seed = 5};
         struct params *params;
         struct grad_options o = options_for(&p);
@@ -402,7 +402,7 @@ static void test_factors_beside_quantised_weights(void **state)
             struct lora_options lora = {.rank = 4, .seed = 3};
             struct params *params;
             struct grad_options o = options_for(&p);
-            snellen_model *model = load(folders[i]);
+            snellen_model *model = load_model(golden, folders[i]);
             round_matrices(model, widened, &memory);
             MUST(params_lora(model, &lora, &params, err));
             struct rng rng;
@@ -430,7 +430,7 @@ static void test_sessions_see_what_is_trained(void **state)
     (void)state;
     struct safetensors *file = open_expected("llama", "expected");
     struct prompt p = prompt_of(file);
-    snellen_model *model = load("llama");
+    snellen_model *model = load_model(golden, "llama");
     struct lora_options lora = {.rank = 2, .targets = "attn_v ffn_down", .seed = 1};
     struct params *params;
     MUST(params_lora(model, &lora, &params, err));
@@ -453,7 +453,7 @@ static void test_sessions_see_what_is_trained(void **state)
 static void test_wrong_calls(void **state)
 {
     (void)state;
-    snellen_model *model = load("gpt2");
+    snellen_model *model = load_model(golden, "gpt2");
     struct params *params;
     struct grad *g;
     uint64_t bytes;
@@ -485,7 +485,7 @@ static void test_wrong_calls(void **state)
     MUST_FAIL(SNELLEN_E_USAGE, grad_step(g, tokens, weights, 2, 10, 0, 1, &loss, &weight, NULL, err));
     grad_free(g);
     snellen_model_free(model);
-    model = load("bloom");
+    model = load_model(golden, "bloom");
     MUST(params_full(model, &params, err));
     MUST(grad_new(model, &o, &g, err));
     MUST_FAIL(SNELLEN_E_UNSUPPORTED, grad_set_places(g, places, err));

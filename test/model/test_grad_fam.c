@@ -16,7 +16,7 @@ static void check_close(const char *what, const float *got, const float *want, s
 static snellen_model *load_with_prompt(const char *folder, snellen_fam_positions positions)
 {
     char path[4200];
-    snellen_model *model = load(folder);
+    snellen_model *model = load_model(golden, folder);
     snprintf(path, sizeof path, "%s/fam/inputs.safetensors", golden);
     MUST(snellen_model_load_prompt(model, path, err));
     snellen_model_memory memory = *snellen_model_get_memory(model);
@@ -234,7 +234,7 @@ static void test_memory_everywhere(void **state)
         struct prompt p = prompt_of(file);
         /* Gemma's row of token 0 is zero, where a norm has no gradient that a step could show */
         for (int64_t t = 0; t < p.n; t++) p.tokens[t] = MAX(p.tokens[t], 1), p.weights[t] = 1;
-        snellen_model *model = load(folder);
+        snellen_model *model = load_model(golden, folder);
         struct grad_options o = random_memory(model, &p, kinds[i % COUNT_OF(kinds)]);
         struct params *params;
         double right = nll_of_session(model, &p);
@@ -257,7 +257,7 @@ static void test_first_block_from_the_last(void **state)
     for (size_t i = 0; i < 2 * COUNT_OF(kinds); i++) {
         struct safetensors *file = open_expected(i % 2 ? "gpt2" : "llama", "expected");
         struct prompt p = prompt_of(file);
-        snellen_model *model = load(i % 2 ? "gpt2" : "llama");
+        snellen_model *model = load_model(golden, i % 2 ? "gpt2" : "llama");
         struct grad_options o = random_memory(model, &p, kinds[i / 2]);
         struct params *params;
         assert_true(p.n > 3 * o.block);
@@ -280,7 +280,7 @@ static void test_factors_through_memories(void **state)
     for (size_t i = 0; i < COUNT_OF(kinds); i++) {
         struct safetensors *file = open_expected("qwen3", "expected");
         struct prompt p = prompt_of(file);
-        snellen_model *model = load("qwen3");
+        snellen_model *model = load_model(golden, "qwen3");
         struct grad_options o = random_memory(model, &p, kinds[i]);
         struct lora_options lora = {.rank = 3, .alpha = 6, .seed = 5};
         struct params *params;
@@ -311,7 +311,7 @@ static void batches(snellen_memory_kind kind)
     }
     float *memories = NULL;
     for (int run = 0; run < 3; run++) {   /* 0, 1: threads and checkpoints; 2: one by one */
-        snellen_model *model = load("qwen3");
+        snellen_model *model = load_model(golden, "qwen3");
         struct grad_options o = random_memory(model, &p, kind);
         struct params *params;
         struct grad *g;
@@ -353,7 +353,7 @@ static void test_memory_in_batches(void **state)
  * values alone: layers x rows x (d + 4 kv) + d values a block. */
 static void take_their_inputs(snellen_memory_kind kind)
 {
-    snellen_model *model = load("llama");
+    snellen_model *model = load_model(golden, "llama");
     const struct model_desc *d = &model->desc;
     struct prompt p = {.n = 6};
     struct grad_options o = random_memory(model, &p, kind);

@@ -7,15 +7,6 @@
 static const char *golden;
 enum { LANES = 5, LENGTH = 90, VOCAB = 101 };
 
-static snellen_model *load(const char *arch)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", golden, arch);
-    snellen_model *model;
-    MUST(snellen_model_load(path, &model, err));
-    return model;
-}
-
 static void random_tokens(int32_t tokens[LANES][LENGTH])
 {
     struct rng rng;
@@ -79,7 +70,7 @@ static void test_lanes_are_sessions(void **state)
     int32_t tokens[LANES][LENGTH];
     random_tokens(tokens);
     for (size_t a = 0; a < COUNT_OF(archs); a++) {
-        snellen_model *model = load(archs[a]);
+        snellen_model *model = load_model(golden, archs[a]);
         bool learned = !strcmp(snellen_model_get_info(model)->positions, "learned");
         int64_t length = MIN(LENGTH, snellen_model_get_info(model)->n_context);
         for (size_t k = 0; k < COUNT_OF(kinds) - learned; k++) {
@@ -106,7 +97,7 @@ static void test_threads_change_no_byte(void **state)
     int32_t tokens[LANES][LENGTH];
     float logits[2][LANES * VOCAB];
     random_tokens(tokens);
-    snellen_model *model = load("llama");
+    snellen_model *model = load_model(golden, "llama");
     for (int threads = 1; threads < 3; threads++) {
         snellen_session_options o = snellen_session_options_default();
         snellen_lanes *lanes;
@@ -127,7 +118,7 @@ static void test_errors(void **state)
     int32_t tokens[LANES][LENGTH], wrong = VOCAB;
     float logits[3 * VOCAB], again[VOCAB];
     random_tokens(tokens);
-    snellen_model *model = load("llama");
+    snellen_model *model = load_model(golden, "llama");
     snellen_session_options o = snellen_session_options_default();
     snellen_lanes *lanes;
     o.n_context = 20;

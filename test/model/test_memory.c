@@ -6,15 +6,6 @@
 
 static const char *golden;
 
-static snellen_model *load(const char *arch)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", golden, arch);
-    snellen_model *model;
-    MUST(snellen_model_load(path, &model, err));
-    return model;
-}
-
 static void random_tokens(int32_t *tokens, size_t n, uint64_t seed)
 {
     struct rng rng;
@@ -45,7 +36,7 @@ static void test_wide_windows_are_full_attention(void **state)
     int32_t tokens[N];
     random_tokens(tokens, N, 1);
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
-        snellen_model *model = load(archs[i]);
+        snellen_model *model = load_model(golden, archs[i]);
         bool learned = !strcmp(snellen_model_get_info(model)->positions, "learned");
         snellen_session_options options = snellen_session_options_default();
         logits_of(model, &options, tokens, N, N, full);
@@ -73,7 +64,7 @@ static void test_chunking_changes_nothing(void **state)
     static const char *const flat[] = {"llama", "gemma3", "bloom"};
     for (size_t i = 0; i < 3; i++)
         for (size_t j = 0; j < 2; j++) {
-            snellen_model *model = load(flat[i]);
+            snellen_model *model = load_model(golden, flat[i]);
             snellen_session_options options = snellen_session_options_default();
             options.memory = kinds[j];
             options.window = 9;
@@ -98,7 +89,7 @@ static void test_swa_forgets_what_left_all_windows(void **state)
     static float stream[N * VOCAB], tail[N * VOCAB];
     int32_t tokens[N];
     random_tokens(tokens, N, 3);
-    snellen_model *model = load("llama");
+    snellen_model *model = load_model(golden, "llama");
     snellen_session_options options = snellen_session_options_default();
     options.memory = SNELLEN_MEMORY_SWA;
     options.window = 6;
@@ -121,7 +112,7 @@ static void test_sink_counts_positions_inside_the_cache(void **state)
     int32_t *tokens = calloc(LONG, sizeof *tokens);
     static const char *const flat[] = {"llama", "bloom"};
     for (size_t i = 0; i < 2; i++) {
-        snellen_model *model = load(flat[i]);
+        snellen_model *model = load_model(golden, flat[i]);
         snellen_session_options options = snellen_session_options_default();
         options.memory = SNELLEN_MEMORY_SINK;
         options.window = 16;
@@ -149,7 +140,7 @@ static void test_threads_and_repeats_give_the_same_bytes(void **state)
     int32_t tokens[N];
     random_tokens(tokens, N, 4);
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
-        snellen_model *model = load(archs[i]);
+        snellen_model *model = load_model(golden, archs[i]);
         snellen_session_options options = snellen_session_options_default();
         for (int chunk = 0; chunk <= 1; chunk++) {
             options.chunk = chunk;
@@ -169,7 +160,7 @@ static void test_precision_rounds_everything(void **state)
     static float hidden[5 * N * 32], logits[N * VOCAB];
     int32_t tokens[N];
     random_tokens(tokens, N, 5);
-    snellen_model *model = load("llama");
+    snellen_model *model = load_model(golden, "llama");
     snellen_session_options options = snellen_session_options_default();
     options.precision = SNELLEN_BF16;
     snellen_session *session;
@@ -188,7 +179,7 @@ static void test_precision_rounds_everything(void **state)
 static void test_wrong_calls_are_told(void **state)
 {
     (void)state;
-    snellen_model *model = load("gpt2"), *none;
+    snellen_model *model = load_model(golden, "gpt2"), *none;
     snellen_session *session;
     snellen_session_options options = snellen_session_options_default();
     MUST_FAIL(SNELLEN_E_USAGE, snellen_model_load("no-such-model", &none, err));
@@ -222,7 +213,7 @@ static void test_wrong_calls_are_told(void **state)
     snellen_session_free(session);
     options.n_context = 0;
     snellen_model_free(model);
-    model = load("llama");
+    model = load_model(golden, "llama");
     options.n_context = (int64_t)1 << 40;
     MUST_FAIL(SNELLEN_E_MEMORY, snellen_session_new(model, &options, &session, err));
     snellen_model_free(model);
@@ -254,7 +245,7 @@ static void test_perplexity_is_the_mean_of_the_nll(void **state)
     int32_t tokens[LONG];
     float nll[LONG], window[CONTEXT];
     random_tokens(tokens, LONG, 6);
-    snellen_model *model = load("llama");
+    snellen_model *model = load_model(golden, "llama");
     let_some_be_right(model, tokens, LONG, CONTEXT);
     snellen_perplexity_options options = {.session = snellen_session_options_default(), .context = CONTEXT};
     snellen_perplexity *ppl;

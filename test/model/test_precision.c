@@ -71,15 +71,6 @@ static bool holds_only(const float *x, size_t n, snellen_precision precision)
     return true;
 }
 
-static snellen_model *load(const char *arch)
-{
-    char path[4096];
-    snellen_model *model;
-    snprintf(path, sizeof path, "%s/%s", golden, arch);
-    MUST(snellen_model_load(path, &model, err));
-    return model;
-}
-
 static const snellen_precision formats[] = {SNELLEN_BF16, SNELLEN_F16};
 static struct reading f32, one, two;
 
@@ -90,7 +81,7 @@ static void test_the_default_is_all_that_is_computed(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(archs); i++)
         for (size_t p = 0; p < COUNT_OF(formats); p++) {
-            snellen_model *model = load(archs[i]);
+            snellen_model *model = load_model(golden, archs[i]);
             read_parts(model, formats[p], 0, &one);
             assert_true(holds_only(one.hidden, one.n_hidden, formats[p]));
             assert_true(holds_only(one.logits, one.n_logits, formats[p]));
@@ -108,7 +99,7 @@ static void test_logits_alone_leave_the_vectors(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(archs); i++)
         for (size_t p = 0; p < COUNT_OF(formats); p++) {
-            snellen_model *model = load(archs[i]);
+            snellen_model *model = load_model(golden, archs[i]);
             read_parts(model, SNELLEN_F32, 0, &f32);
             read_parts(model, formats[p], SNELLEN_ROUND_LOGITS, &one);
             assert_true(same(f32.hidden, one.hidden, f32.n_hidden));
@@ -125,7 +116,7 @@ static void test_the_cache_alone(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(archs); i++)
         for (size_t p = 0; p < COUNT_OF(formats); p++) {
-            snellen_model *model = load(archs[i]);
+            snellen_model *model = load_model(golden, archs[i]);
             size_t embeddings = N * (size_t)snellen_model_get_info(model)->d_model;
             read_parts(model, SNELLEN_F32, 0, &f32);
             read_parts(model, formats[p], SNELLEN_ROUND_CACHE, &one);
@@ -151,7 +142,7 @@ static void test_activations_alone(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(archs); i++)
         for (size_t p = 0; p < COUNT_OF(formats); p++) {
-            snellen_model *model = load(archs[i]);
+            snellen_model *model = load_model(golden, archs[i]);
             read_parts(model, formats[p], SNELLEN_ROUND_ACTIVATIONS, &one);
             assert_true(holds_only(one.hidden, one.n_hidden, formats[p]));
             assert_false(holds_only(one.logits, one.n_logits, formats[p]));
@@ -165,7 +156,7 @@ static void test_activations_alone(void **state)
 static snellen_model *written_as(const char *arch, const char *type)
 {
     snellen_export_options o = snellen_export_options_default();
-    snellen_model *model = load(arch), *written;
+    snellen_model *model = load_model(golden, arch), *written;
     o.type = type;
     o.no_tokenizer = true;
     MUST(snellen_model_export(model, "precision.gguf", &o, NULL, NULL, err));

@@ -6,20 +6,11 @@
 
 static const char *golden;
 
-static snellen_model *load(const char *folder)
-{
-    char path[4096];
-    snellen_model *model;
-    snprintf(path, sizeof path, "%s/%s", golden, folder);
-    MUST(snellen_model_load(path, &model, err));
-    return model;
-}
-
 /* With the memory prompt of the golden values, 4 rows. */
 static snellen_model *load_fam(void)
 {
     char path[4096];
-    snellen_model *model = load("fam");
+    snellen_model *model = load_model(golden, "fam");
     snprintf(path, sizeof path, "%s/fam/inputs.safetensors", golden);
     MUST(snellen_model_load_prompt(model, path, err));
     return model;
@@ -105,7 +96,7 @@ static void test_exact_against_differences(void **state)
     int32_t tokens[N];
     fill_tokens(tokens, N);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        snellen_model *model = strcmp(cases[i].folder, "fam") ? load(cases[i].folder) : load_fam();
+        snellen_model *model = strcmp(cases[i].folder, "fam") ? load_model(golden, cases[i].folder) : load_fam();
         struct params *params;
         MUST(params_full(model, &params, err));   /* weights that can be moved */
         snellen_squash_options o = snellen_squash_options_default();
@@ -133,7 +124,7 @@ static void test_probes_against_exact(void **state)
     (void)state;
     enum { N = 12 };
     int32_t tokens[N];
-    snellen_model *model = load("llama");
+    snellen_model *model = load_model(golden, "llama");
     snellen_squash_options o = snellen_squash_options_default();
     fill_tokens(tokens, N);
     o.n_probes = 0;
@@ -159,7 +150,7 @@ static void test_seed(void **state)
     (void)state;
     enum { N = 12 };
     int32_t tokens[N];
-    snellen_model *model = load("qwen2");
+    snellen_model *model = load_model(golden, "qwen2");
     snellen_squash_options o = snellen_squash_options_default();
     fill_tokens(tokens, N);
     o.session.n_threads = 1;
@@ -184,7 +175,7 @@ static void test_row(void **state)
     (void)state;
     enum { N = 12, ROW = 6 };
     int32_t tokens[N];
-    snellen_model *model = load("llama");
+    snellen_model *model = load_model(golden, "llama");
     snellen_squash_options o = snellen_squash_options_default();
     fill_tokens(tokens, N);
     snellen_squash *alone = squash(model, tokens, ROW + 1, &o);
@@ -234,7 +225,7 @@ static void test_paths_against_maps(void **state)
     int32_t tokens[N];
     fill_tokens(tokens, N);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        snellen_model *model = load(cases[i].folder);
+        snellen_model *model = load_model(golden, cases[i].folder);
         snellen_attention_options maps = snellen_attention_options_default();
         snellen_squash_options o = snellen_squash_options_default();
         snellen_attention *a;
@@ -304,7 +295,7 @@ static void refuse(const snellen_model *model, const snellen_squash_options *o, 
 static void test_refusals(void **state)
 {
     (void)state;
-    snellen_model *model = load("llama");
+    snellen_model *model = load_model(golden, "llama");
     const snellen_squash_options plain = snellen_squash_options_default();
     snellen_squash_options o = plain;
     o.row = 3;
@@ -340,7 +331,7 @@ static void test_stopped(void **state)
 {
     (void)state;
     static const int32_t tokens[] = {3, 8, 13, 18, 23};
-    snellen_model *model = load("llama");
+    snellen_model *model = load_model(golden, "llama");
     int cancelled = 0;
     for (int after = 1; after < 60; after++) {
         int left = after;
