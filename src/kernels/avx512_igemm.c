@@ -20,6 +20,7 @@ static inline floats floats_of(ints v) { return _mm512_cvtepi32_ps(v); }
 static inline floats product(floats a, floats b) { return _mm512_mul_ps(a, b); }
 static inline floats fused(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); }
 static inline ints add_products(ints sum, ints a, ints b) { return _mm512_dpwssd_epi32(sum, a, b); }
+static inline void hold(ints *v) { (void)v; }   /* 32 registers are enough */
 
 #include "kernels/igemm_body.h"
 

@@ -23,8 +23,7 @@
 
 #include "kernels/formats_body.h"
 
-/* Four times as much makes GCC 12 keep values in memory that 16 registers hold: half the speed with AVX2. */
-#define UNROLL _Pragma("GCC unroll 2")
+#define UNROLL _Pragma("GCC unroll 4")
 
 enum { WIDTH = 2 * LANES };
 _Static_assert(IGEMM_WIDTH % WIDTH == 0 && IGEMM_ROWS % TILE_ROWS == 0, "panels are whole strips, pieces whole tiles");
@@ -173,6 +172,8 @@ INLINE void sum_pairs(int R, ints sum[][2], const struct strip_block *block, con
                 ints x = broadcast_pair(q[r] + 2 * pair);
                 sum[r][0] = add_products(sum[r][0], w0, x);
                 sum[r][1] = add_products(sum[r][1], w1, x);
+                hold(&sum[r][0]);
+                hold(&sum[r][1]);
             }
         }
 }

@@ -81,7 +81,7 @@ static size_t run_length(const struct plot_series *s, const struct scale *x, con
 }
 
 static void draw_band(cairo_t *cr, const struct plot_series *s, const struct scale *x, const struct scale *y, size_t i,
-                      size_t n, struct colour c)
+                      size_t n, struct colour c, double strength)
 {
     cairo_new_path(cr);
     for (size_t j = 0; j < n; j++)
@@ -89,8 +89,23 @@ static void draw_band(cairo_t *cr, const struct plot_series *s, const struct sca
     for (size_t j = n; j-- > 0;)
         if (banded(s, i + j)) cairo_line_to(cr, scale_place(x, s->x[i + j]), scale_place(y, s->low[i + j]));
     cairo_close_path(cr);
-    draw_colour(cr, c, 0.16);
+    draw_colour(cr, c, strength);
     cairo_fill(cr);
+}
+
+/* Below all lines, and fainter where there are many of them, so that lines stay to be seen where bands pile up. */
+static void draw_bands(cairo_t *cr, const struct plot_figure *f, const struct scale *x, const struct scale *y)
+{
+    size_t n_banded = 0;
+    for (size_t k = 0; k < f->n_series; k++) n_banded += f->series[k].style == PLOT_LINE && f->series[k].low;
+    for (size_t k = 0; k < f->n_series; k++) {
+        const struct plot_series *s = &f->series[k];
+        for (size_t i = 0; i < s->n && s->style == PLOT_LINE && s->low;) {
+            size_t n = run_length(s, x, y, i);
+            if (n > 1) draw_band(cr, s, x, y, i, n, colour_of(f, k), n_banded > 4 ? 0.64 / (double)n_banded : 0.16);
+            i += n + 1;
+        }
+    }
 }
 
 static void draw_bar(cairo_t *cr, double x, double low, double high, struct colour c)
@@ -106,7 +121,6 @@ static void draw_run(cairo_t *cr, const struct plot_series *s, const struct scal
                      size_t n, struct colour c, double width)
 {
     static const double dashes[] = {7, 4};
-    if (n > 1) draw_band(cr, s, x, y, i, n, c);
     if (n == 1 && banded(s, i)) draw_bar(cr, scale_place(x, s->x[i]), scale_place(y, s->low[i]), scale_place(y, s->high[i]), c);
     cairo_new_path(cr);
     for (size_t j = 0; j < n; j++) cairo_line_to(cr, scale_place(x, s->x[i + j]), scale_place(y, s->y[i + j]));
@@ -390,6 +404,7 @@ void draw_lines(cairo_t *cr, const struct plot_figure *f, struct box sheet, stru
     cairo_clip(cr);
     for (size_t i = 0; i < f->n_rules; i++) draw_shade(cr, &f->rules[i], &x, area);
     for (size_t i = 0; i < f->n_rules; i++) draw_rule(cr, &f->rules[i], &x, &y, area);
+    draw_bands(cr, f, &x, &y);
     for (size_t i = 0; i < f->n_series; i++) draw_series(cr, f, i, &x, &y, area);
     struct box labels[MOST_LABELS];
     for (size_t i = 0; i < f->n_rules; i++) {
