@@ -122,8 +122,9 @@ static int run(int argc, char **argv)
         OPT_TEXT(0, "cures", "LIST", &own.cures, "own questions: rewrite (digits in groups, names for items, fives), sharper "
                  "(attention at temperature 0.8), twice (the prompt before the filler as well)", .shown = "all three"),
         OPT_FLAG(0, "bare", &own.bare, "own questions: without the model's chat template"),
-        OPT_INT(0, "budget", "N", &budget, 1, CLI_MAX_TOKENS, "--quick: tokens to spend beyond the least, a written "
-                "one counts as four; no clock is asked, so the numbers do not depend on the machine's speed"),
+        OPT_INT(0, "budget", "N", &budget, 1, CLI_MAX_TOKENS, "--quick: tokens to spend, a written one counts as "
+                "four; one prompt a cell is asked even where that takes more, further ones while they fit. No clock is "
+                "asked, so the numbers do not depend on the machine's speed"),
         OPT_CHOICE(0, "only", "PART", &options.only, "collapse copying counting retrieval", "that part alone, with the numbers that the "
                    "whole exam gives: redraws its figures", .shown = "all"),
         OPT_TEXT(0, "db", "FILE", &database, "database that keeps the numbers; '' for none",

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FULL_PROMPTS = 20, FULL_OTHER_PROMPTS = 3, FULL_LONG_ANSWERS = 2, COARSE_STEP = 8,
+enum { FULL_PROMPTS = 20, FULL_OTHER_PROMPTS = 3, FULL_LONG_ANSWERS = 2, COARSE_STEP = 8, SPARSE_STEP = 3,
        QUICK_RETRIEVAL_PROMPTS = 2, MOST_SESSION_CURES = 4 };
 /* Room for the wording of a collapse prompt in its template. */
 enum { WORDING_TOKENS = 100, COLLAPSE_PREFIX = 24 };
@@ -29,6 +29,7 @@ static const int64_t LONGEST = 2001; /* paper, Fig 5 */
 enum task_part {
     PART_ALWAYS,    /* a margin in every cell */
     PART_WRITTEN,   /* the same, and written answers; in a quick exam some, and further prompts if the budget allows */
+    PART_SPARSE,    /* in a quick exam at every third length: counting with many tokens of wording */
     PART_COARSE,    /* in a quick exam on the coarse grid only: ours, beyond the paper's cells */
     PART_FULL,      /* only in a full exam: ours, too */
     PART_FULL_COARSE,  /* the same, on the coarse grid */
@@ -47,15 +48,15 @@ static const struct {
     {"copy-first", "plain", "anchors", PART_FULL},     {"copy-first", "plain", "reverse", PART_FULL},
     {"copy-last-end-a", "plain", "", PART_ALWAYS},     {"copy-last-end-a", "plain", "hint", PART_FULL},
     {"copy-last-end-b", "plain", "", PART_ALWAYS},     {"copy-last-end-b", "plain", "hint", PART_FULL},
-    {"count-sum", "plain", "", PART_WRITTEN},          {"count-sum", "step", "", PART_ALWAYS},
-    {"count-sum", "examples", "", PART_ALWAYS},        {"count-ones", "plain", "", PART_WRITTEN},
-    {"count-ones", "step", "", PART_ALWAYS},           {"count-ones", "examples", "", PART_ALWAYS},
+    {"count-sum", "plain", "", PART_WRITTEN},          {"count-sum", "step", "", PART_SPARSE},
+    {"count-sum", "examples", "", PART_SPARSE},        {"count-ones", "plain", "", PART_WRITTEN},
+    {"count-ones", "step", "", PART_SPARSE},           {"count-ones", "examples", "", PART_SPARSE},
     {"count-ones", "plain", "commas", PART_COARSE},    {"count-bernoulli", "plain", "", PART_WRITTEN},
-    {"count-bernoulli", "step", "", PART_ALWAYS},      {"count-bernoulli", "examples", "", PART_ALWAYS},
+    {"count-bernoulli", "step", "", PART_SPARSE},      {"count-bernoulli", "examples", "", PART_SPARSE},
     {"count-sum", "plain", "fives", PART_FULL},        {"count-ones", "plain", "fives", PART_FULL},
     {"count-bernoulli", "plain", "fives", PART_FULL},  {"count-car", "plain", "fives", PART_FULL},
-    {"count-car", "plain", "", PART_WRITTEN},          {"count-car", "step", "", PART_ALWAYS},
-    {"count-car", "examples", "", PART_ALWAYS},
+    {"count-car", "plain", "", PART_WRITTEN},          {"count-car", "step", "", PART_SPARSE},
+    {"count-car", "examples", "", PART_SPARSE},
     {"copy-last", "plain", "commas:2", PART_FULL_COARSE},   {"copy-last", "plain", "commas:5", PART_FULL_COARSE},
     {"copy-last", "plain", "commas:10", PART_FULL_COARSE},  {"copy-first", "plain", "commas:2", PART_FULL_COARSE},
     {"copy-first", "plain", "commas:5", PART_FULL_COARSE},  {"copy-first", "plain", "commas:10", PART_FULL_COARSE},
@@ -175,18 +176,18 @@ static void plan_tasks(struct checkup *c)
             (struct checkup_task){.task = TASKS[i].task, .style = TASKS[i].style, .cure = TASKS[i].cure};
 }
 
-/* Every 8th length of a task's grid and the last one that fits, so that a few prompts span it. */
-static snellen_status coarse_lengths(struct checkup *c, struct task_item *item, snellen_error *err)
+/* Every step-th length of a task's grid and the last one that fits, so that a few prompts span it. */
+static snellen_status some_lengths(struct checkup *c, struct task_item *item, size_t step, snellen_error *err)
 {
     snellen_task_info info;
     for (size_t t = 0; snellen_task_list(t, &info); t++) {
         if (strcmp(info.name, item->task)) continue;
-        int64_t *lengths = arena_alloc(&c->arena, (info.n_lengths / COARSE_STEP + 2) * sizeof *lengths);
+        int64_t *lengths = arena_alloc(&c->arena, (info.n_lengths / step + 2) * sizeof *lengths);
         FAIL_IF(!lengths, SNELLEN_E_MEMORY, "plan: memory ran out");
         size_t n = 0, fits = info.n_lengths;
         /* A word or a summand may be two tokens; a model with less room is asked shorter questions. */
         while (fits && info.lengths[fits - 1] * 2 + 4 * WORDING_TOKENS > c->info->n_context) fits--;
-        for (size_t i = 0; i < fits; i += COARSE_STEP) lengths[n++] = info.lengths[i];
+        for (size_t i = 0; i < fits; i += step) lengths[n++] = info.lengths[i];
         if (n && lengths[n - 1] != info.lengths[fits - 1]) lengths[n++] = info.lengths[fits - 1];
         item->lengths = lengths;
         item->n_lengths = n;
@@ -204,14 +205,15 @@ struct batch_form {
     uint32_t coarse_prompts, coarse_generate;
 };
 
+/* step: every so many lengths of the grid; 1 = all. */
 static snellen_status add_item(struct checkup *c, struct checkup_batch *b, size_t task, uint32_t n_prompts,
-                               uint32_t n_generate, bool coarse, snellen_error *err)
+                               uint32_t n_generate, size_t step, snellen_error *err)
 {
     const struct checkup_task *t = &c->plan.tasks[task];
     struct task_item item = {.task = t->task, .style = t->style, .cure = b->read ? "" : t->cure, .n_prompts = n_prompts,
                              .n_generate = n_generate};
-    if (coarse) TRY(coarse_lengths(c, &item, err));
-    if (!n_prompts || (coarse && !item.n_lengths)) return SNELLEN_OK;
+    if (step > 1) TRY(some_lengths(c, &item, step, err));
+    if (!n_prompts || (step > 1 && !item.n_lengths)) return SNELLEN_OK;
     b->task_of[b->n_items] = task;
     b->items[b->n_items++] = item;
     return SNELLEN_OK;
@@ -248,6 +250,12 @@ static snellen_status end_batch(struct checkup *c, struct checkup_batch *b, snel
     return SNELLEN_OK;
 }
 
+static size_t step_of(enum task_part part, bool full)
+{
+    if (full) return part == PART_FULL_COARSE ? COARSE_STEP : 1;
+    return part == PART_COARSE ? COARSE_STEP : part == PART_SPARSE ? SPARSE_STEP : 1;
+}
+
 static snellen_status add_batch(struct checkup *c, const struct batch_form *form, snellen_error *err)
 {
     struct checkup_batch *b;
@@ -258,9 +266,10 @@ static snellen_status add_batch(struct checkup *c, const struct batch_form *form
         bool only_full = TASKS[i].part == PART_FULL || TASKS[i].part == PART_FULL_COARSE;
         if (!c->options.full && only_full) continue;
         if (form->answer != ANY_ANSWER && (form->answer == LONG_ANSWER) != is_long) continue;
-        bool coarse = c->options.full ? TASKS[i].part == PART_FULL_COARSE : TASKS[i].part == PART_COARSE;
-        TRY(add_item(c, b, i, form->n_prompts, TASKS[i].part == PART_WRITTEN || is_long ? form->n_generate : 0, coarse, err));
-        if (TASKS[i].part == PART_WRITTEN) TRY(add_item(c, b, i, form->coarse_prompts, form->coarse_generate, true, err));
+        uint32_t n_generate = TASKS[i].part == PART_WRITTEN || is_long ? form->n_generate : 0;
+        TRY(add_item(c, b, i, form->n_prompts, n_generate, step_of(TASKS[i].part, c->options.full), err));
+        if (TASKS[i].part != PART_WRITTEN) continue;
+        TRY(add_item(c, b, i, form->coarse_prompts, form->coarse_generate, COARSE_STEP, err));
     }
     return end_batch(c, b, err);
 }
@@ -276,7 +285,7 @@ static snellen_status add_session_cure(struct checkup *c, const struct session_c
         if (!cure->short_texts && strncmp(READ_OTHERWISE[i], "copy", 4)) continue;
         size_t task = c->plan.n_tasks++;
         c->plan.tasks[task] = (struct checkup_task){.task = READ_OTHERWISE[i], .style = "plain", .cure = cure->name};
-        TRY(add_item(c, b, task, n_prompts, 0, true, err));
+        TRY(add_item(c, b, task, n_prompts, 0, COARSE_STEP, err));
     }
     return end_batch(c, b, err);
 }
