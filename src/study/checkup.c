@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-static const uint64_t DEFAULT_BUDGET = 34000;
+static const uint64_t DEFAULT_BUDGET = 30000;
 
 snellen_checkup_options snellen_checkup_options_default(void)
 {

@@ -25,6 +25,7 @@ static const struct {
 };
 _Static_assert(COUNT_OF(COLLAPSES) <= CHECKUP_MAX_COLLAPSES, "room for every collapse");
 static const int64_t LONGEST = 2001; /* paper, Fig 5 */
+static const int64_t QUICK_LONGEST = 800; /* of a question in a quick exam; a full one copies up to 1,500 digits */
 
 enum task_part {
     PART_ALWAYS,    /* a margin in every cell */
@@ -176,7 +177,7 @@ static void plan_tasks(struct checkup *c)
             (struct checkup_task){.task = TASKS[i].task, .style = TASKS[i].style, .cure = TASKS[i].cure};
 }
 
-/* Every step-th length of a task's grid and the last one that fits, so that a few prompts span it. */
+/* Every step-th length of a task's grid up to what a quick exam asks; a few of them span what the model has room for. */
 static snellen_status some_lengths(struct checkup *c, struct task_item *item, size_t step, snellen_error *err)
 {
     snellen_task_info info;
@@ -186,7 +187,8 @@ static snellen_status some_lengths(struct checkup *c, struct task_item *item, si
         FAIL_IF(!lengths, SNELLEN_E_MEMORY, "plan: memory ran out");
         size_t n = 0, fits = info.n_lengths;
         /* A word or a summand may be two tokens; a model with less room is asked shorter questions. */
-        while (fits && info.lengths[fits - 1] * 2 + 4 * WORDING_TOKENS > c->info->n_context) fits--;
+        while (fits && step > 1 && info.lengths[fits - 1] * 2 + 4 * WORDING_TOKENS > c->info->n_context) fits--;
+        while (fits && !c->options.full && info.lengths[fits - 1] > QUICK_LONGEST) fits--;
         for (size_t i = 0; i < fits; i += step) lengths[n++] = info.lengths[i];
         if (n && lengths[n - 1] != info.lengths[fits - 1]) lengths[n++] = info.lengths[fits - 1];
         item->lengths = lengths;
@@ -212,8 +214,9 @@ static snellen_status add_item(struct checkup *c, struct checkup_batch *b, size_
     const struct checkup_task *t = &c->plan.tasks[task];
     struct task_item item = {.task = t->task, .style = t->style, .cure = b->read ? "" : t->cure, .n_prompts = n_prompts,
                              .n_generate = n_generate};
-    if (step > 1) TRY(some_lengths(c, &item, step, err));
-    if (!n_prompts || (step > 1 && !item.n_lengths)) return SNELLEN_OK;
+    bool some = step > 1 || !c->options.full;
+    if (some) TRY(some_lengths(c, &item, step, err));
+    if (!n_prompts || (some && !item.n_lengths)) return SNELLEN_OK;
     b->task_of[b->n_items] = task;
     b->items[b->n_items++] = item;
     return SNELLEN_OK;
