@@ -41,7 +41,7 @@ typedef enum snellen_status {
     SNELLEN_E_USAGE,       /* the call was wrong: unknown name, value out of range (the program exits with 2) */
     SNELLEN_E_IO,          /* a file or the network could not be read or written */
     SNELLEN_E_FORMAT,      /* the bytes of a file are not what its format demands */
-    SNELLEN_E_UNSUPPORTED, /* well formed, but of a kind that is not implemented; the message names the kind */
+    SNELLEN_E_UNSUPPORTED, /* well formed, but of a kind that cannot be read; the message names the kind */
     SNELLEN_E_MEMORY,      /* does not fit into memory; the message gives the sum */
     SNELLEN_E_CONTEXT,     /* the input is longer than the session or the model can hold */
     SNELLEN_E_CANCELLED,   /* the progress callback said stop; what was finished is kept */

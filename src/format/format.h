@@ -182,7 +182,7 @@ enum hf_change {
     HF_UNWEAVE_QKV,   /* rows [head][q, k, v][head_dim] -> all q, all k, all v */
     HF_PLUS_ONE,      /* the norm multiplies with 1 + w */
     HF_SKIP_TWO,      /* a position table with two rows that no token has */
-    HF_REFUSE,        /* its presence means a kind of model that is not implemented */
+    HF_REFUSE,        /* its presence means a kind of model that cannot be read */
 };
 enum { HF_NAME_BYTES = 96 };
 /* The name in a folder of a tensor by its canonical name, and the change that reading makes. False when models of this

@@ -1,16 +1,15 @@
 /* avx2_gemm: small products of f32 matrices with AVX2 and FMA, on the calling thread. What SGEMM spends on packing
  * both matrices and on a pass over c before it begins is most of the time where a side is short.
  *
- *     for each DEPTH of the sum, for each WIDTH columns of b:    a strip [DEPTH, WIDTH] is copied, 20 KB of the first cache
+ *     for each DEPTH of the sum, for each WIDTH columns of b:    a strip [DEPTH, WIDTH] is copied, 20 KB
  *         for each ROWS rows of a, where they lie:               a tile [ROWS, WIDTH] of c in 12 registers
  *
  *     strip    | b[0][0..15] | b[1][0..15] | .. | b[DEPTH - 1][0..15] |     zeros beyond the last column
  *
  * The sum of an element of c runs over k in order, in pieces of DEPTH, so that it depends on nothing beside it. */
 #include "base/base.h"
+#include "kernels/lanes_8.h"
 #include "kernels/table.h"
-
-#include <immintrin.h>
 
 enum { LANES = 8, VECTORS = 2, ROWS = 6, WIDTH = VECTORS * LANES, DEPTH = 320, HEIGHT = 240 };
 /* A transposed `a` has its rows' next elements far apart: from this depth on they are brought together first. */
@@ -37,32 +36,6 @@ static struct view from(const struct view *x, int64_t i, int64_t j)
 
 /* ---- a strip of b ------------------------------------------------------------------------------------------------ */
 
-INLINE __m256i first_lanes(int64_t n)
-{
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
-INLINE void transpose_8(__m256 v[8])
-{
-    __m256d fours[8];
-    __m256 pairs[8];
-    for (int i = 0; i < 8; i += 2) {
-        pairs[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
-        pairs[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4)
-        for (int h = 0; h < 2; h++) {
-            __m256d above = _mm256_castps_pd(pairs[i + h]), below = _mm256_castps_pd(pairs[i + 2 + h]);
-            fours[i + 2 * h] = _mm256_unpacklo_pd(above, below);
-            fours[i + 2 * h + 1] = _mm256_unpackhi_pd(above, below);
-        }
-    for (int i = 0; i < 4; i++) {
-        __m256 left = _mm256_castpd_ps(fours[i]), right = _mm256_castpd_ps(fours[i + 4]);
-        v[i] = _mm256_permute2f128_ps(left, right, 0x20);
-        v[i + 4] = _mm256_permute2f128_ps(left, right, 0x31);
-    }
-}
-
 /* n <= WIDTH columns that lie beside each other */
 static void copy_strip(float *strip, const struct view *b, int64_t n, int64_t depth)
 {
@@ -81,11 +54,13 @@ static void turn_strip(float *strip, const struct view *b, int64_t n, int64_t de
         const float *x = b->at + j * b->column;
         int64_t k = 0;
         for (; k + LANES <= depth; k += LANES) {
-            __m256 v[LANES];
+            __m256i v[LANES];
             UNROLL for (int i = 0; i < LANES; i++)
-                v[i] = j + i < n ? _mm256_loadu_ps(x + i * b->column + k) : _mm256_setzero_ps();
+                v[i] = j + i < n ? _mm256_loadu_si256((const __m256i_u *)(x + i * b->column + k))
+                                 : _mm256_setzero_si256();
             transpose_8(v);
-            UNROLL for (int i = 0; i < LANES; i++) _mm256_store_ps(strip + (k + i) * WIDTH + j, v[i]);
+            UNROLL for (int i = 0; i < LANES; i++)
+                _mm256_store_si256((__m256i *)(strip + (k + i) * WIDTH + j), v[i]);
         }
         for (; k < depth; k++)
             for (int i = 0; i < LANES; i++) strip[k * WIDTH + j + i] = j + i < n ? x[i * b->column + k] : 0;
@@ -162,7 +137,7 @@ static void two_vectors(struct target to, struct view a, int64_t next, const flo
 
 /* ---- all of it --------------------------------------------------------------------------------------------------- */
 
-/* Tiles of a transposed a: [tile][k][ROWS]. Eight elements are stored where six count, the next ones go over the rest. */
+/* Tiles of a transposed a: [tile][k][ROWS]. Eight elements are stored where six count; the next go over the rest. */
 static struct view gather(float *to, const struct view *a, int64_t rows, int64_t depth)
 {
     struct view gathered = {to, 1, ROWS};

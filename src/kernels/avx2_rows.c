@@ -1,6 +1,7 @@
 /* avx2_rows: the row and attention kernels in vectors of 8 (AVX2, FMA, F16C). What the words mean stands in
  * scalar_rows.c. */
 #include "kernels/kernels.h"
+#include "kernels/lanes_8.h"
 
 #include <float.h>
 #include <immintrin.h>
@@ -18,10 +19,6 @@
 
 typedef __m256 vf;
 
-WORD __m256i first_lanes(int64_t n)
-{
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
 WORD vf v_load(const float *p) { return _mm256_loadu_ps(p); }
 WORD void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 WORD vf v_load_part(const float *p, int64_t n) { return _mm256_maskload_ps(p, first_lanes(n)); }

@@ -180,8 +180,9 @@ static void backward_tile(const struct head *h, const struct grad_span *span, in
     int64_t e = h->shape->head_dim, at = key0 * span->stride + h->kv_head * e;
     float *dq = (span->near ? h->seq->dq_near : h->dq) + row0 * h->stride + h->head * e, scale = h->shape->scale;
     struct operand q = {row_of(h, queries(h, span), row0), h->stride, false}, k = {span->k + at, span->stride, false};
-    struct operand dout = {row_of(h, h->seq->dout, row0), h->stride, false}, v_turned = {span->v + at, span->stride, true};
-    struct operand ds = {t->ds, TILE_KEYS, false}, ds_turned = {t->ds, TILE_KEYS, true}, p_turned = {t->s, TILE_KEYS, true};
+    struct operand dout = {row_of(h, h->seq->dout, row0), h->stride, false};
+    struct operand v_turned = {span->v + at, span->stride, true}, p_turned = {t->s, TILE_KEYS, true};
+    struct operand ds = {t->ds, TILE_KEYS, false}, ds_turned = {t->ds, TILE_KEYS, true};
     gemm_serial(t->ds, TILE_KEYS, 1, false, &dout, &v_turned, rows, n, e);
     score_gradients(h, row0, rows, n);
     gemm_serial(dq, h->stride, scale, true, &ds, &k, rows, e, n);

@@ -22,6 +22,7 @@
 #define KERNELS_IGEMM_BODY_H
 
 #include "kernels/formats_body.h"
+#include "kernels/lanes_8.h"
 
 #define UNROLL _Pragma("GCC unroll 4")
 
@@ -59,25 +60,6 @@ INLINE int16_t zero_of(enum dtype type)
 }
 
 /* ---- packing ----------------------------------------------------------------------------------------------------------- */
-
-/* Eight rows of eight 32-bit numbers: rows become columns. */
-INLINE void transpose_8(__m256i v[8])
-{
-    __m256i pairs[8], fours[8];
-    for (int i = 0; i < 8; i += 2) {
-        pairs[i] = _mm256_unpacklo_epi32(v[i], v[i + 1]);
-        pairs[i + 1] = _mm256_unpackhi_epi32(v[i], v[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4)
-        for (int h = 0; h < 2; h++) {
-            fours[i + 2 * h] = _mm256_unpacklo_epi64(pairs[i + h], pairs[i + 2 + h]);
-            fours[i + 2 * h + 1] = _mm256_unpackhi_epi64(pairs[i + h], pairs[i + 2 + h]);
-        }
-    for (int i = 0; i < 4; i++) {
-        v[i] = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x20);
-        v[i + 4] = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x31);
-    }
-}
 
 /* A block of eight weight rows, which begin at lane `lane` of the strip. */
 INLINE void pack_u(struct strip_block *to, int lane, const __m256i u[8], int16_t zero)

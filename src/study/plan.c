@@ -177,7 +177,8 @@ static void plan_tasks(struct checkup *c)
             (struct checkup_task){.task = TASKS[i].task, .style = TASKS[i].style, .cure = TASKS[i].cure};
 }
 
-/* Every step-th length of a task's grid up to what a quick exam asks; a few of them span what the model has room for. */
+/* Every step-th length of a task's grid and the last one, as far as the exam goes; where lengths are left out, as far as
+ * the model has room. */
 static snellen_status some_lengths(struct checkup *c, struct task_item *item, size_t step, snellen_error *err)
 {
     snellen_task_info info;
