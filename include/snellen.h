@@ -1321,9 +1321,11 @@ typedef struct snellen_train_cost {
 SNELLEN_API snellen_status snellen_train_cost_of(const snellen_model *model, const snellen_train_shape *shape,
                                                  snellen_train_cost *cost, snellen_error *err);
 
-/* Seconds [n_steps] of steps on random tokens, each with forward, backward and update; one more comes before them and is
- * not counted. The model's weights change: once a model, and for nothing else afterwards. */
-SNELLEN_API snellen_status snellen_train_speed(snellen_model *model, const snellen_train_shape *shape, uint32_t n_steps,
+/* Seconds [n_memories, n_steps] of steps on random tokens, each with forward, backward and update, through the memories in
+ * turn: their kinds and sizes, fam and rmt with rows as many as the model's own prompt has; none: the model's own. A step
+ * more of each comes first and is not counted. The model's weights change: once a model, and for nothing else afterwards. */
+SNELLEN_API snellen_status snellen_train_speed(snellen_model *model, const snellen_train_shape *shape,
+                                               const snellen_model_memory *memories, uint32_t n_memories, uint32_t n_steps,
                                                const snellen_progress *progress, double *seconds, snellen_error *err);
 
 /* ---- runs: what has been run, and the numbers that came out --------------------------------------------------------- */

@@ -125,7 +125,7 @@ static snellen_status measure_training(snellen_model *model, const snellen_train
                                        snellen_error *err)
 {
     double seconds[MAX_REPETITIONS];
-    TRY(snellen_train_speed(model, shape, (uint32_t)m->reps, ui_progress(), seconds, err));
+    TRY(snellen_train_speed(model, shape, NULL, 0, (uint32_t)m->reps, ui_progress(), seconds, err));
     m->n_tokens = shape->n_seqs * shape->n_tokens;
     for (int64_t i = 0; i < m->reps; i++) m->rate[i] = (double)m->n_tokens / seconds[i];
     measure_sort(m);
@@ -190,7 +190,7 @@ static int check_args(const struct bench_args *a)
 {
     const struct common_opts *c = &a->common;
     const struct int_list *prompts = &a->prompts, *depths = &a->depths;
-    if (a->train && of_sessions(a))
+    if (a->train && !a->memories && of_sessions(a))
         return ui_wrong("bench: --train takes -r and --threads; prompts, depths, memory and numbers are those of sessions");
     if (a->n_stream && (a->train || a->memories || prompts->n || depths->n || a->reps != REPETITIONS || !a->n_decode))
         return ui_wrong("bench: --stream takes -n, -o and the options of sessions: it goes by no -p, -d or -r");
@@ -198,9 +198,9 @@ static int check_args(const struct bench_args *a)
         return ui_wrong("bench: -o draws sizes and depths of sessions, and --stream: not --train and --memories");
     if (a->compare && (a->n_stream || a->memories))
         return ui_wrong("bench: --compare takes sessions and --train: not --stream and --memories");
-    if (a->memories && (a->train || prompts->n > 1 || (depths->n && depths->n != 2) ||
+    if (a->memories && (prompts->n > 1 || (depths->n && depths->n != 2) ||
                         c->memory != common_opts_default().memory))
-        return ui_wrong("bench: --memories takes one -p, two depths of -d and sizes, but no --memory and no --train");
+        return ui_wrong("bench: --memories takes one -p, two depths of -d and sizes, but no --memory");
     if (a->memories && depths->n && (depths->v[0] < 1 || depths->v[0] >= depths->v[1]))
         return ui_wrong("bench: --memories: two ascending depths expected");
     if (a->memories && (!a->n_decode || (prompts->n && !prompts->v[0])))
@@ -217,7 +217,7 @@ static snellen_status bench_side_by_side(const struct bench_args *a, snellen_mod
     const int64_t *p = a->prompts.v, *d = a->depths.v;
     const struct memories_options options = {
         &a->common, a->prompts.n ? p[0] : 2048, a->n_decode, a->depths.n ? d[0] : 1000, a->depths.n ? d[1] : 1000000,
-        a->reps
+        a->reps, a->train
     };
     return bench_memories(model, &options, err);
 }
@@ -262,8 +262,8 @@ static int bench_model(struct bench_args *a, const char *path)
     snellen_model *model = a->memories ? cli_load(path, &status) : common_load(path, &a->common, &status);
     if (!model) return status;
     if (!a->memories) common_own_memory(&a->common, model, &session);
-    snellen_status failed = a->train      ? bench_training(a, model, &err)
-                            : a->memories ? bench_side_by_side(a, model, &err)
+    snellen_status failed = a->memories ? bench_side_by_side(a, model, &err)
+                            : a->train    ? bench_training(a, model, &err)
                             : a->n_stream ? bench_one_stream(a, model, &session, &err)
                                           : bench_sessions(a, model, &session, &err);
     status = failed ? ui_fail(&err) : 0;
@@ -278,7 +278,8 @@ static int run(int argc, char **argv)
     const struct opt table[] = {
         OPT_GROUP("what to measure"),
         OPT_FLAG(0, "train", &a.train, "training instead: steps of AdamW over all weights, 2 x 512 tokens; and, as "
-                 "`small`, of a new llama of 4 layers and width 128, 64 x 60 tokens"),
+                 "`small`, of a new llama of 4 layers and width 128, 64 x 60 tokens. With --memories: one more column, "
+                 "steps on a text of -p tokens (low-rank factors, rank 64, above ten million weights)"),
         OPT_FLAG(0, "memories", &a.memories, "every memory side by side: a prompt of -p (2048), -n tokens made after 1,000 "
                  "and after 1,000,000 (or two depths of -d), how much memory each takes; --window, --block, --segments, "
                  "--fam as given, else such that each sees 512 tokens"),

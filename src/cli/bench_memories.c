@@ -11,7 +11,7 @@ struct subject {
     snellen_session_options options;
     snellen_session_cost cost;
     snellen_session *session;
-    struct measure prompt, near, far;
+    struct measure prompt, near, far, train;   /* train.n_tokens 0: no such training */
     uint64_t resident[2];      /* bytes of the process, near and far, less what it had before the session read */
     bool endless;
 };
@@ -150,6 +150,46 @@ static snellen_status measure_stage(struct table *t, int stage, snellen_error *e
     return SNELLEN_OK;
 }
 
+/* ---- training ------------------------------------------------------------------------------------------------------------ */
+
+/* What a training step goes through; false where no step can, as with sinks. */
+static bool trained(const snellen_model *model, const struct subject *s, snellen_model_memory *m)
+{
+    const snellen_session_options *o = &s->options;
+    const snellen_model_memory *own = snellen_model_get_memory(model);
+    *m = (snellen_model_memory){.kind = o->memory, .window = o->window, .block = o->block ? o->block : own->block,
+                                .segments = o->segments >= 0 ? o->segments : own->segments, .fam = own->fam,
+                                .fam_blocks = o->fam_blocks ? o->fam_blocks : own->fam_blocks};
+    return o->memory != SNELLEN_MEMORY_SINK;
+}
+
+/* Steps of a text of the prompt's size: all weights of a small model, low-rank factors beside a large one. */
+static snellen_status measure_training(struct table *t, snellen_model *model, snellen_error *err)
+{
+    enum { SMALL = 10 * 1000 * 1000, RANK = 64 };
+    snellen_model_memory memories[MAX_MEMORIES];
+    struct measure *measures[MAX_MEMORIES];
+    double seconds[MAX_MEMORIES * MAX_REPETITIONS];
+    bool large = snellen_model_get_info(model)->n_params > SMALL;
+    int64_t reps = t->o->reps, n = t->o->n_prompt;
+    const snellen_train_shape shape = {.n_seqs = 1, .n_tokens = n, .optimizer = "adamw", .lora_rank = large ? RANK : 0,
+                                       .recompute = large, .n_threads = (int)t->o->common->threads};
+    uint32_t n_trained = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        struct subject *s = &t->subjects[i];
+        snellen_session_free(s->session);
+        s->session = NULL;
+        if (trained(model, s, &memories[n_trained])) measures[n_trained++] = &s->train;
+    }
+    TRY(snellen_train_speed(model, &shape, memories, n_trained, (uint32_t)reps, ui_progress(), seconds, err));
+    for (uint32_t i = 0; i < n_trained; i++) {
+        *measures[i] = (struct measure){.test = "train", .n_tokens = n, .reps = reps};
+        for (int64_t k = 0; k < reps; k++) measures[i]->rate[k] = (double)n / seconds[i * reps + k];
+        measure_sort(measures[i]);
+    }
+    return SNELLEN_OK;
+}
+
 /* ---- telling ------------------------------------------------------------------------------------------------------------- */
 
 static void print_table(const struct table *t)
@@ -157,8 +197,9 @@ static void print_table(const struct table *t)
     printf("prompt of %lld tokens, %lld tokens made after %lld and after %lld; medians of %lld\n\n",
            (long long)t->o->n_prompt, (long long)t->o->n_decode, (long long)t->o->near, (long long)t->o->far,
            (long long)t->o->reps);
-    printf("%-6s %7s %12s %12s %12s %8s %12s %12s\n", "memory", "sees", "prompt tok/s", "near tok/s", "far tok/s",
+    printf("%-6s %7s %12s %12s %12s %8s %12s %12s", "memory", "sees", "prompt tok/s", "near tok/s", "far tok/s",
            "far/near", "takes", "grown by");
+    printf(t->o->train ? " %12s\n" : "\n", "train tok/s");
     for (size_t i = 0; i < t->n; i++) {
         const struct subject *s = &t->subjects[i];
         double near = measure_median(&s->near), far = s->endless ? measure_median(&s->far) : 0;
@@ -167,8 +208,10 @@ static void print_table(const struct table *t)
                measure_median(&s->prompt), near);
         if (s->endless) printf("%12.1f %8.3f ", far, far / near);
         else printf("%12s %8s ", "-", "-");
-        printf("%12s %12s\n", ui_bytes(s->cost.cache_bytes, takes),
-               s->endless ? ui_bytes(s->resident[1], grown) : "-");
+        printf("%12s %12s", ui_bytes(s->cost.cache_bytes, takes), s->endless ? ui_bytes(s->resident[1], grown) : "-");
+        if (s->train.n_tokens) printf(" %12.1f", measure_median(&s->train));
+        else if (t->o->train) printf(" %12s", "-");
+        putchar('\n');
     }
 }
 
@@ -185,6 +228,7 @@ static bool print_json(const struct table *t)
             json_object_set_new(row, "far", json_real(measure_median(&s->far)));
             json_object_set_new(row, "grown_bytes", json_integer((json_int_t)s->resident[1]));
         }
+        if (row && s->train.n_tokens) json_object_set_new(row, "train", json_real(measure_median(&s->train)));
         json_array_append_new(rows, row);
     }
     return ui_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "version", snellen_version(), "prompt_tokens",
@@ -215,6 +259,7 @@ static snellen_status measure_all(struct table *t, snellen_model *model, snellen
     t->total = t->n * (uint64_t)(o->reps * (o->n_prompt + 2 * o->n_decode) + o->far);
     ui_step("tokens", 0, t->total);   /* the bar's clock starts here */
     for (int stage = 0; stage < 3; stage++) TRY(measure_stage(t, stage, err));
+    if (o->train) TRY(measure_training(t, model, err));
     ui_clear();
     if (ui.json) print_json(t);
     else print_table(t);

@@ -1,6 +1,7 @@
 /* A step of training or attribution: memory, the order of blocks and layers, the way in and the way out. */
 #include "model/grad_step.h"
 
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -553,6 +554,24 @@ snellen_status grad_set_places(struct grad *g, const int64_t *places, snellen_er
 void grad_set_memory(struct grad *g, const float *rows)
 {
     g->memory_start = rows;
+}
+
+void grad_set_noise(struct grad *g, double size, uint64_t seed)
+{
+    g->noise = size;
+    rng_seed(&g->noise_rng, seed, 0);
+}
+
+void grad_add_noise(struct grad *g, float *rows, int64_t n_rows)
+{
+    int64_t d = g->model->desc.d_model;
+    for (int64_t i = 0; i < n_rows && g->noise > 0; i++) {
+        float *row = rows + i * d;
+        double sum = 0;
+        for (int64_t j = 0; j < d; j++) sum += (double)row[j] * (double)row[j];
+        double size = g->noise * sqrt(sum / (double)d);
+        for (int64_t j = 0; j < d; j++) row[j] += (float)(size * rng_normal(&g->noise_rng));
+    }
 }
 
 const float *grad_memory(const struct grad *g)

@@ -101,6 +101,10 @@ snellen_status grad_set_places(struct grad *g, const int64_t *places, snellen_er
 /* fam, rmt: what the next steps' memories begin with, [n_layers, fam, d_model] or rmt's [fam, d_model], for all sequences
  * and without a gradient; NULL: the model's prompt. The array is read in the steps. */
 void grad_set_memory(struct grad *g, const float *rows);
+/* From now on each block's finished memories go on with Gaussian noise of `size` times the row's own length (root mean
+ * square), drawn by `seed`; 0 = none. The gradient passes it by: what is learnt are memories that a small change does not
+ * move, so that errors do not add up over blocks (compare noisy recurrent networks, arXiv 2102.04877). */
+void grad_set_noise(struct grad *g, double size, uint64_t seed);
 /* The memories after the last step's first sequence, as far as its blocks were complete; shaped as these. */
 const float *grad_memory(const struct grad *g);
 
@@ -208,6 +212,8 @@ struct grad {
     float *memory_rows;                  /* [levels, fam, d] the first sequence's newest */
     const float *memory_start;           /* see grad_set_memory() */
     const int64_t *places;               /* see grad_set_places() */
+    double noise;                        /* see grad_set_noise() */
+    struct rng noise_rng;
     bool first_group;
     float *dx;                           /* [total rows, d] its gradient, block by block */
     float *logits, *capped;              /* [slice, n_vocab]; capped only where the model has a soft cap */
@@ -270,6 +276,9 @@ static inline int64_t grad_memory_row(const struct grad *g, const struct grad_bl
 {
     return b->row0 + b->n_tokens + seq * g->extra + kind * g->options.fam;
 }
+
+/* Noise onto rows [n_rows, d] on their way to the next block. */
+void grad_add_noise(struct grad *g, float *rows, int64_t n_rows);
 
 /* ---- the first tokens, seen from near (grad_sink.c) ---------------------------------------------------------------- */
 

@@ -192,6 +192,7 @@ static void pass_on(struct grad *g, int64_t layer, const struct grad_block *b, c
     if (next <= 0) return;
     float *to = g->inputs[(b->index + 1) * n_layers + layer] + g->n_seqs * next * d;
     memcpy(to, memory, rows_bytes(g, g->n_seqs * fam));
+    grad_add_noise(g, to, g->n_seqs * fam);
 }
 
 static void take_back(struct grad *g, int64_t layer, const struct grad_block *b, float *dx)

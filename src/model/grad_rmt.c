@@ -110,7 +110,11 @@ static void pass_on(struct grad *g, int64_t layer, const struct grad_block *b, c
     if (layer + 1 < n_layers || b->rows_each < g->block_each) return;   /* only a full block is written */
     if (g->first_group) memcpy(g->memory_rows, part(g, b, 0, WRITTEN, g->x), memory_bytes(g));
     struct grad_block next = next_block(g, b);
-    for (int64_t seq = 0; next.n_tokens > 0 && seq < g->n_seqs; seq++) enter(g, &next, seq, part(g, b, seq, WRITTEN, g->x));
+    for (int64_t seq = 0; next.n_tokens > 0 && seq < g->n_seqs; seq++) {
+        float *memory = part(g, b, seq, WRITTEN, g->x);
+        grad_add_noise(g, memory, g->options.fam);
+        enter(g, &next, seq, memory);
+    }
 }
 
 /* ---- back ------------------------------------------------------------------------------------------------------------ */

@@ -12,10 +12,8 @@ static snellen_status optimizer_named(const char *name, enum optim_kind *kind, s
     FAIL(SNELLEN_E_USAGE, "optimizer '%s': adamw, adafactor or sgd expected", name);
 }
 
-/* Through the memory that the model has of its own. */
-static struct grad_options grad_options_of(const snellen_model *model, const snellen_train_shape *shape)
+static struct grad_options grad_options_of(const snellen_model_memory *m, const snellen_train_shape *shape)
 {
-    const snellen_model_memory *m = &model->memory;
     const snellen_memory_kind kind = m->kind;
     const bool rmt = kind == SNELLEN_MEMORY_RMT, fam = kind == SNELLEN_MEMORY_FAM, xl = kind == SNELLEN_MEMORY_XL;
     struct grad_options o = {.n_seqs = shape->n_seqs, .n_tokens = shape->n_tokens, .checkpoint = shape->recompute,
@@ -66,7 +64,7 @@ snellen_status snellen_train_cost_of(const snellen_model *model, const snellen_t
     TRY(optimizer_named(shape->optimizer, &kind, err));
     FAIL_IF(shape->lora_rank < 0 || shape->lora_rank > 65536, SNELLEN_E_USAGE, "rank %lld, 0 to 65536 expected",
             (long long)shape->lora_rank);
-    const struct grad_options grad = grad_options_of(model, shape);
+    const struct grad_options grad = grad_options_of(&model->memory, shape);
     struct params params = {0};
     snellen_train_cost c = {.model_bytes = model->info.weight_bytes};
     TRY(grad_bytes(model, &grad, &c.step_bytes, err));
@@ -84,7 +82,8 @@ snellen_status snellen_train_cost_of(const snellen_model *model, const snellen_t
 struct speed {
     struct params *params;
     struct optim *optim;
-    struct grad *grad;
+    struct grad **grads;        /* [n] one for each memory */
+    uint32_t n;
     int32_t *tokens;            /* [n_seqs, n_tokens] */
     float *weights;
 };
@@ -97,17 +96,20 @@ static double now(void)
 }
 
 static snellen_status speed_open(struct speed *s, snellen_model *model, const snellen_train_shape *shape,
-                                 snellen_error *err)
+                                 const snellen_model_memory *memories, snellen_error *err)
 {
     struct optim_options optim = optim_options_default();
-    const struct grad_options grad = grad_options_of(model, shape);
     const struct lora_options lora = {.rank = shape->lora_rank, .seed = 1};
     struct rng r;
     uint64_t n;
     TRY(optimizer_named(shape->optimizer, &optim.kind, err));
     TRY(shape->lora_rank ? params_lora(model, &lora, &s->params, err) : params_full(model, &s->params, err));
     TRY(optim_new(&optim, s->params, &s->optim, err));
-    TRY(grad_new(model, &grad, &s->grad, err));
+    TRY(NEW_ARRAY(&s->grads, s->n, "steps", err));
+    for (uint32_t i = 0; i < s->n; i++) {
+        const struct grad_options grad = grad_options_of(&memories[i], shape);
+        TRY(grad_new(model, &grad, &s->grads[i], err));
+    }
     FAIL_IF(!size_mul((uint64_t)shape->n_seqs, (uint64_t)shape->n_tokens, &n), SNELLEN_E_USAGE, "too many tokens");
     TRY(NEW_ARRAY(&s->tokens, n, "tokens", err));
     TRY(NEW_ARRAY(&s->weights, n, "weights", err));
@@ -119,38 +121,44 @@ static snellen_status speed_open(struct speed *s, snellen_model *model, const sn
     return SNELLEN_OK;
 }
 
-static snellen_status speed_step(const struct speed *s, const snellen_train_shape *shape, snellen_error *err)
+static snellen_status speed_step(const struct speed *s, struct grad *grad, const snellen_train_shape *shape,
+                                 snellen_error *err)
 {
     double loss, weight, scale = 1 / (double)(shape->n_seqs * shape->n_tokens);
     params_zero_grads(s->params);
-    TRY(grad_step(s->grad, s->tokens, s->weights, shape->n_seqs, shape->n_tokens, 0, scale, &loss, &weight, NULL, err));
+    TRY(grad_step(grad, s->tokens, s->weights, shape->n_seqs, shape->n_tokens, 0, scale, &loss, &weight, NULL, err));
     optim_step(s->optim, 1e-4, optim_clip_factor(optim_grad_norm(s->optim), 1));
     return SNELLEN_OK;
 }
 
+/* The memories in turn, so that a machine that slows down slows all of them down. */
 static snellen_status measure(const struct speed *s, const snellen_train_shape *shape, uint32_t n_steps,
                               const snellen_progress *progress, double *seconds, snellen_error *err)
 {
-    for (uint32_t i = 0; i <= n_steps; i++) {
-        bool go_on = !progress || !progress->step || progress->step(progress->user, "steps", i, n_steps + 1);
+    uint64_t total = (uint64_t)(n_steps + 1) * s->n;
+    for (uint64_t i = 0; i < total; i++) {
+        uint64_t step = i / s->n, which = i % s->n;
+        bool go_on = !progress || !progress->step || progress->step(progress->user, "steps", i, total);
         FAIL_IF(!go_on, SNELLEN_E_CANCELLED, "interrupted");
         double start = now();
-        TRY(speed_step(s, shape, err));
-        if (i) seconds[i - 1] = now() - start;
+        TRY(speed_step(s, s->grads[which], shape, err));
+        if (step) seconds[which * n_steps + step - 1] = now() - start;
     }
     return SNELLEN_OK;
 }
 
-snellen_status snellen_train_speed(snellen_model *model, const snellen_train_shape *shape, uint32_t n_steps,
+snellen_status snellen_train_speed(snellen_model *model, const snellen_train_shape *shape,
+                                   const snellen_model_memory *memories, uint32_t n_memories, uint32_t n_steps,
                                    const snellen_progress *progress, double *seconds, snellen_error *err)
 {
-    struct speed s = {0};
+    struct speed s = {.n = n_memories ? n_memories : 1};
     int threads = omp_get_max_threads();
     omp_set_num_threads(shape->n_threads ? shape->n_threads : snellen_default_threads());
-    snellen_status status = speed_open(&s, model, shape, err);
+    snellen_status status = speed_open(&s, model, shape, n_memories ? memories : &model->memory, err);
     if (!status) status = measure(&s, shape, n_steps, progress, seconds, err);
     omp_set_num_threads(threads);
-    grad_free(s.grad);
+    for (uint32_t i = 0; s.grads && i < s.n; i++) grad_free(s.grads[i]);
+    mem_free(s.grads);
     optim_free(s.optim);
     mem_free(s.tokens);
     mem_free(s.weights);

@@ -46,8 +46,8 @@ bool train_has_checkpoint(const char *folder)
 
 /* ---- one step ---------------------------------------------------------------------------------------------------- */
 
-/* What is random about a step (arXiv 2404.09173, appendix B): it may go on with memories of the one before, without a
- * gradient into them, and begin at another place than 0. */
+/* What is random about a step: it may go on with memories of the one before, without a gradient into them, and begin at
+ * another place than 0 (arXiv 2404.09173, appendix B); memories may be blurred on their way from block to block. */
 static int64_t begin_step(const struct train *t)
 {
     const struct train_options *o = &t->options;
@@ -56,6 +56,7 @@ static int64_t begin_step(const struct train *t)
     rng_seed(&rng, o->seed, (uint64_t)STEP_STREAM << 32 | (uint64_t)t->state.step);
     bool carried = rng_uniform(&rng) < o->state_passing && t->state.step > o->passing_after, offset = rng_below(&rng, 2);
     if (t->state.carried) grad_set_memory(t->grad, carried ? t->state.carried : NULL);
+    grad_set_noise(t->grad, o->memory_noise, rng_u64(&rng));
     return o->position_offset && offset ? (int64_t)rng_below(&rng, FARTHEST + 1) : 0;
 }
 
@@ -96,7 +97,8 @@ static void end_step(struct run *r)
 {
     struct train_state *s = &r->t->state;
     if (r->memories) memcpy(s->carried, r->memories, s->n_carried * sizeof *s->carried);
-    grad_set_memory(r->t->grad, NULL);   /* evaluations begin afresh */
+    grad_set_memory(r->t->grad, NULL);   /* evaluations begin afresh, and without noise */
+    grad_set_noise(r->t->grad, 0, 0);
     grad_set_places(r->t->grad, NULL, NULL);
 }
 

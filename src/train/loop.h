@@ -18,6 +18,7 @@ struct train_options {
     int64_t patience;               /* > 0: stop after as many evaluations without a better one */
     double state_passing;           /* feedback memory: probability that a step goes on with the memories of the one before */
     int64_t passing_after;          /* steps without that at first */
+    double memory_noise;            /* memories with rows: on their way from block to block, of a row's own length */
     bool position_offset;           /* every other step, at random, begins at a place up to 2 pi 10000 */
     int64_t position_jumps;         /* > 0: positions skip up to so many places, up to four times a sequence, at random */
     double jumps_below;             /* .. once the mean of the last TRAIN_RECENT losses is below this; 0 = from the first step */

@@ -43,7 +43,7 @@ struct settings {
     struct {
         const char *optimizer, *schedule;
         int64_t steps, batch, micro_batch, warmup, save_every;
-        double state_passing;
+        double state_passing, memory_noise;
         int64_t passing_after;
         bool position_offset;
         int64_t position_jumps;

@@ -349,6 +349,52 @@ static void test_memory_in_batches(void **state)
     for (size_t i = 0; i < COUNT_OF(kinds); i++) batches(kinds[i]);
 }
 
+/* Noise meets the memories on their way to the next block: the first block's losses are untouched; the same seed gives
+ * the same bytes whatever the threads and checkpoints, another seed other losses; a thousandth of it moves them by about a
+ * thousandth; 0 is none. */
+static void test_noise_between_blocks(void **state)
+{
+    (void)state;
+    static const struct {
+        double size;
+        uint64_t seed;
+        bool alone;                 /* one thread, and layers run again */
+    } runs[] = {{0, 7, false}, {0.2, 7, false}, {0.2, 7, true}, {0.2, 8, false}, {2e-4, 7, false}};
+    struct safetensors *file = open_expected("qwen3", "expected");
+    const struct prompt p = prompt_of(file);
+    for (size_t k = 0; k < COUNT_OF(kinds); k++) {
+        float nll[COUNT_OF(runs)][64], weights[64], *grads = NULL;
+        double moved[COUNT_OF(runs)] = {0};
+        for (int64_t t = 0; t < p.n; t++) weights[t] = 1;
+        for (size_t i = 0; i < COUNT_OF(runs); i++) {
+            snellen_model *model = load_model(golden, "qwen3");
+            struct grad_options o = random_memory(model, &p, kinds[k]);
+            struct params *params;
+            struct grad *g;
+            double loss, weight;
+            MUST(params_full(model, &params, err));
+            o.n_threads = runs[i].alone ? 1 : 2;
+            o.checkpoint = runs[i].alone;
+            MUST(grad_new(model, &o, &g, err));
+            grad_set_noise(g, runs[i].size, runs[i].seed);
+            MUST(grad_step(g, p.tokens, weights, 1, p.n, 0, 1, &loss, &weight, nll[i], err));
+            for (int64_t t = 1; t <= o.block; t++) assert_true(nll[i][t] == nll[0][t]);
+            for (int64_t t = o.block + 1; t < p.n; t++) moved[i] += fabs((double)nll[i][t] - (double)nll[0][t]);
+            size_t bytes = params->n_values * sizeof(float);
+            if (i == 1) assert_non_null(grads = malloc(bytes));
+            if (i == 1) memcpy(grads, params->grads, bytes);
+            if (i == 2) assert_memory_equal(grads, params->grads, bytes);
+            grad_free(g);
+            snellen_model_free(model);
+        }
+        assert_memory_equal(nll[1] + 1, nll[2] + 1, (size_t)(p.n - 1) * sizeof(float));
+        assert_true(moved[1] > 0 && moved[3] > 0 && memcmp(nll[1] + 1, nll[3] + 1, (size_t)(p.n - 1) * sizeof(float)));
+        assert_true(moved[4] > 2e-4 * moved[1] && moved[4] < 5e-3 * moved[1]);
+        free(grads);
+    }
+    safetensors_close(file);
+}
+
 /* What a step with a memory takes beside the weights grows with the blocks by their inputs, the memory's rows and keys and
  * values alone: layers x rows x (d + 4 kv) + d values a block. */
 static void take_their_inputs(snellen_memory_kind kind)
@@ -388,6 +434,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_first_block_from_the_last),
         cmocka_unit_test(test_factors_through_memories),
         cmocka_unit_test(test_memory_in_batches),
+        cmocka_unit_test(test_noise_between_blocks),
         cmocka_unit_test(test_blocks_take_their_inputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
