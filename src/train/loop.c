@@ -132,8 +132,9 @@ static snellen_status diverged(const struct run *r, const char *what, double val
         snprintf(kept, sizeof kept, "the checkpoint of step %" PRId64 " is kept (--resume goes on from it)",
                  t->saved_step);
     FAIL(SNELLEN_E_OVERFLOW,
-         "%s: step %" PRId64 ": the %s is %g; %s; try a lower train.lr (it was %g here), a longer train.warmup, or a "
-         "smaller train.clip", t->folder, t->state.step + 1, what, value, kept, lr);
+         "%s: step %" PRId64 ": the %s is %s; %s; try a lower train.lr (it was %g here), a longer train.warmup, or a "
+         "%s", t->folder, t->state.step + 1, what, isnan(value) ? "not a number" : "infinite", kept, lr,
+         t->options.clip > 0 ? "smaller train.clip" : "limit on the gradients (train.clip=1)");
 }
 
 static snellen_status step(struct run *r, snellen_error *err)
