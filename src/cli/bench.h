@@ -86,7 +86,8 @@ snellen_status table_finish(struct bench_table *t, snellen_error *err);
 void table_free(struct bench_table *t);
 
 /* bench_memories.c: every memory side by side, in one table: reading a prompt, making tokens near the start and far from
- * it, what is resident, and with `train` steps of training on such a prompt. `common` has the sizes of the memories; a model without a prompt of its own gets one. */
+ * it, what is resident, and with `train` steps of training on such a prompt. `common` has the sizes of the memories; a
+ * model without a prompt of its own gets one. */
 struct memories_options {
     const struct common_opts *common;
     int64_t n_prompt, n_decode, near, far, reps;
