@@ -30,6 +30,12 @@ void measure_sort(struct measure *m)
     qsort(m->rate, (size_t)m->reps, sizeof(m->rate[0]), compare_doubles);
 }
 
+void measure_seconds(struct measure *m, const double *seconds)
+{
+    for (int64_t i = 0; i < m->reps; i++) m->rate[i] = (double)m->n_tokens / seconds[i];
+    measure_sort(m);
+}
+
 static snellen_status feed(struct bench *b, int64_t at, int64_t n, snellen_error *err)
 {
     TRY(snellen_session_feed(b->session, b->tokens + at, (size_t)n, NULL, err));
@@ -127,8 +133,7 @@ static snellen_status measure_training(snellen_model *model, const snellen_train
     double seconds[MAX_REPETITIONS];
     TRY(snellen_train_speed(model, shape, NULL, 0, (uint32_t)m->reps, ui_progress(), seconds, err));
     m->n_tokens = shape->n_seqs * shape->n_tokens;
-    for (int64_t i = 0; i < m->reps; i++) m->rate[i] = (double)m->n_tokens / seconds[i];
-    measure_sort(m);
+    measure_seconds(m, seconds);
     return SNELLEN_OK;
 }
 

@@ -17,6 +17,8 @@ struct measure {
 uint64_t resident_bytes(void);
 void measure_sort(struct measure *m);
 double measure_median(const struct measure *m);
+/* Rates of n_tokens in seconds [reps] each, sorted. */
+void measure_seconds(struct measure *m, const double *seconds);
 
 /* A line of the table: what was measured, and what came out in tokens a second. */
 struct bench_row {

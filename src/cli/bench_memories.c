@@ -184,8 +184,7 @@ static snellen_status measure_training(struct table *t, snellen_model *model, sn
     TRY(snellen_train_speed(model, &shape, memories, n_trained, (uint32_t)reps, ui_progress(), seconds, err));
     for (uint32_t i = 0; i < n_trained; i++) {
         *measures[i] = (struct measure){.test = "train", .n_tokens = n, .reps = reps};
-        for (int64_t k = 0; k < reps; k++) measures[i]->rate[k] = (double)n / seconds[i * reps + k];
-        measure_sort(measures[i]);
+        measure_seconds(measures[i], seconds + i * reps);
     }
     return SNELLEN_OK;
 }
@@ -199,7 +198,8 @@ static void print_table(const struct table *t)
            (long long)t->o->reps);
     printf("%-6s %7s %12s %12s %12s %8s %12s %12s", "memory", "sees", "prompt tok/s", "near tok/s", "far tok/s",
            "far/near", "takes", "grown by");
-    printf(t->o->train ? " %12s\n" : "\n", "train tok/s");
+    if (t->o->train) printf(" %12s", "train tok/s");
+    putchar('\n');
     for (size_t i = 0; i < t->n; i++) {
         const struct subject *s = &t->subjects[i];
         double near = measure_median(&s->near), far = s->endless ? measure_median(&s->far) : 0;
@@ -259,7 +259,7 @@ static snellen_status measure_all(struct table *t, snellen_model *model, snellen
     t->total = t->n * (uint64_t)(o->reps * (o->n_prompt + 2 * o->n_decode) + o->far);
     ui_step("tokens", 0, t->total);   /* the bar's clock starts here */
     for (int stage = 0; stage < 3; stage++) TRY(measure_stage(t, stage, err));
-    if (o->train) TRY(measure_training(t, model, err));
+    if (o->train && t->n) TRY(measure_training(t, model, err));
     ui_clear();
     if (ui.json) print_json(t);
     else print_table(t);

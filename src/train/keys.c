@@ -178,8 +178,8 @@ const struct key keys[] = {
     {"train.passing_after", INT, .fallback = "0", AT(train.passing_after), RANGE(0, MANY), .when = "train.state_passing",
      .help = "steps before memories are passed on: what is to be kept has to be learnt first"},
     {"train.memory_noise", REAL, .fallback = "0", AT(train.memory_noise), RANGE(0, 10), ROWS,
-     .help = "noise on the memories from block to block, in parts of a row's root mean square: what is learnt then lasts "
-             "over many more blocks than were trained on"},
+     .help = "noise on the memories from block to block, in parts of a row's root mean square: with 0.3 a pass key "
+             "lasted over more blocks than were trained on"},
     {"train.position_offset", SWITCH, .fallback = "false", AT(train.position_offset),
      .help = "every other step, at random, begins at a place up to 62831 instead of at 0"},
     {"train.position_jumps", INT, .fallback = "0", AT(train.position_jumps), RANGE(0, 1e6),
