@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -203,6 +204,22 @@ snellen_status folder_make(const char *path, snellen_error *err)
     free(copy);
     FAIL_IF(!file_is_folder(path), SNELLEN_E_IO, "%s: is not a folder", path);
     return SNELLEN_OK;
+}
+
+snellen_status folder_lock(const char *path, const char *doing, int *lock, snellen_error *err)
+{
+    *lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    FAIL_IF(*lock < 0, SNELLEN_E_IO, "%s: %s", path, strerror(errno));
+    if (!flock(*lock, LOCK_EX | LOCK_NB)) return SNELLEN_OK;
+    int why = errno;
+    close(*lock);
+    if (why == EWOULDBLOCK) FAIL(SNELLEN_E_IO, "%s: another process is %s", path, doing);
+    FAIL(SNELLEN_E_IO, "%s: cannot be locked: %s", path, strerror(why));
+}
+
+void folder_unlock(int lock)
+{
+    close(lock);
 }
 
 static char *folder_of_user(struct arena *a, const char *variable, const char *below_home)

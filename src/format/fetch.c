@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/file.h>
 #include <unistd.h>
 #include <zip.h>
 
@@ -321,18 +320,12 @@ static snellen_status fetch_locked(struct fetch *f, snellen_error *err)
 snellen_status catalogue_fetch(const struct catalogue_entry *entry, const char *index_url, const char *folder,
                                const snellen_progress *progress, snellen_error *err)
 {
-    int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    FAIL_IF(lock < 0, SNELLEN_E_IO, "%s: %s", folder, strerror(errno));
-    if (flock(lock, LOCK_EX | LOCK_NB)) {
-        int why = errno;
-        close(lock);
-        FAIL(SNELLEN_E_IO, "%s: %s", folder,
-             why == EWOULDBLOCK ? "another process is fetching into it" : strerror(why));
-    }
+    int lock;
+    TRY(folder_lock(folder, "fetching into it", &lock, err));
     struct fetch f = {.entry = entry, .index_url = index_url, .folder = folder, .progress = progress};
     snellen_status status = fetch_locked(&f, err);
     EVP_MD_CTX_free(f.sum);
     arena_free(&f.arena);
-    close(lock);  /* and with it the lock */
+    folder_unlock(lock);
     return status;
 }

@@ -38,7 +38,6 @@ static snellen_status prepare_folder(const struct job *job, const char *folder, 
     bool there = train_has_checkpoint(folder);
     FAIL_IF(there && !job->options->resume, SNELLEN_E_USAGE,
             "%s: holds a run already; --resume goes on with it, another folder (-o DIR) begins a new one", folder);
-    TRY(folder_make(folder, err));
     TRY(path_in(folder, "config.yaml", path, err));
     if (there) TRY(check_config(&job->settings, path, err));
     struct strbuf text = {0};
@@ -142,13 +141,23 @@ static snellen_status run_training(const struct job *job, struct training *t, sn
     return status ? status : recorded;
 }
 
-static snellen_status train_seed(const struct job *job, snellen_trained *out, snellen_error *err)
+static snellen_status train_locked(const struct job *job, snellen_trained *out, snellen_error *err)
 {
     struct training t;
     TRY(prepare_folder(job, out->folder, err));
     TRY(training_open(&t, &job->settings, out->seed, job->n_threads, err));
     snellen_status status = run_training(job, &t, out, err);
     training_close(&t);
+    return status;
+}
+
+static snellen_status train_seed(const struct job *job, snellen_trained *out, snellen_error *err)
+{
+    int lock;
+    TRY(folder_make(out->folder, err));
+    TRY(folder_lock(out->folder, "training in it", &lock, err));
+    snellen_status status = train_locked(job, out, err);
+    folder_unlock(lock);
     return status;
 }
 

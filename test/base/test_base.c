@@ -144,6 +144,21 @@ static void test_files_appear_whole(void **state)
     MUST_FAIL(SNELLEN_E_IO, file_write_atomic(path_of("a"), "a", 1, err));
 }
 
+static void test_a_folder_is_held_by_one(void **state)
+{
+    (void)state;
+    int first, second;
+    MUST(folder_make(path_of("held"), err));
+    MUST(folder_lock(path_of("held"), "busy", &first, err));
+    snellen_error refused;
+    assert_int_equal(folder_lock(path_of("held"), "busy", &second, &refused), SNELLEN_E_IO);
+    assert_non_null(strstr(refused.message, "held: another process is busy"));
+    folder_unlock(first);
+    MUST(folder_lock(path_of("held"), "busy", &second, err));
+    folder_unlock(second);
+    MUST_FAIL(SNELLEN_E_IO, folder_lock(path_of("not there"), "busy", &first, err));
+}
+
 static void test_random_numbers(void **state)
 {
     (void)state;
@@ -199,8 +214,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes_do_not_overflow), cmocka_unit_test(test_errors_are_values),
         cmocka_unit_test(test_arenas_and_text),       cmocka_unit_test(test_cursor_stops_at_the_end),
-        cmocka_unit_test(test_files_appear_whole),    cmocka_unit_test(test_random_numbers),
-        cmocka_unit_test(test_orders_are_permutations),
+        cmocka_unit_test(test_files_appear_whole),    cmocka_unit_test(test_a_folder_is_held_by_one),
+        cmocka_unit_test(test_random_numbers),        cmocka_unit_test(test_orders_are_permutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
