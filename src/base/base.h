@@ -156,7 +156,7 @@ bool file_exists(const char *path);
 /* mkdir -p */
 snellen_status folder_make(const char *path, snellen_error *err);
 /* Holds the folder for one process until folder_unlock() or its end; refused with "PATH: another process is `doing`"
- * where another one holds it. Needs no file in it. */
+ * where another one holds it. Needs no file in it; where a file system knows no locks of folders (NFS), all may. */
 snellen_status folder_lock(const char *path, const char *doing, int *lock, snellen_error *err);
 void folder_unlock(int lock);
 /* $XDG_CACHE_HOME/snellen or ~/.cache/snellen; $XDG_DATA_HOME/snellen or ~/.local/share/snellen. NULL without a

@@ -210,11 +210,9 @@ snellen_status folder_lock(const char *path, const char *doing, int *lock, snell
 {
     *lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     FAIL_IF(*lock < 0, SNELLEN_E_IO, "%s: %s", path, strerror(errno));
-    if (!flock(*lock, LOCK_EX | LOCK_NB)) return SNELLEN_OK;
-    int why = errno;
+    if (!flock(*lock, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return SNELLEN_OK;
     close(*lock);
-    if (why == EWOULDBLOCK) FAIL(SNELLEN_E_IO, "%s: another process is %s", path, doing);
-    FAIL(SNELLEN_E_IO, "%s: cannot be locked: %s", path, strerror(why));
+    FAIL(SNELLEN_E_IO, "%s: another process is %s", path, doing);
 }
 
 void folder_unlock(int lock)

@@ -41,7 +41,7 @@ static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; 
 
 static int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
-/* Rows of x to a tile, a multiple of `step`: as many tiles of equal height as make ENOUGH_PIECES with the panels `across`,
+/* Rows of x to a tile, a multiple of `step`: as many equal tiles as make ENOUGH_PIECES with the panels `across`,
  * none below `least`. (Rows that are cut into 128 and the rest, as those of a block and its memory would be, widen each
  * panel twice, the second time for a few.) */
 static int64_t rows_of_tile(int64_t n_rows, int64_t across, int64_t least, int64_t step)
