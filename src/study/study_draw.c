@@ -17,6 +17,20 @@ struct lines {
     size_t n;
 };
 
+/* A stage that others go on from may be of another task, and of other lengths: figures and tables show the variants that
+ * have the last one's. */
+static bool is_shown(const struct study *s, size_t variant)
+{
+    return !strcmp(s->settings[variant].data.task, s->settings[s->n_settings - 1].data.task);
+}
+
+static const struct settings *first_shown(const struct study *s)
+{
+    size_t v = 0;
+    while (!is_shown(s, v)) v++;
+    return &s->settings[v];
+}
+
 /* ---- lines ------------------------------------------------------------------------------------------------------------------- */
 
 /* Median, least and most over the seeds at each length; nothing is added where no run has values. */
@@ -30,7 +44,7 @@ static snellen_status add_line(struct study *s, struct lines *lines, enum study_
     FAIL_IF(!x || !name, SNELLEN_E_MEMORY, "figure: memory ran out");
     double *y = x + lengths->n, *low = y + lengths->n, *high = low + lengths->n;
     bool any = false;
-    for (size_t i = 0; i < lengths->n; i++) {
+    for (size_t i = 0; i < lengths->n && is_shown(s, variant); i++) {
         size_t n = study_values(s, measure, variant, way, i, values);
         x[i] = (double)lengths->v[i];
         y[i] = study_median(values, n);
@@ -87,9 +101,9 @@ static struct rules rules_of(const struct study *s)
 {
     int64_t widest = 0;
     for (size_t v = 0; v < s->n_settings; v++)
-        if (has_results(s, v)) widest = MAX(widest, window_of(&s->settings[v]));
+        if (is_shown(s, v) && has_results(s, v)) widest = MAX(widest, window_of(&s->settings[v]));
     struct rules r = {.n = 1};
-    const struct settings *first = &s->settings[0];
+    const struct settings *first = first_shown(s);
     int64_t longest = *first->data.task ? first->data.lengths.v[1] : first->data.length;
     r.list[0] = (struct plot_rule){.vertical = true, .at = (double)longest,
                                    .label = "longest trained on", .shaded = !widest};
@@ -101,7 +115,7 @@ static struct rules rules_of(const struct study *s)
 
 static const char *count_text(struct study *s)
 {
-    const struct settings *first = &s->settings[0];
+    const struct settings *first = first_shown(s);
     size_t seeds = 0;
     for (size_t v = 0; v < s->n_settings; v++) seeds = MAX(seeds, s->settings[v].seeds.n);
     return arena_printf(&s->arena, "Median of %zu seed%s, band from the least to the most; %lld %s", seeds,
@@ -118,7 +132,7 @@ static snellen_status draw_accuracy(struct study *s, const struct lines *lines, 
                               .command = s->options->command ? s->options->command : "",
                               .x = {.label = "length"}, .y = {.label = "right final answers", .low = 0, .high = 1},
                               .series = lines->series, .n_series = lines->n, .rules = rules->list, .n_rules = rules->n};
-    if (is_long_task(&s->settings[0])) {
+    if (is_long_task(first_shown(s))) {
         f->x = (struct plot_axis){.label = "tokens", .scale = PLOT_LOG};
         f->y.label = "exact answers";
     }
@@ -183,11 +197,11 @@ static snellen_status fill_row(struct study *s, enum study_measure measure, cons
     return SNELLEN_OK;
 }
 
-/* One row a run and way: the measure at each length, of the first variant's lengths. */
+/* One row a run and way: the measure at each length, of the first shown variant's lengths. */
 static snellen_status all_runs(struct study *s, enum study_measure measure, struct report_table *table,
                                snellen_error *err)
 {
-    const struct int_row *lengths = &s->settings[0].eval.lengths;
+    const struct int_row *lengths = &first_shown(s)->eval.lengths;
     size_t columns = lengths->n + 4, rows = 0;
     const char **header = arena_alloc(&s->arena, columns * sizeof *header);
     const char **cells = arena_alloc(&s->arena, (s->n_runs * WAY_COUNT + 1) * columns * sizeof *cells);
@@ -200,7 +214,7 @@ static snellen_status all_runs(struct study *s, enum study_measure measure, stru
     }
     for (size_t r = 0; r < s->n_runs; r++)
         for (int way = 0; way < WAY_COUNT; way++)
-            if (s->runs[r].cells[way])
+            if (s->runs[r].cells[way] && is_shown(s, s->runs[r].variant))
                 TRY(fill_row(s, measure, &s->runs[r], way, lengths->n, cells + columns * rows++, err));
     *table = (struct report_table){.caption = table_caption(s, measure), .header = header, .cells = cells,
                                    .n_columns = columns, .n_rows = rows};
@@ -278,7 +292,7 @@ static snellen_status findings_of(struct study *s, struct report_finding *findin
     for (size_t v = 0; v < s->n_settings; v++) {
         size_t n_lengths = s->settings[v].eval.lengths.n;
         size_t n_seeds = n_lengths ? study_values(s, MEASURE_RIGHT, v, WAY_FREE, n_lengths - 1, values) : 0;
-        if (n_seeds) TRY(finding_of(s, v, values, n_seeds, &findings[(*n)++], err));
+        if (n_seeds && is_shown(s, v)) TRY(finding_of(s, v, values, n_seeds, &findings[(*n)++], err));
     }
     return SNELLEN_OK;
 }
