@@ -41,15 +41,6 @@ static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; 
 
 static int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
-/* Rows of x to a tile, a multiple of `step`: as many equal tiles as make ENOUGH_PIECES with the panels `across`,
- * none below `least`. (Rows that are cut into 128 and the rest, as those of a block and its memory would be, widen each
- * panel twice, the second time for a few.) */
-static int64_t rows_of_tile(int64_t n_rows, int64_t across, int64_t least, int64_t step)
-{
-    int64_t tiles = CLAMP(n_rows / least, 1, pieces_of(ENOUGH_PIECES, across));
-    return round_up(pieces_of(n_rows, tiles), step);
-}
-
 /* ---- rounded rows of x ------------------------------------------------------------------------------------------------- */
 
 /* Bytes of the rounded form of n_rows rows of n elements, see struct dot_rows; whole cache lines. */
@@ -129,7 +120,8 @@ static void many_rounded_rows(float *y, const float *x, int64_t n_rows, const st
     int n_panels = (int)MIN((size_t)omp_get_max_threads(), (bytes - rounded) / IGEMM_PANEL_BYTES);
     int64_t row_bytes = dtype_row_bytes(w->type, w->n_in);
     int64_t width = CLAMP(round_up(pieces_of(w->n_out, ENOUGH_PANELS), 32), 32, IGEMM_WIDTH);
-    int64_t across = pieces_of(w->n_out, width), tile = rows_of_tile(n_rows, across, MIN_ROUNDED_TILE, IGEMM_ROWS);
+    int64_t across = pieces_of(w->n_out, width), tiles = pieces_of(ENOUGH_PIECES, across);
+    int64_t tile = MAX(round_up(pieces_of(n_rows, tiles), IGEMM_ROWS), MIN_ROUNDED_TILE);
     int64_t pieces = across * pieces_of(n_rows, tile);
 #pragma omp parallel for schedule(dynamic) num_threads(n_panels)
     for (int64_t p = 0; p < pieces; p++) {
@@ -159,12 +151,15 @@ static void multiply_panel(float *y, const float *x, int64_t n_rows, const struc
     }
 }
 
-/* Each piece is a panel of weights times a tile of rows of x. BLAS runs on one thread inside a parallel region. */
+/* Each piece is a panel of weights times a tile of rows of x. BLAS runs on one thread inside a parallel region. Tiles are
+ * of equal height: 144 rows, a block and its memory, cut into 128 and 16 would widen each panel a second time for 16. */
 static void many_rows(float *y, const float *x, int64_t n_rows, const struct weight *w, enum rounding to, float *panels,
                       int n_panels)
 {
     int64_t width = CLAMP(round_up(pieces_of(w->n_out, ENOUGH_PANELS), 16), MIN_PANEL, MAX_PANEL);
-    int64_t across = pieces_of(w->n_out, width), tile = rows_of_tile(n_rows, across, MIN_TILE, 16);
+    int64_t across = pieces_of(w->n_out, width);
+    int64_t tiles = CLAMP(n_rows / MIN_TILE, 1, pieces_of(ENOUGH_PIECES, across));
+    int64_t tile = round_up(pieces_of(n_rows, tiles), 16);
     int64_t pieces = across * pieces_of(n_rows, tile);
 #pragma omp parallel for schedule(dynamic) num_threads(n_panels)
     for (int64_t p = 0; p < pieces; p++) {
