@@ -33,18 +33,20 @@ static const struct settings *first_shown(const struct study *s)
 
 /* ---- lines ------------------------------------------------------------------------------------------------------------------- */
 
-/* Median, least and most over the seeds at each length; nothing is added where no run has values. */
+/* Median, least and most over the seeds at each length; nothing is added where no run has values, and of a stage that
+ * is not shown. */
 static snellen_status add_line(struct study *s, struct lines *lines, enum study_measure measure, size_t variant,
                                enum study_way way, snellen_error *err)
 {
     const struct int_row *lengths = &s->settings[variant].eval.lengths;
     const char *name = s->file.variants[variant].name;
+    if (!is_shown(s, variant)) return SNELLEN_OK;
     if (way == WAY_FORCED) name = arena_printf(&s->arena, "%s, anchors given", name);
     double values[STUDY_MAX_SEEDS], *x = arena_alloc(&s->arena, 4 * MAX(lengths->n, 1) * sizeof *x);
     FAIL_IF(!x || !name, SNELLEN_E_MEMORY, "figure: memory ran out");
     double *y = x + lengths->n, *low = y + lengths->n, *high = low + lengths->n;
     bool any = false;
-    for (size_t i = 0; i < lengths->n && is_shown(s, variant); i++) {
+    for (size_t i = 0; i < lengths->n; i++) {
         size_t n = study_values(s, measure, variant, way, i, values);
         x[i] = (double)lengths->v[i];
         y[i] = study_median(values, n);
