@@ -121,7 +121,7 @@ static struct train_options train_options_of(const struct training *t)
         .schedule = {.kind = (enum schedule_kind)index_of(s->train.schedule, schedule_names), .lr = s->train.lr,
                      .end = s->train.lr_end, .warmup = s->train.warmup, .steps = s->train.steps},
         .seed = t->seed, .batch = s->train.batch, .micro_batch = s->train.micro_batch ? s->train.micro_batch : s->train.batch,
-        .clip = s->train.clip, .stop_loss = s->train.stop_loss, .save_every = s->train.save_every,
+        .hardest = s->train.hardest, .clip = s->train.clip, .stop_loss = s->train.stop_loss, .save_every = s->train.save_every,
         .eval_every = s->eval.every, .patience = s->eval.patience, .state_passing = s->train.state_passing,
         .passing_after = s->train.passing_after, .memory_noise = s->train.memory_noise,
         .position_offset = s->train.position_offset, .position_jumps = s->train.position_jumps, .jumps_below = s->train.jumps_below};

@@ -100,6 +100,21 @@ static void sort_by_length(struct data_batch *b)
     }
 }
 
+/* Samples that are not kept change places with those that are: their memory serves the next batch. */
+void data_batch_keep(struct data_batch *b, const bool *keep)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < b->n_seqs; i++) {
+        if (!keep[i]) continue;
+        struct sample kept = b->samples[i];
+        b->samples[i] = b->samples[n];
+        b->samples[n++] = kept;
+    }
+    b->n_seqs = n;
+    b->n_tokens = n ? (int64_t)b->samples[0].n : 0;
+    lay_out(b);
+}
+
 snellen_status data_batch_fill(struct data_batch *b, struct source *source, int64_t n_seqs, snellen_error *err)
 {
     if (n_seqs > b->room) {

@@ -85,6 +85,8 @@ struct data_batch {
     uint64_t tokens_room;
 };
 snellen_status data_batch_fill(struct data_batch *b, struct source *source, int64_t n_seqs, snellen_error *err);
+/* Only the sequences i with keep[i] [n_seqs], in their order. */
+void data_batch_keep(struct data_batch *b, const bool *keep);
 void data_batch_free(struct data_batch *b);
 
 #endif

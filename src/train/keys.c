@@ -173,6 +173,9 @@ const struct key keys[] = {
     {"train.recompute", SWITCH, .fallback = "false", AT(train.recompute), .may_change = true,
      .help = "run layers again in the backward pass instead of keeping what they made: less memory, a third "
              "more time"},
+    {"train.hardest", INT, .fallback = "1", AT(train.hardest), RANGE(1, 1024),
+     .help = "sequences that are read for each one that is trained on, which are those of largest loss: for the last mistakes "
+             "of a model that is nearly always right. Losses that are told are of these"},
     {"train.state_passing", REAL, .fallback = "0", AT(train.state_passing), RANGE(0, 1), ROWS,
      .help = "probability that a step begins with the memories that the first sequence of the step before ended with"},
     {"train.passing_after", INT, .fallback = "0", AT(train.passing_after), RANGE(0, MANY), .when = "train.state_passing",

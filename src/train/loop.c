@@ -13,6 +13,9 @@ struct run {
     float *memories;                /* [n_carried] of the step that runs; NULL without state passing */
     struct train *t;
     int64_t *places;                /* [batch, longest] of the step that runs; NULL without jumps */
+    float *nll;                     /* [micro_batch, longest]; this and the next two: NULL unless the hardest are chosen */
+    double *hardness;               /* [hardest * batch] mean loss of each sequence */
+    bool *keep;                     /* [hardest * batch] */
     struct data_batch batch;
     struct journal log, evals;
     char *checkpoint, *best;        /* paths */
@@ -102,6 +105,40 @@ static void end_step(struct run *r)
     grad_set_places(r->t->grad, NULL, NULL);
 }
 
+/* The mean loss of each sequence of the batch over its weights, as the model is now. */
+static snellen_status measure_each(struct run *r, snellen_error *err)
+{
+    const struct data_batch *b = &r->batch;
+    int64_t n_seqs = r->t->options.micro_batch, n = b->n_tokens;
+    double loss, weight;
+    for (int64_t i = 0; i < b->n_seqs; i += n_seqs) {
+        const float *weights = b->weights + i * n;
+        TRY(grad_step(r->t->grad, b->tokens + i * n, weights, n_seqs, n, 0, 0, &loss, &weight, r->nll, err));
+        for (int64_t seq = 0; seq < n_seqs; seq++) {
+            loss = weight = 0;
+            for (int64_t t = seq * n; t < (seq + 1) * n; t++) loss += (double)(weights[t] * r->nll[t]), weight += (double)weights[t];
+            r->hardness[i + seq] = weight > 0 ? loss / weight : 0;
+        }
+    }
+    return SNELLEN_OK;
+}
+
+/* Of a batch that is `hardest` times as large those of largest loss stay (online hard example mining, arXiv 1604.03540):
+ * where nearly all is right, a step over a plain batch learns nearly nothing. */
+static snellen_status keep_hardest(struct run *r, snellen_error *err)
+{
+    TRY(measure_each(r, err));
+    memset(r->keep, 0, (size_t)r->batch.n_seqs);
+    for (int64_t n = 0; n < r->t->options.batch; n++) {
+        int64_t most = -1;
+        for (int64_t i = 0; i < r->batch.n_seqs; i++)
+            if (!r->keep[i] && (most < 0 || r->hardness[i] > r->hardness[most])) most = i;
+        r->keep[most] = true;
+    }
+    data_batch_keep(&r->batch, r->keep);
+    return SNELLEN_OK;
+}
+
 /* Gradients of the batch's mean loss over its weights. */
 static snellen_status gradients(struct run *r, double *loss, snellen_error *err)
 {
@@ -142,7 +179,8 @@ static snellen_status step(struct run *r, snellen_error *err)
     struct train *t = r->t;
     struct train_state *s = &t->state;
     double lr = schedule_lr(&t->options.schedule, s->step), loss;
-    TRY(data_batch_fill(&r->batch, t->source, t->options.batch, err));
+    TRY(data_batch_fill(&r->batch, t->source, t->options.batch * MAX(t->options.hardest, 1), err));
+    if (t->options.hardest > 1) TRY(keep_hardest(r, err));
     TRY(gradients(r, &loss, err));
     if (!isfinite(loss)) return diverged(r, "loss", loss, lr, err);
     double norm = optim_grad_norm(t->optim);
@@ -256,6 +294,13 @@ static snellen_status start(struct run *r, bool resume, snellen_error *err)
         FAIL_IF(!size_mul((uint64_t)t->options.batch, (uint64_t)t->source->longest, &n), SNELLEN_E_MEMORY, "too many tokens");
         TRY(NEW_ARRAY(&r->places, n, "places", err));
     }
+    if (t->options.hardest > 1) {
+        uint64_t n_drawn = (uint64_t)(t->options.batch * t->options.hardest), n;
+        FAIL_IF(!size_mul((uint64_t)t->options.micro_batch, (uint64_t)t->source->longest, &n), SNELLEN_E_MEMORY, "too many tokens");
+        TRY(NEW_ARRAY(&r->nll, n, "losses of tokens", err));
+        TRY(NEW_ARRAY(&r->hardness, n_drawn, "losses of sequences", err));
+        TRY(NEW_ARRAY(&r->keep, n_drawn, "sequences to keep", err));
+    }
     if (resume) {
         TRY(checkpoint_load(r->checkpoint, &t->state, t->optim, t->params, t->source, err));
         t->saved_step = t->state.step;
@@ -278,6 +323,9 @@ snellen_status train_run(struct train *t, bool resume, snellen_error *err)
     mem_free(t->state.carried);
     mem_free(r.memories);
     mem_free(r.places);
+    mem_free(r.nll);
+    mem_free(r.hardness);
+    mem_free(r.keep);
     t->state.carried = NULL;
     free(r.checkpoint);
     free(r.best);

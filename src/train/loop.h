@@ -12,6 +12,7 @@
 struct train_options {
     struct schedule schedule;       /* steps: of the whole run */
     int64_t batch, micro_batch;     /* sequences of a step; those that go through the model at once, a divisor */
+    int64_t hardest;                /* > 1: so many times the batch is read, and trained on is the batch of largest loss */
     double clip;                    /* largest norm of all gradients; 0 = none */
     double stop_loss;               /* > 0: stop when the mean of the last TRAIN_RECENT losses is below */
     int64_t save_every, eval_every; /* steps */

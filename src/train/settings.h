@@ -42,7 +42,7 @@ struct settings {
     } data;
     struct {
         const char *optimizer, *schedule;
-        int64_t steps, batch, micro_batch, warmup, save_every;
+        int64_t steps, batch, micro_batch, hardest, warmup, save_every;
         double state_passing, memory_noise;
         int64_t passing_after;
         bool position_offset;

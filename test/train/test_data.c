@@ -449,6 +449,29 @@ static void test_batch(void **state)
     source_free(source);
 }
 
+static void test_batch_keeps_some(void **state)
+{
+    (void)state;
+    struct data_options o = options_for(write_file("{\"tokens\": [1, 2, 3, 4]}\n{\"tokens\": [5, 6, 7]}\n{\"tokens\": [8, 9]}\n"));
+    struct source *source;
+    struct data_batch b = {0};
+    MUST(source_open(&o, &source, err));
+    for (int i = 0; i < 2; i++) {   /* the next batch is whole again */
+        MUST(data_batch_fill(&b, source, 3, err));
+        assert_true(b.n_seqs == 3 && b.n_tokens == 4 && b.n_real == 9);
+        data_batch_keep(&b, (const bool[]){false, true, true});
+        assert_true(b.n_seqs == 2 && b.n_tokens == 3 && b.n_real == 5 && b.weight == 3);
+        const int32_t tokens[] = {5, 6, 7, 8, 9, 0};
+        const float weights[] = {0, 1, 1, 0, 1, 0};
+        assert_memory_equal(b.tokens, tokens, sizeof tokens);
+        assert_memory_equal(b.weights, weights, sizeof weights);
+    }
+    data_batch_keep(&b, (const bool[]){false, false});
+    assert_true(b.n_seqs == 0 && b.n_tokens == 0 && b.weight == 0);
+    data_batch_free(&b);
+    source_free(source);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3 || !mkdtemp(folder)) return 2;
@@ -470,7 +493,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_repeated_segment),
         cmocka_unit_test(test_repeated_places),
         cmocka_unit_test(test_repeat_needs_room),
-        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_batch), cmocka_unit_test(test_batch_keeps_some),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     tokenizer_free(tokenizer);
