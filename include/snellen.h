@@ -1303,6 +1303,11 @@ SNELLEN_API snellen_status snellen_study(const snellen_study_options *options, c
 SNELLEN_API snellen_status snellen_model_add_lora(snellen_model *model, const char *path, snellen_error *err);
 /* Makes them part of the matrices, which are f32 then. */
 SNELLEN_API snellen_status snellen_model_merge_lora(snellen_model *model, snellen_error *err);
+/* The weights of model, and what its memory begins with, become the mean of its own and those of n others of the same shape,
+ * in f32: for models that were trained on from one (arXiv 2203.05482). Once a model, before it has sessions.
+ * SNELLEN_E_USAGE where a shape is another; after a failure only snellen_model_free() is of use. */
+SNELLEN_API snellen_status snellen_model_mean(snellen_model *model, const snellen_model *const *others, size_t n,
+                                              snellen_error *err);
 
 /* What training takes, before it is begun; through the memory that the model has of its own, if any. */
 typedef struct snellen_train_shape {

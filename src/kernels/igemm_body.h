@@ -3,8 +3,7 @@
  *
  *     LANES, TILE_ROWS                                a tile of y is at most TILE_ROWS rows by WIDTH = 2 LANES columns
  *     ints, floats                                    vectors of LANES 32-bit integers, floats; loads, broadcasts ..
- *     void add_products(ints sum[2], ints w0, ints w1, const int16_t q[2])
- *                                                     lane i of sum[c] += wc[2i] q[0] + wc[2i + 1] q[1]
+ *     ints add_products(ints sum, ints a, ints b)     lane i = sum[i] + a[2i] b[2i] + a[2i + 1] b[2i + 1]
  *
  * WIDTH weight rows are repacked into a strip: the lanes of a vector are weight rows, a lane is a pair of weights as
  * 16-bit integers, so that a pair of rounded entries of x, broadcast, meets all rows of the strip at once. A block of
@@ -136,14 +135,28 @@ INLINE void pack_strip(enum dtype type, struct strip_block *strip, const char *w
 
 /* ---- products ---------------------------------------------------------------------------------------------------------- */
 
+/* Two neighbouring entries of x in every lane. */
+INLINE ints broadcast_pair(const int16_t q[2])
+{
+    int32_t pair;
+    memcpy(&pair, q, sizeof(pair));
+    return broadcast_int(pair);
+}
+
 /* sum[r][c] = products over one scale: pairs first .. first + n of the even entries and as many of the odd ones. */
-INLINE void sum_pairs(int R, ints sum[][2], const struct strip_block *block, const int16_t *q, int64_t row, int first, int n)
+INLINE void sum_pairs(int R, ints sum[][2], const struct strip_block *block, const int16_t *const q[], int first, int n)
 {
     for (int r = 0; r < R; r++) sum[r][0] = sum[r][1] = no_ints();
     UNROLL for (int i = first; i < first + n; i++)
         for (int pair = i; pair < 16; pair += 8) {
             ints w0 = load_ints(block->w[pair]), w1 = load_ints(block->w[pair] + LANES);
-            for (int r = 0; r < R; r++) add_products(sum[r], w0, w1, q + r * row + 2 * pair);
+            for (int r = 0; r < R; r++) {
+                ints x = broadcast_pair(q[r] + 2 * pair);
+                sum[r][0] = add_products(sum[r][0], w0, x);
+                sum[r][1] = add_products(sum[r][1], w1, x);
+                hold(&sum[r][0]);
+                hold(&sum[r][1]);
+            }
         }
 }
 
@@ -153,25 +166,30 @@ INLINE void multiply_tile(enum dtype type, int R, float *y, int64_t y_stride, co
 {
     const bool halves = has_halves(type), offsets = has_offset(type);
     floats acc[TILE_ROWS][2];
-    const int64_t at = i * (rows->n / 32) + k0, row = rows->n / 16;    /* steps and sums of a row: two a block */
-    const int16_t *q = rows->q + 32 * at;
-    const float *step = (halves ? rows->step : rows->pair) + 2 * at, *sum_x = halves ? rows->sum + 2 * at : step + 1;
-    for (int r = 0; r < R; r++)
+    const int16_t *q[TILE_ROWS];
+    const float *step[TILE_ROWS], *sum_x[TILE_ROWS];
+    for (int r = 0; r < R; r++) {
+        int64_t at = (i + r) * (rows->n / 32) + k0;
+        q[r] = rows->q + 32 * at;
+        step[r] = halves ? rows->step + 2 * at : rows->pair + 2 * at;
+        sum_x[r] = halves ? rows->sum + 2 * at : rows->pair + 2 * at + 1;
         for (int c = 0; c < 2; c++) acc[r][c] = k0 ? load_floats(y + r * y_stride + c * LANES) : no_floats();
-    for (int64_t b = 0; b < n_blocks; b++, strip++, q += 32, step += 2, sum_x += 2) {
+    }
+    for (int64_t b = 0; b < n_blocks; b++, strip++) {
         UNROLL for (int h = 0; h <= halves; h++) {
             ints sum[TILE_ROWS][2];
-            sum_pairs(R, sum, strip, q, rows->n, halves ? 4 * h : 0, halves ? 4 : 8);
+            sum_pairs(R, sum, strip, q, halves ? 4 * h : 0, halves ? 4 : 8);
             for (int c = 0; c < 2; c++) {
                 floats scale = load_floats(strip->scale[h] + c * LANES);
                 for (int r = 0; r < R; r++)
-                    acc[r][c] = fused(product(floats_of(sum[r][c]), scale), broadcast_float(step + r * row + h), acc[r][c]);
+                    acc[r][c] = fused(product(floats_of(sum[r][c]), scale), broadcast_float(step[r] + h), acc[r][c]);
             }
             for (int c = 0; c < 2 && offsets; c++) {
                 floats offset = load_floats(strip->offset[h] + c * LANES);
-                for (int r = 0; r < R; r++) acc[r][c] = fused(offset, broadcast_float(sum_x + r * row + h), acc[r][c]);
+                for (int r = 0; r < R; r++) acc[r][c] = fused(offset, broadcast_float(sum_x[r] + h), acc[r][c]);
             }
         }
+        for (int r = 0; r < R; r++) q[r] += 32, step[r] += 2, sum_x[r] += 2;
     }
     for (int r = 0; r < R; r++)
         for (int c = 0; c < 2; c++) store_floats(y + r * y_stride + c * LANES, acc[r][c]);
