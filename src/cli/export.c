@@ -47,11 +47,6 @@ static int load_others(const char *list, snellen_model *others[MAX_OTHERS], size
     return status;
 }
 
-static snellen_status mean_of(snellen_model *model, snellen_model *const *others, size_t n, snellen_error *err)
-{
-    return n ? snellen_model_mean(model, (const snellen_model *const *)others, n, err) : SNELLEN_OK;
-}
-
 static int export_model(snellen_model *model, const struct parts *parts, const char *out,
                         const snellen_export_options *options)
 {
@@ -62,7 +57,7 @@ static int export_model(snellen_model *model, const struct parts *parts, const c
     int status = load_others(parts->mean, others, &n);
     snellen_status failed = !status && parts->lora ? snellen_model_add_lora(model, parts->lora, &err) : SNELLEN_OK;
     if (!status && !failed && parts->lora) failed = snellen_model_merge_lora(model, &err);
-    if (!status && !failed) failed = mean_of(model, others, n, &err);
+    if (!status && !failed && n) failed = snellen_model_mean(model, (const snellen_model *const *)others, n, &err);
     if (!status && !failed) failed = snellen_model_export(model, out, options, ui_progress(), &result, &err);
     for (size_t i = 0; i < n; i++) snellen_model_free(others[i]);
     if (status) return status;

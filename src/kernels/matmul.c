@@ -35,7 +35,7 @@
 
 /* Few rows: bytes of weights that a thread takes at a time. */
 #define CHUNK_BYTES 16384
-#define MAX_STRETCHES 128
+#define MAX_STRETCHES 128   /* threads beyond as many have no part in it */
 
 #define ALIGNMENT 64
 

@@ -2,7 +2,6 @@
  * often has neither's (stochastic weight averaging, arXiv 1803.05407; model soups, arXiv 2203.05482). */
 #include "model/grad.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static snellen_status another_shape(const snellen_model *model, const snellen_model *other, const char *what,
@@ -23,12 +22,17 @@ static snellen_status same_shape(const snellen_model *model, const snellen_model
 {
     struct weight_entry a, b;
     size_t i = 0, j = 0;
-    bool more;
-    if (strcmp(model->desc.arch, other->desc.arch)) return another_shape(model, other, "architecture", err);
-    while ((more = weights_next(model, &i, &a)) == weights_next(other, &j, &b) && more)
+    const struct model_desc *d = &model->desc, *e = &other->desc;
+    if (strcmp(d->arch, e->arch)) return another_shape(model, other, "architecture", err);
+    if (d->n_heads != e->n_heads || d->n_kv_heads != e->n_kv_heads)
+        return another_shape(model, other, "number of heads", err);
+    for (;;) {
+        bool one = weights_next(model, &i, &a), two = weights_next(other, &j, &b);
+        if (one != two) return another_shape(model, other, "list of tensors", err);
+        if (!one) break;
         if (strcmp(a.name, b.name) || a.n_dims != b.n_dims || memcmp(a.shape, b.shape, sizeof a.shape))
             return another_shape(model, other, b.name, err);
-    if (more || weights_next(other, &j, &b)) return another_shape(model, other, "list of tensors", err);
+    }
     if (!same_memory(&model->memory, &other->memory)) return another_shape(model, other, "memory", err);
     return SNELLEN_OK;
 }

@@ -14,6 +14,8 @@ static int index_of(const char *name, const char *const *names)
     return i;
 }
 
+static const char *const place_names[] = {"last", "float", "zero", NULL};   /* by snellen_fam_positions */
+
 enum { PROMPT_STREAM = 4242 };   /* of the seed's random numbers, apart from the weights' */
 
 static const char *or_null(const char *text)
@@ -130,7 +132,6 @@ static struct train_options train_options_of(const struct training *t)
 static struct grad_options grad_options_of(const struct training *t)
 {
     const struct settings *s = t->settings;
-    static const char *const places[] = {"last", "float", "zero", NULL};
     bool rmt = !strcmp(s->memory.kind, "rmt"), rows = rmt || !strcmp(s->memory.kind, "fam");
     bool swa = !strcmp(s->memory.kind, "swa"), full = !strcmp(s->memory.kind, "full"),
          xl = !strcmp(s->memory.kind, "xl");
@@ -143,7 +144,7 @@ static struct grad_options grad_options_of(const struct training *t)
                                  .stop_gradient = s->memory.stop_gradient,
                                  .fam = rows ? s->memory.fam : 0,
                                  .fam_blocks = s->memory.fam_blocks,
-                                 .fam_positions = (snellen_fam_positions)index_of(s->memory.positions, places),
+                                 .fam_positions = (snellen_fam_positions)index_of(s->memory.positions, place_names),
                                  .rmt = rmt,
                                  .checkpoint = s->train.recompute,
                                  .n_threads = t->n_threads};
@@ -169,8 +170,9 @@ static snellen_status embedding_size(const snellen_model *model, double *size, s
 /* Training with full attention would throw the model's memory away: nobody asks for that by saying nothing. */
 static snellen_status refuse_full(const struct settings *s, const snellen_model_memory *own, snellen_error *err)
 {
-    char keys[96] = "";
+    char keys[192] = "";
     size_t n = 0;
+    bool feedback = own->kind == SNELLEN_MEMORY_FAM;
     const struct {
         const char *name;
         int64_t value;
@@ -178,10 +180,14 @@ static snellen_status refuse_full(const struct settings *s, const snellen_model_
     } list[] = {{"window", own->window, own->window > 0},
                 {"block", own->block, own->block > 0},
                 {"segments", own->segments, own->block > 0 && own->kind != SNELLEN_MEMORY_RMT},
-                {"fam", own->fam, own->fam > 0}};
+                {"fam", own->fam, own->fam > 0},
+                {"fam_blocks", own->fam_blocks, feedback && own->fam_blocks > 1}};
     for (size_t i = 0; i < COUNT_OF(list); i++)
         if (list[i].counts)
             n += (size_t)snprintf(keys + n, sizeof keys - n, ", %s: %lld", list[i].name, (long long)list[i].value);
+    if (feedback && own->fam_positions)
+        n += (size_t)snprintf(keys + n, sizeof keys - n, ", positions: %s", place_names[own->fam_positions]);
+    if (feedback && own->prompt_rows > own->fam) snprintf(keys + n, sizeof keys - n, ", start: prefix");
     FAIL(SNELLEN_E_USAGE, "%s has a memory of its own, which training with full attention would throw away; train with it: "
          "memory: {kind: %s%s}", *s->model.from ? s->model.from : s->model.start, snellen_memory_name(own->kind), keys);
 }

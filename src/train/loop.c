@@ -276,8 +276,16 @@ static snellen_status loop(struct run *r, snellen_error *err)
 
 /* ---- a run ------------------------------------------------------------------------------------------------------- */
 
+/* n = numbers of [n_seqs, longest]. */
+static snellen_status numbers_of(const struct train *t, int64_t n_seqs, uint64_t *n, snellen_error *err)
+{
+    FAIL_IF(!size_mul((uint64_t)n_seqs, (uint64_t)t->source->longest, n), SNELLEN_E_MEMORY, "too many tokens");
+    return SNELLEN_OK;
+}
+
 static snellen_status start(struct run *r, bool resume, snellen_error *err)
 {
+    uint64_t n;
     struct train *t = r->t;
     r->checkpoint = path_in(t->folder, checkpoint_name);
     r->best = path_in(t->folder, best_name);
@@ -290,13 +298,12 @@ static snellen_status start(struct run *r, bool resume, snellen_error *err)
         TRY(NEW_ARRAY(&r->memories, t->state.n_carried, "memories", err));
     }
     if (t->options.position_jumps > 0) {
-        uint64_t n;
-        FAIL_IF(!size_mul((uint64_t)t->options.batch, (uint64_t)t->source->longest, &n), SNELLEN_E_MEMORY, "too many tokens");
+        TRY(numbers_of(t, t->options.batch, &n, err));
         TRY(NEW_ARRAY(&r->places, n, "places", err));
     }
     if (t->options.hardest > 1) {
-        uint64_t n_drawn = (uint64_t)(t->options.batch * t->options.hardest), n;
-        FAIL_IF(!size_mul((uint64_t)t->options.micro_batch, (uint64_t)t->source->longest, &n), SNELLEN_E_MEMORY, "too many tokens");
+        uint64_t n_drawn = (uint64_t)(t->options.batch * t->options.hardest);
+        TRY(numbers_of(t, t->options.micro_batch, &n, err));
         TRY(NEW_ARRAY(&r->nll, n, "losses of tokens", err));
         TRY(NEW_ARRAY(&r->hardness, n_drawn, "losses of sequences", err));
         TRY(NEW_ARRAY(&r->keep, n_drawn, "sequences to keep", err));
